@@ -1,0 +1,157 @@
+"""Every error this project raises on purpose, and what each means to a shell and to an HTTP client.
+
+HpoPipelinesError
+├─ DefinitionError      the author wrote something impossible (raised at decoration)
+├─ ParameterError       the caller passed something impossible (unknown name, wrong type, out of range)
+├─ SpaceError           a search space is wrong: file, key, line, and the nearest valid spelling
+├─ TaskError            TaskNotFound · IllegalTransition (carries the story) · CodeUnavailable
+├─ StepError            StepFailed (your code) · StepLost (our worker) · StepTimedOut · StepAborted
+├─ ArtifactError        ArtifactMissing · ArtifactCorrupt · NotSerializable
+├─ StoreError · TrackingError · StudyError · ConfigError
+Pruned                  a signal, not an error
+
+A message states the rule, the value that broke it, and the cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from search_spaces.errors import SpaceError as _SpaceError
+
+
+class HpoPipelinesError(Exception):
+    """Base of every error raised on purpose by hpo_pipelines."""
+
+
+class DefinitionError(HpoPipelinesError):
+    """The author of a component or pipeline wrote something impossible; raised at decoration."""
+
+
+class ParameterError(HpoPipelinesError):
+    """A parameter value was refused before anything ran: unknown name, wrong type or out of range."""
+
+
+class SpaceError(HpoPipelinesError, _SpaceError):
+    """A search space is wrong; names the file, the key, the line and the nearest valid spelling."""
+
+
+class TaskError(HpoPipelinesError):
+    """Something about a recorded task."""
+
+
+class TaskNotFound(TaskError):
+    """No task has this id, run name or study name."""
+
+
+class IllegalTransition(TaskError):
+    """A task was asked to go from one status to another that cannot follow it.
+
+    ``story`` holds the task's recorded events, oldest first, one line each.
+    """
+
+    def __init__(self, message: str, story: Sequence[str] = ()) -> None:
+        self.story = tuple(story)
+        super().__init__("\n".join([message, *(f"  {line}" for line in self.story)]))
+
+
+class CodeUnavailable(TaskError):
+    """The code of a recorded task cannot be loaded here."""
+
+
+class StepError(HpoPipelinesError):
+    """A step did not give its outputs."""
+
+
+class StepFailed(StepError):
+    """The user's own code raised inside a step.
+
+    The error seen by a pipeline body is at once a ``StepFailed`` and the user's own exception class, so that
+    ``except ValueError`` works as in plain Python. Made by :func:`hpo_pipelines.failure.step_failed`.
+    """
+
+
+class StepLost(StepError):
+    """The process that ran a step went away: killed, out of memory, or its node died."""
+
+
+class StepTimedOut(StepError):
+    """A step ran for longer than its ``timeout``."""
+
+
+class StepAborted(StepError):
+    """A step was stopped because its run was aborted, or never started because what it needs failed."""
+
+
+class ArtifactError(HpoPipelinesError):
+    """Something about a stored output."""
+
+
+class ArtifactMissing(ArtifactError):
+    """An artifact's bytes are no longer where they were written."""
+
+
+class ArtifactCorrupt(ArtifactError):
+    """An artifact's bytes do not match its digest."""
+
+
+class NotSerializable(ArtifactError):
+    """A value cannot be stored; the message names the output and its type."""
+
+
+class StoreError(HpoPipelinesError):
+    """The store cannot be opened, is of another schema version, or refused a write."""
+
+
+class TrackingError(HpoPipelinesError):
+    """A tracking follower cannot do its work."""
+
+
+class StudyError(HpoPipelinesError):
+    """A study was asked for something that contradicts what is recorded of it."""
+
+
+class ConfigError(HpoPipelinesError):
+    """A setting is unknown, or its value is impossible here."""
+
+
+class Pruned(BaseException):
+    """Raised inside a step whose trial the pruner stopped: a signal, not an error."""
+
+
+class Outcome(NamedTuple):
+    """What an error means outside Python: the exit code of ``hpo`` and the HTTP status of the server."""
+
+    exit_code: int
+    http_status: int
+
+
+OUTCOMES: dict[type[BaseException], Outcome] = {
+    HpoPipelinesError: Outcome(1, 500),
+    DefinitionError: Outcome(3, 422),
+    ParameterError: Outcome(4, 422),
+    _SpaceError: Outcome(5, 422),
+    TaskError: Outcome(6, 400),
+    TaskNotFound: Outcome(7, 404),
+    IllegalTransition: Outcome(8, 409),
+    CodeUnavailable: Outcome(9, 409),
+    StepError: Outcome(10, 500),
+    StepLost: Outcome(11, 500),
+    StepTimedOut: Outcome(12, 500),
+    StepAborted: Outcome(13, 409),
+    ArtifactError: Outcome(14, 500),
+    ArtifactMissing: Outcome(15, 410),
+    StoreError: Outcome(16, 503),
+    TrackingError: Outcome(17, 502),
+    StudyError: Outcome(18, 409),
+    ConfigError: Outcome(19, 422),
+}
+
+
+def outcome_of(error: BaseException) -> Outcome:
+    """The table's row for ``error``: that of the nearest of its classes, ``(1, 500)`` for any other exception."""
+    for cls in type(error).__mro__:
+        if cls in OUTCOMES:
+            return OUTCOMES[cls]
+    return OUTCOMES[HpoPipelinesError]

@@ -1,0 +1,95 @@
+"""What is kept of an exception that a step raised, and how it is raised again where the step's value is looked at."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+
+from hpo_pipelines.errors import StepError, StepFailed
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A step's failure as it travels: readable parts for everyone, the exception itself where it could be pickled.
+
+    ``retryable`` says whether the step's ``Retry.on`` names the exception. ``log`` is the tail of the step's console.
+    """
+
+    type: str
+    message: str
+    traceback: str
+    pickled: bytes | None = None
+    retryable: bool = False
+    log: str = ""
+
+    @classmethod
+    def of(cls, error: BaseException, *, retryable: bool = False, log: str = "", skip: int = 0) -> Failure:
+        """The record of ``error``, leaving out the outermost ``skip`` frames, which are ours and not the user's."""
+        frames = error.__traceback__
+        for _ in range(skip):
+            frames = frames.tb_next if frames is not None and frames.tb_next is not None else frames
+        text = "".join(traceback.format_exception(type(error), error, frames))
+        try:
+            pickled = cloudpickle.dumps(error)
+        except Exception:  # noqa: BLE001 - a user's exception may hold anything; its readable parts remain
+            pickled = None
+        return cls(type(error).__qualname__, str(error), text, pickled, retryable, log)
+
+    def record(self) -> Mapping[str, Any]:
+        """The readable parts as JSON, for the store."""
+        return {"type": self.type, "message": self.message, "traceback": self.traceback, "log": self.log}
+
+
+_classes: dict[type[BaseException], type[BaseException]] = {}
+
+
+def step_failed(failure: Failure, step: str, original: BaseException | None) -> BaseException:
+    """The error for a body that looks at the failed ``step``: both ``StepFailed`` and the class of ``original``.
+
+    ``str`` of it is the user's own message; the remote traceback and the end of the step's console are notes. When the
+    original could not travel, a plain ``StepFailed`` carries its type and message.
+    """
+    if original is None:
+        error: BaseException = StepFailed(f"{failure.type}: {failure.message}")
+    elif isinstance(original, StepError):
+        error = original
+    else:
+        error = _combined(original)
+    error.step = step  # type: ignore[attr-defined]
+    error.failure = failure  # type: ignore[attr-defined]
+    error.add_note(f"in step {step}:\n{failure.traceback.rstrip()}")
+    if failure.log:
+        error.add_note(f"the end of its console:\n{failure.log.rstrip()}")
+    return error
+
+
+def _combined(original: BaseException) -> BaseException:
+    cls = type(original)
+    if cls not in _classes:
+        try:
+            _classes[cls] = type(
+                cls.__name__, (StepFailed, cls), {"__module__": cls.__module__, "__str__": cls.__str__}
+            )
+        except TypeError:  # a class that cannot be subclassed, or whose layout forbids a second base
+            _classes[cls] = StepFailed
+    combined = _classes[cls]
+    arguments = _arguments(original)
+    error = combined.__new__(combined, *arguments)
+    # Not the class's own __init__, which may want other arguments than it kept; but OSError, UnicodeError and their like
+    # keep theirs in C fields that only the built-in __init__ fills.
+    built_in = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    built_in.__init__(error, *arguments)
+    error.args = original.args
+    error.__dict__.update(vars(original))
+    return error
+
+
+def _arguments(original: BaseException) -> tuple[Any, ...]:
+    if isinstance(original, OSError) and original.filename is not None:  # its args leave the file name out
+        second = () if original.filename2 is None else (None, original.filename2)
+        return (*original.args[:2], original.filename, *second)
+    return original.args

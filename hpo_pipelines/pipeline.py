@@ -1,0 +1,113 @@
+"""Pipelines: functions whose body, plain Python, calls components; under a decorator that leaves them what they are."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
+
+from hpo_pipelines import context
+from hpo_pipelines.component import check_function
+from hpo_pipelines.errors import DefinitionError
+from hpo_pipelines.identity import refuse_identity_tests
+from hpo_pipelines.parameters import Parameters
+from hpo_pipelines.snapshot.loaded import remember
+
+if TYPE_CHECKING:
+    from hpo_pipelines.workspace import Run
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+RUN_OPTIONS = ("executor", "workspace", "refresh", "tags")
+"""What :meth:`Pipeline.run` takes beside parameters; no parameter may have such a name."""
+
+
+class Pipeline(Generic[P, R]):
+    """A function under ``@pipeline``: outside a run it is that function; :meth:`run` records a run of it.
+
+    Called inside the body of another pipeline's run it is a nested run.
+    """
+
+    def __init__(self, function: Callable[P, R], *, project: str, name: str, first_party: tuple[str, ...]) -> None:
+        functools.update_wrapper(self, function)
+        self.function = function
+        self.project = project
+        self.name = name
+        self.first_party = first_party
+        self.signature = inspect.signature(function)
+        self.parameters = Parameters.of(function)
+        refuse_identity_tests(function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        listening = context.tracer.get()
+        if listening is None:
+            return self.function(*args, **kwargs)
+        bound = self.signature.bind(*args, **kwargs)
+        return listening.nested(self, bound.arguments)  # type: ignore[no-any-return]
+
+    def run(self, /, **params: Any) -> Run:
+        """Run the pipeline with ``params`` laid over its defaults; blocks until it has ended.
+
+        Options beside the parameters: ``executor="inline" | "local" | "ray"``, ``workspace=`` (a Workspace; the default
+        one lives under ``$HPO_HOME``), ``refresh=True`` or a list of steps that must not be reused, ``tags=[...]``.
+        Returns the run whatever its status: a failed run does not raise here.
+
+        Raises ParameterError before anything runs when a parameter is unknown or has a wrong type.
+        """
+        options = {name: params.pop(name) for name in RUN_OPTIONS if name in params}
+        return context.workspace_module().run_pipeline(self, params, **options)  # type: ignore[no-any-return]
+
+    def draft(self, /, **params: Any) -> Run:
+        """A recorded draft with ``params``, to be run, cloned or enqueued later. Options as for :meth:`run`."""
+        options = {name: params.pop(name) for name in RUN_OPTIONS if name in params}
+        return context.workspace_module().draft_pipeline(self, params, **options)  # type: ignore[no-any-return]
+
+    def __repr__(self) -> str:
+        return f"<pipeline {self.project}/{self.name}>"
+
+
+@overload
+def pipeline(function: Callable[P, R], /) -> Pipeline[P, R]: ...
+@overload
+def pipeline(
+    *, project: str = "default", name: str | None = None, first_party: Sequence[str] = ()
+) -> Callable[[Callable[P, R]], Pipeline[P, R]]: ...
+def pipeline(
+    function: Callable[P, R] | None = None,
+    /,
+    *,
+    project: str = "default",
+    name: str | None = None,
+    first_party: Sequence[str] = (),
+) -> Pipeline[P, R] | Callable[[Callable[P, R]], Pipeline[P, R]]:
+    """Make a pipeline of a function, with or without parentheses.
+
+    ``project`` groups pipelines and their runs; ``name`` defaults to the function's; ``first_party`` names installed
+    modules that are your own code and travel with the pipeline.
+
+    Raises DefinitionError for what cannot be a pipeline, for a parameter called like an option of ``run``, and for an
+    ``is`` test of a step's output, which no stand-in can answer.
+    """
+
+    def decorate(target: Callable[P, R]) -> Pipeline[P, R]:
+        check_function(target, "pipeline")
+        remember(target.__module__)
+        if isinstance(target, Pipeline):
+            raise DefinitionError(
+                f"@pipeline stands over {target!r}, which is a pipeline already; keep one of the two."
+            )
+        taken = sorted(set(inspect.signature(target).parameters) & set(RUN_OPTIONS))
+        if taken:
+            raise DefinitionError(
+                f"{target.__name__} has a parameter called {taken[0]!r}, which is an option of run(); rename it. "
+                f"Options: {', '.join(RUN_OPTIONS)}."
+            )
+        title = target.__name__ if name is None else name
+        for what, text in (("project", project), ("name", title)):
+            if not isinstance(text, str) or not text or "#" in text or (what == "name" and "/" in text):
+                raise DefinitionError(f"{what}={text!r}: {what} is text without '#', and a name without '/'.")
+        return Pipeline(target, project=project, name=title, first_party=tuple(first_party))
+
+    return decorate if function is None else decorate(function)

@@ -1,0 +1,168 @@
+"""Taking a snapshot: the pipeline's first-party sources, and by value what has no module to be found in."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import CodeType, FunctionType, ModuleType
+from typing import Any
+
+from blake3 import blake3
+
+from hpo_pipelines.errors import CodeUnavailable
+from hpo_pipelines.fingerprint import code_fingerprint
+from hpo_pipelines.firstparty import distributions_of, is_first_party
+from hpo_pipelines.snapshot.byvalue import main_of, take
+from hpo_pipelines.snapshot.closure import BY_VALUE, Closure
+from hpo_pipelines.snapshot.code import Code, live
+from hpo_pipelines.snapshot.content import Content, Unit, identity
+from hpo_pipelines.snapshot.imports import nested_code
+from hpo_pipelines.snapshot.loaded import read_file, text_of
+from hpo_pipelines.snapshot.names import PrivateName
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A snapshot to be stored: ``content`` under the identity ``digest``; the rest is also inside ``content``."""
+
+    digest: str
+    entry: str
+    content: bytes
+    python: str
+    packages: Mapping[str, str]
+
+
+def capture(pipeline: Any, *, first_party: Collection[str] = frozenset()) -> Captured:
+    """The code of ``pipeline`` by value, as this process has loaded it.
+
+    ``pipeline`` has a ``function``; ``first_party`` names installed modules or distributions that are the user's own
+    code and travel too. The digest is the same in every process that has loaded the same sources, wherever they lie.
+
+    Raises CodeUnavailable for a pipeline that comes out of a snapshot itself (which has its digest already), and what
+    pickle raises when a pipeline that travels by value refers to something that cannot.
+    """
+    function = pipeline.function
+    if isinstance(function.__module__, PrivateName):
+        raise CodeUnavailable(
+            f"{function.__module__}:{function.__qualname__} was loaded from a snapshot; use that snapshot's digest."
+        )
+    extra = frozenset(first_party)
+    closure, code = Closure(extra), live(extra)
+    entry = f"{function.__module__}:{function.__qualname__}"
+    closure.reach([] if function.__module__ in BY_VALUE else [function.__module__])
+    texts: dict[str, str] = {}
+    payload = None
+    if not _has_a_name(pipeline, function, closure, code):
+        closure = Closure(extra)
+        taken = take(pipeline, code)
+        payload, texts = taken.payload, _texts_of(taken.functions)
+        closure.reach(taken.modules)
+    components = _component_sources(function, {**_texts_by_file(closure.units), **texts}, extra)
+    by_value = "" if payload is None else _identity_by_value(function, payload, components, extra)
+    content = Content(
+        digest=identity(entry, closure.units, by_value),
+        entry=entry,
+        modules=closure.units,
+        payload=payload,
+        main={} if payload is None else main_of(function),
+        texts={name: text for name, text in texts.items() if name not in _texts_by_file(closure.units)},
+        components=components,
+        packages=distributions_of(sorted(closure.externals)),
+    )
+    return Captured(content.digest, entry, content.encode(), content.python, content.packages)
+
+
+def _has_a_name(pipeline: Any, function: Any, closure: Closure, code: Code) -> bool:
+    """Whether a worker can import the pipeline: from a carried module, or from an installed one."""
+    module = function.__module__
+    if module in BY_VALUE or code.find(module, function.__qualname__) is not pipeline:
+        return False
+    return module in closure.units or not is_first_party(module, closure.first_party)
+
+
+def _texts_of(functions: Iterable[FunctionType]) -> dict[str, str]:
+    """The texts of the files and cells that ``functions`` were compiled from."""
+    texts = {function.__code__.co_filename: _text(function) for function in functions}
+    return {name: text for name, text in texts.items() if text is not None}
+
+
+def _text(function: FunctionType) -> str | None:
+    """The text that ``function`` was compiled from: of its module as loaded, of a cell, of a file."""
+    filename = function.__code__.co_filename
+    module = sys.modules.get(function.__globals__.get("__name__", ""))
+    if module is not None and getattr(module, "__file__", None) == filename:
+        return text_of(module)
+    return read_file(filename)
+
+
+def _texts_by_file(units: Mapping[str, Unit]) -> dict[str, str]:
+    return {unit.origin: unit.source for unit in units.values() if unit.origin is not None}
+
+
+def _identity_by_value(
+    function: Any, payload: bytes, components: Mapping[str, str], first_party: frozenset[str]
+) -> str:
+    """What identifies code without a module: its fingerprint, and the text of its components with their options.
+
+    Pickled code differs from process to process, so it counts only where a fingerprint cannot be had.
+    """
+    fingerprint = code_fingerprint(function, first_party=first_party)
+    code = blake3(payload).hexdigest() if fingerprint.problems else fingerprint.digest
+    return "\n".join([code, *(f"{name}\n{text}" for name, text in sorted(components.items()))])
+
+
+def _component_sources(function: Any, texts: Mapping[str, str], first_party: frozenset[str]) -> dict[str, str]:
+    """The source of each component that ``function`` names, directly or through first-party functions it names."""
+    found: dict[str, str] = {}
+    seen: set[int] = set()
+    pending = [function]
+    while pending:
+        plain = inspect.unwrap(pending.pop())
+        if not isinstance(plain, FunctionType) or id(plain) in seen:
+            continue
+        seen.add(id(plain))
+        for value in _named_values(plain, first_party):
+            inner = getattr(value, "function", None)
+            if inner is not None and isinstance(getattr(value, "name", None), str) and callable(value):
+                source = _source(inner, texts)
+                name = value.name if found.get(value.name, source) == source else f"{inner.__module__}.{value.name}"
+                if source is not None:
+                    found[name] = source
+            elif isinstance(value, FunctionType) and is_first_party(value.__module__ or "", first_party):
+                pending.append(value)
+    return found
+
+
+def _named_values(function: FunctionType, first_party: frozenset[str]) -> Iterator[Any]:
+    """What the names in the body of ``function`` stand for now, attributes of first-party modules included."""
+    cells = {}
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        try:
+            cells[name] = cell.cell_contents
+        except ValueError:  # not bound yet
+            continue
+    names = [name for code in nested_code(function.__code__) for name in _names(code)]
+    scope = {**function.__globals__, **cells}
+    for name in dict.fromkeys(names):
+        value = scope.get(name)
+        if isinstance(value, ModuleType) and is_first_party(value.__name__, first_party):
+            yield from (vars(value)[inner] for inner in dict.fromkeys(names) if inner in vars(value))
+        else:
+            yield value
+
+
+def _names(code: CodeType) -> tuple[str, ...]:
+    return code.co_names + code.co_freevars
+
+
+def _source(function: Any, texts: Mapping[str, str]) -> str | None:
+    """The lines of ``function``, decorators included, from the text it was loaded from."""
+    plain = inspect.unwrap(function)
+    if not isinstance(plain, FunctionType):
+        return None
+    code = plain.__code__
+    text = texts.get(code.co_filename) or _text(plain)
+    lines = (text or "").splitlines(keepends=True)[code.co_firstlineno - 1 :]
+    return "".join(inspect.getblock(lines)) if lines else None

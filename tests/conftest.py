@@ -1,0 +1,35 @@
+"""What every test gets: no setting of the person's own machine, and a home of its own when it asks for one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+FOREIGN = ("HPO_", "MLFLOW_", "RAY_")
+"""Settings by these prefixes belong to the person who runs the tests, not to the tests."""
+
+
+pytest_plugins = ("services",)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A test that forgets ``home`` still cannot write into the person's own home, nor meet their Ray or MLflow."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(FOREIGN)]:
+            patch.delenv(name)
+        path = tmp_path_factory.mktemp("nobodys")
+        patch.setenv("HPO_HOME", str(path))
+        yield path
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A private, empty ``$HPO_HOME``."""
+    path = tmp_path / "home"
+    path.mkdir()
+    monkeypatch.setenv("HPO_HOME", str(path))
+    return path

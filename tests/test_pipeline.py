@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from hpo_pipelines import Pipeline, component, pipeline, result
+from hpo_pipelines.errors import DefinitionError
+
+
+@component
+def load(path: str) -> list[int]:
+    return [len(path)]
+
+
+@component(outputs=("a", "b"))
+def halves(xs: list[int]):  # type: ignore[no-untyped-def]
+    return xs, xs
+
+
+def test_with_and_without_parentheses_and_erased() -> None:
+    @pipeline
+    def bare(path: str = "abc") -> int:
+        """Count."""
+        return sum(load(path))
+
+    @pipeline(project="retention", name="churn")
+    def named(path: str = "abc") -> int:
+        return sum(load(path))
+
+    assert isinstance(bare, Pipeline)
+    assert bare() == named(path="abc") == 3
+    assert (bare.project, bare.name, bare.__doc__) == ("default", "bare", "Count.")
+    assert (named.project, named.name) == ("retention", "churn")
+    assert str(inspect.signature(bare)) == "(path: 'str' = 'abc') -> 'int'"
+
+
+def test_at_most_seven_names_on_the_decorator() -> None:
+    names = [p for p in inspect.signature(pipeline).parameters.values() if p.kind is p.KEYWORD_ONLY]
+    assert len(names) <= 7
+
+
+def test_a_parameter_called_like_an_option_of_run_is_refused() -> None:
+    with pytest.raises(DefinitionError, match="'executor', which is an option of run"):
+
+        @pipeline
+        def wrong(executor: str = "x") -> None: ...
+
+
+@pytest.mark.parametrize("options", [{"name": "a#1"}, {"name": ""}, {"name": "a/b"}, {"project": "p#"}])
+def test_names_that_could_not_be_looked_up(options: dict[str, Any]) -> None:
+    def fine() -> None: ...
+
+    with pytest.raises(DefinitionError, match="text without '#'"):
+        pipeline(**options)(fine)
+
+
+def test_a_pipeline_over_a_pipeline_is_refused() -> None:
+    def plain() -> None: ...
+
+    with pytest.raises(DefinitionError, match="a pipeline already"):
+        pipeline(pipeline(plain))
+
+
+def test_is_on_an_output_is_refused_with_the_cure() -> None:
+    with pytest.raises(DefinitionError, match=r"'x is None' .* write 'result\(x\) is None'"):
+
+        @pipeline
+        def asks() -> bool:
+            x = load("abc")
+            return x is None
+
+
+def test_is_on_an_unpacked_output_or_on_a_call_is_refused() -> None:
+    with pytest.raises(DefinitionError, match=r"result\(b\) is not None"):
+
+        @pipeline
+        def unpacks() -> bool:
+            a, b = halves(load("abc"))
+            return b is not None
+
+    with pytest.raises(DefinitionError, match=r"result\(load\('abc'\)\) is None"):
+
+        @pipeline
+        def calls() -> bool:
+            return load("abc") is None
+
+
+def test_is_on_a_result_or_on_a_parameter_is_fine() -> None:
+    @pipeline
+    def fine(limit: int | None = None) -> bool:
+        x = load("abc")
+        return result(x) is None or limit is None
+
+    assert fine() is True
