@@ -1,0 +1,82 @@
+"""``store.cache``: the outcomes recorded under keys."""
+
+from __future__ import annotations
+
+import builtins
+from dataclasses import replace
+from functools import cache as memoised
+from typing import Any
+
+from sqlalchemy import Select, bindparam, delete, select, update
+from sqlalchemy.dialects import postgresql
+
+from hpo_pipelines.store import artifacts
+from hpo_pipelines.store.database import Database
+from hpo_pipelines.store.records import cache_of, cache_outputs, cache_row
+from hpo_pipelines.store.schema import cache, insert_or
+from hpo_pipelines.task import CacheEntry
+
+_BY_KEY = select(cache).where(cache.c.key == bindparam("of"))
+_NEWEST = select(cache).order_by(cache.c.created_at.desc(), cache.c.key)
+_NEWEST_OF = _NEWEST.where(cache.c.component == bindparam("component"))
+_LATEST_OF = _NEWEST_OF.limit(bindparam("limit"))
+_HIT = (
+    update(cache)
+    .where(cache.c.key == bindparam("of"))
+    .values(hits=cache.c.hits + 1, hit_at=bindparam("now", type_=cache.c.hit_at.type))
+)
+_DELETE = delete(cache).where(cache.c.key == bindparam("of"))
+
+
+@memoised
+def _insert(dialect: str) -> postgresql.Insert:
+    return insert_or(dialect, cache).on_conflict_do_nothing()
+
+
+class Cache:
+    """The recorded outcomes of a store. Every method raises StoreError if the database refuses."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, entry: CacheEntry) -> bool:
+        """Record an outcome and its artifacts; ``False`` if its key has one already, which stays.
+
+        ``created_at`` 0 becomes the database's time.
+        """
+        with self._database.transaction() as transaction:
+            artifacts.write(transaction, entry.outputs.values())
+            row = cache_row(entry if entry.created_at else replace(entry, created_at=transaction.now))
+            done = transaction.execute(_insert(transaction.connection.dialect.name), row)
+            return done.rowcount == 1
+
+    def lookup(self, key: str) -> CacheEntry | None:
+        """The outcome recorded under ``key``."""
+        return next(iter(self._entries(_BY_KEY, {"of": key})), None)
+
+    def hit(self, key: str) -> None:
+        """Count one more use of the outcome under ``key``."""
+        with self._database.transaction() as transaction:
+            transaction.execute(_HIT, {"of": key, "now": transaction.now})
+
+    def delete(self, key: str) -> bool:
+        """Forget the outcome under ``key``; ``False`` if there is none. Its artifacts stay."""
+        with self._database.transaction() as transaction:
+            return transaction.execute(_DELETE, {"of": key}).rowcount == 1
+
+    def list(self, component: str | None = None) -> builtins.list[CacheEntry]:
+        """Every outcome, of ``component`` if one is given, newest first."""
+        if component is None:
+            return self._entries(_NEWEST, {})
+        return self._entries(_NEWEST_OF, {"component": component})
+
+    def latest(self, component: str, limit: int = 10) -> builtins.list[CacheEntry]:
+        """The newest ``limit`` outcomes of ``component``, newest first."""
+        return self._entries(_LATEST_OF, {"component": component, "limit": limit})
+
+    def _entries(self, statement: Select[Any], values: dict[str, object]) -> builtins.list[CacheEntry]:
+        with self._database.read() as connection:
+            rows = connection.execute(statement, values).all()
+            digests = {digest for row in rows for digest, _ in cache_outputs(row.outputs).values()}
+            refs = artifacts.read(connection, digests)
+        return [cache_of(row, refs) for row in rows]

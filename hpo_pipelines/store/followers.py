@@ -1,0 +1,89 @@
+"""``store.followers``: how far each follower of the events has come, and what it made of each task elsewhere."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sqlalchemy import bindparam, select, update
+from sqlalchemy.dialects import postgresql
+
+from hpo_pipelines.store import leases
+from hpo_pipelines.store.database import Database
+from hpo_pipelines.store.schema import followers, insert_or, mirrors
+from hpo_pipelines.store.schema import leases as leases_table
+
+_CURSOR = select(followers.c.cursor).where(followers.c.name == bindparam("of"))
+_ADVANCE = (
+    update(followers)
+    .where(
+        followers.c.name == bindparam("of"),
+        select(leases_table.c.name)
+        .where(leases_table.c.name == bindparam("lease"), leases_table.c.owner == bindparam("by"))
+        # A take-over waits for us, and then reads the cursor that we leave.
+        .with_for_update(read=True)
+        .exists(),
+    )
+    .values(cursor=bindparam("to"))
+)
+_MIRRORED = select(mirrors.c.reference).where(
+    mirrors.c.follower == bindparam("of"), mirrors.c.task == bindparam("in_task")
+)
+
+
+@cache
+def _insert(dialect: str) -> postgresql.Insert:
+    return insert_or(dialect, followers).on_conflict_do_nothing()
+
+
+@cache
+def _set_mirror(dialect: str) -> postgresql.Insert:
+    statement = insert_or(dialect, mirrors)
+    return statement.on_conflict_do_update(
+        index_elements=["follower", "task"], set_={"reference": statement.excluded.reference}
+    )
+
+
+def _lease(name: str) -> str:
+    return f"follower:{name}"
+
+
+class Followers:
+    """The followers of a store's events: each has one owner at a time, and one cursor, saved here.
+
+    Every method raises StoreError if the database refuses.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, name: str, owner: str, seconds: float) -> int | None:
+        """Follow as ``name`` for ``seconds``: the cursor to go on from; ``None`` while another owner does.
+
+        Claiming again prolongs the lease.
+        """
+        with self._database.transaction() as transaction:
+            if not leases.claim(transaction, _lease(name), owner, seconds):
+                return None
+            transaction.execute(_insert(transaction.connection.dialect.name), {"name": name, "cursor": 0})
+            return int(transaction.execute(_CURSOR, {"of": name}).scalar_one())
+
+    def advance(self, name: str, owner: str, cursor: int) -> bool:
+        """Save that all events up to ``cursor`` are done; ``False`` if another owner has taken over."""
+        with self._database.transaction() as transaction:
+            values = {"of": name, "by": owner, "lease": _lease(name), "to": cursor}
+            return transaction.execute(_ADVANCE, values).rowcount == 1
+
+    def release(self, name: str, owner: str) -> bool:
+        """Let another follow as ``name`` at once; ``False`` if another does already."""
+        return leases.Leases(self._database).release(_lease(name), owner)
+
+    def mirrored(self, follower: str, task: str) -> str | None:
+        """What ``follower`` calls ``task`` elsewhere (an MLflow run id), ``None`` if it made nothing of it yet."""
+        with self._database.read() as connection:
+            return connection.execute(_MIRRORED, {"of": follower, "in_task": task}).scalar_one_or_none()
+
+    def set_mirrored(self, follower: str, task: str, reference: str) -> None:
+        """Save what ``follower`` calls ``task`` elsewhere."""
+        with self._database.transaction() as transaction:
+            statement = _set_mirror(transaction.connection.dialect.name)
+            transaction.execute(statement, {"follower": follower, "task": task, "reference": reference})

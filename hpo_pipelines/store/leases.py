@@ -1,0 +1,88 @@
+"""``store.leases``: who does what, for how long.
+
+A lease is not a lock: it ends by itself when its owner stops renewing it. All times are the database's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from functools import cache
+
+from sqlalchemy import Double, bindparam, delete, or_, select, update
+from sqlalchemy.sql.dml import ReturningInsert
+
+from hpo_pipelines.store.database import Database, Transaction
+from hpo_pipelines.store.schema import insert_or, leases
+
+_until = bindparam("until", type_=Double)
+_HOLDER = select(leases).where(leases.c.name == bindparam("of"), leases.c.expires_at > bindparam("now"))
+_mine = leases.c.owner == bindparam("by")
+_RENEW = update(leases).where(_mine).values(expires_at=_until)
+_RENEW_SOME = _RENEW.where(leases.c.name.in_(bindparam("names", expanding=True))).returning(leases.c.name)
+_RENEW_ALL = _RENEW.returning(leases.c.name)
+_RELEASE = delete(leases).where(leases.c.name == bindparam("of"), _mine)
+
+
+@cache
+def _claim(dialect: str) -> ReturningInsert[tuple[str]]:
+    statement = insert_or(dialect, leases)
+    free = or_(leases.c.owner == statement.excluded.owner, leases.c.expires_at <= bindparam("now"))
+    return statement.on_conflict_do_update(
+        index_elements=["name"],
+        set_={"owner": statement.excluded.owner, "expires_at": statement.excluded.expires_at},
+        where=free,
+    ).returning(leases.c.owner)
+
+
+@dataclass(frozen=True)
+class Lease:
+    """``owner`` has ``name`` until ``expires_at`` (seconds since the epoch, the database's clock)."""
+
+    name: str
+    owner: str
+    expires_at: float
+
+
+def claim(transaction: Transaction, name: str, owner: str, seconds: float) -> bool:
+    """Take a lease that is free, over, or the owner's already."""
+    row = {"name": name, "owner": owner, "expires_at": transaction.now + seconds, "now": transaction.now}
+    statement = _claim(transaction.connection.dialect.name)
+    return transaction.execute(statement, row).first() is not None
+
+
+class Leases:
+    """The leases of a store. An owner's name must be its own alone. Every method may raise StoreError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def claim(self, name: str, owner: str, seconds: float) -> bool:
+        """Take the lease ``name``, or prolong it, for ``seconds``; ``False`` if another owner has it."""
+        with self._database.transaction() as transaction:
+            return claim(transaction, name, owner, seconds)
+
+    def renew(self, owner: str, seconds: float, names: Collection[str] | None = None) -> frozenset[str]:
+        """Prolong all leases of ``owner``, or those in ``names``, for ``seconds`` from now: one heartbeat.
+
+        The names of those that ``owner`` still has: what is missing was taken over by another. A lease that ran out
+        and that nobody took is still the owner's.
+        """
+        with self._database.transaction() as transaction:
+            values: dict[str, object] = {"by": owner, "until": transaction.now + seconds}
+            statement = _RENEW_ALL
+            if names is not None:
+                statement, values["names"] = _RENEW_SOME, list(names)
+            return frozenset(row[0] for row in transaction.execute(statement, values))
+
+    def release(self, name: str, owner: str) -> bool:
+        """Give the lease back; ``False`` if ``owner`` does not have it."""
+        with self._database.transaction() as transaction:
+            return transaction.execute(_RELEASE, {"of": name, "by": owner}).rowcount == 1
+
+    def holder(self, name: str) -> Lease | None:
+        """The lease as it stands, ``None`` if nobody has it or its time is over."""
+        with self._database.read() as connection:
+            now = self._database.dialect.now(connection)
+            row = connection.execute(_HOLDER, {"of": name, "now": now}).one_or_none()
+        return None if row is None else Lease(*row)

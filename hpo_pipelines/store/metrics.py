@@ -1,0 +1,62 @@
+"""``store.metrics``: the series of values that steps and runs report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from sqlalchemy import bindparam, func, select
+
+from hpo_pipelines.store.database import Database
+from hpo_pipelines.store.records import metric_of, metric_row, metric_value
+from hpo_pipelines.store.schema import metrics
+from hpo_pipelines.task import Metric
+
+_any_of = metrics.c.task.in_(bindparam("tasks", expanding=True))
+_OF = select(metrics).where(_any_of).order_by(metrics.c.id)
+_BETWEEN = (
+    select(metrics)
+    .where(
+        metrics.c.id.between(bindparam("first"), bindparam("last")),
+        metrics.c.task == bindparam("of"),
+    )
+    .order_by(metrics.c.id)
+)
+_newest = select(func.max(metrics.c.id)).where(_any_of).group_by(metrics.c.task, metrics.c.name)
+_LATEST = select(metrics.c.task, metrics.c.name, metrics.c.value).where(metrics.c.id.in_(_newest))
+
+
+class Metrics:
+    """The reported values of a store. Every method raises StoreError if the database refuses."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, reported: Iterable[Metric]) -> None:
+        """Append values, in their order.
+
+        For each task one event ``metrics`` holds the ids of its first and last row, ``{"first", "last"}``, for
+        :meth:`between`. They are written when the transaction ends; an unknown task is refused then.
+        """
+        rows: dict[str, list[dict[str, object]]] = {}
+        for metric in reported:
+            rows.setdefault(metric.task, []).append(metric_row(metric))
+        with self._database.transaction() as transaction:
+            for task, values in rows.items():
+                transaction.metrics(task, values)
+
+    def of(self, task_ids: Sequence[str]) -> list[Metric]:
+        """Every value of these tasks, in the order in which they were recorded."""
+        with self._database.read(ordered=True) as connection:
+            return [metric_of(row) for row in connection.execute(_OF, {"tasks": list(task_ids)})]
+
+    def between(self, task_id: str, first: int, last: int) -> list[Metric]:
+        """The values of a task that one event ``metrics`` tells of, by its ``first`` and ``last``."""
+        with self._database.read(ordered=True) as connection:
+            rows = connection.execute(_BETWEEN, {"of": task_id, "first": first, "last": last})
+            return [metric_of(row) for row in rows]
+
+    def latest(self, task_ids: Sequence[str]) -> dict[tuple[str, str], float]:
+        """The value recorded last of each task and name."""
+        with self._database.read(ordered=True) as connection:
+            rows = connection.execute(_LATEST, {"tasks": list(task_ids)})
+            return {(task, name): metric_value(value) for task, name, value in rows}

@@ -1,0 +1,261 @@
+"""The tables of the store, as this release wants them; ``migrations/`` says how an older store gets there.
+
+Every name starts with ``hpo_``, so that one PostgreSQL database may also hold MLflow's and Optuna's tables.
+JSON is text: its key order, NaN and infinities survive, and both databases keep the same bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+REVISIONS: tuple[str, ...] = ("0001",)
+"""Every schema revision, oldest first. A store of the last one is opened as it is."""
+
+VERSION_TABLE = "hpo_schema"
+
+metadata = MetaData()
+
+# Ids, names and keys are compared byte by byte: PostgreSQL's language-aware order is slower, and not SQLite's.
+_text = Text().with_variant(Text(collation="C"), "postgresql")
+_row_id = BigInteger().with_variant(Integer, "sqlite")
+
+
+def _word(name: str, *constraints: Any, **options: Any) -> Column[str]:
+    return Column(name, _text, *constraints, **{"nullable": False, **options})
+
+
+def _maybe(name: str, *constraints: Any) -> Column[str]:
+    return Column(name, _text, *constraints, nullable=True)
+
+
+def _task(name: str = "task", **options: Any) -> Column[str]:
+    return _word(name, ForeignKey("hpo_tasks.id"), **options)
+
+
+def _partly(name: str, *columns: str, where: str, unique: bool = False) -> Index:
+    """An index over some rows only: steps, which are most tasks, pay nothing for what only runs need."""
+    condition = text(where)
+    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+tasks = Table(
+    "hpo_tasks",
+    metadata,
+    # In the order of the fields of hpo_pipelines.task.Task.
+    _word("id", primary_key=True),
+    _word("kind"),
+    _word("name"),
+    _word("project"),
+    _word("status"),
+    _maybe("pipeline"),
+    Column("number", Integer),
+    _maybe("parent", ForeignKey("hpo_tasks.id")),
+    _maybe("component"),
+    Column("position", Integer),
+    _word("params"),
+    _maybe("snapshot"),
+    _maybe("cloned_from"),
+    _maybe("rerun_of"),
+    _maybe("study"),
+    Column("trial", Integer),
+    _maybe("executor"),
+    _maybe("queue"),
+    _maybe("key"),
+    _maybe("reused_from"),
+    _maybe("reason"),
+    _maybe("error"),
+    _maybe("git"),
+    _word("tags"),
+    _word("notes"),
+    Column("created_at", Double, nullable=False),
+    Column("started_at", Double),
+    Column("finished_at", Double),
+    # The status before this one: an UPDATE … RETURNING gives new values only, and the event wants the old.
+    _maybe("previous"),
+    _partly("hpo_tasks_children", "parent", "position", where="parent IS NOT NULL"),
+    _partly("hpo_tasks_number", "project", "pipeline", "number", where="number IS NOT NULL", unique=True),
+    _partly("hpo_tasks_runs", "id", where="kind = 'pipeline'"),
+    _partly("hpo_tasks_runs_of", "project", "pipeline", "id", where="kind = 'pipeline'"),
+    _partly("hpo_tasks_runs_status", "status", "id", where="kind = 'pipeline'"),
+    _partly("hpo_tasks_study", "study", "id", where="study IS NOT NULL"),
+    _partly("hpo_tasks_cloned_from", "cloned_from", where="cloned_from IS NOT NULL"),
+    _partly("hpo_tasks_study_name", "project", "name", where="kind = 'study'", unique=True),
+    _partly(
+        "hpo_tasks_trial",
+        "study",
+        "trial",
+        where="kind = 'pipeline' AND parent IS NULL AND trial IS NOT NULL",
+        unique=True,
+    ),
+)
+
+run_numbers = Table(
+    "hpo_run_numbers",
+    metadata,
+    _word("project", primary_key=True),
+    _word("pipeline", primary_key=True),
+    # A counter rather than max(number) + 1: the number of a deleted run is never given again.
+    Column("last", Integer, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+edges = Table(
+    "hpo_edges",
+    metadata,
+    _task("target", primary_key=True),
+    _task("source", primary_key=True),
+    _word("kind", primary_key=True),
+    _word("output", primary_key=True),
+    _word("input", primary_key=True),
+    Index("hpo_edges_source", "source"),
+    sqlite_with_rowid=False,
+)
+
+attempts = Table(
+    "hpo_attempts",
+    metadata,
+    _task(primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _word("status"),
+    Column("started_at", Double, nullable=False),
+    Column("finished_at", Double),
+    _maybe("error"),
+    _word("worker"),
+    _word("console"),
+    sqlite_with_rowid=False,
+)
+
+artifacts = Table(
+    "hpo_artifacts",
+    metadata,
+    _word("digest", primary_key=True),
+    # The same bytes may be two values: the text "1" and the number 1 in two formats.
+    _word("value_digest", primary_key=True),
+    _word("format"),
+    Column("size", BigInteger, nullable=False),
+    _word("preview"),
+    Column("inline", LargeBinary),
+)
+
+outputs = Table(
+    "hpo_outputs",
+    metadata,
+    _task(primary_key=True),
+    _word("name", primary_key=True),
+    Column("position", Integer, nullable=False),
+    _word("digest"),
+    _word("value_digest"),
+    ForeignKeyConstraint(["digest", "value_digest"], ["hpo_artifacts.digest", "hpo_artifacts.value_digest"]),
+    Index("hpo_outputs_artifact", "digest", "value_digest"),
+    sqlite_with_rowid=False,
+)
+
+metrics = Table(
+    "hpo_metrics",
+    metadata,
+    Column("id", _row_id, primary_key=True),
+    _task(),
+    _word("name"),
+    # NULL is NaN: SQLite cannot hold one.
+    Column("value", Double),
+    Column("step", BigInteger, nullable=False),
+    Column("at", Double, nullable=False),
+    Index("hpo_metrics_task", "task", "name", "id"),
+    sqlite_autoincrement=True,
+)
+
+cache = Table(
+    "hpo_cache",
+    metadata,
+    _word("key", primary_key=True),
+    _task(),
+    _word("component"),
+    # JSON: {name: [digest, value digest]}
+    _word("outputs"),
+    _word("parts"),
+    Column("seconds", Double, nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("hits", Integer, nullable=False),
+    Column("hit_at", Double),
+    Index("hpo_cache_component", "component", "created_at"),
+    Index("hpo_cache_task", "task"),
+)
+
+snapshots = Table(
+    "hpo_snapshots",
+    metadata,
+    _word("digest", primary_key=True),
+    _word("entry"),
+    _word("content_digest"),
+    _word("content_value_digest"),
+    _word("python"),
+    _word("packages"),
+    Column("created_at", Double, nullable=False),
+    ForeignKeyConstraint(
+        ["content_digest", "content_value_digest"], ["hpo_artifacts.digest", "hpo_artifacts.value_digest"]
+    ),
+)
+
+events = Table(
+    "hpo_events",
+    metadata,
+    Column("id", _row_id, primary_key=True),
+    Column("at", Double, nullable=False),
+    # No foreign key: what happened stays true when the task is gone.
+    _word("task"),
+    _word("kind"),
+    _word("data"),
+    Index("hpo_events_task", "task", "id"),
+    sqlite_autoincrement=True,
+)
+
+followers = Table(
+    "hpo_followers",
+    metadata,
+    _word("name", primary_key=True),
+    Column("cursor", BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+mirrors = Table(
+    "hpo_mirrors",
+    metadata,
+    _word("follower", primary_key=True),
+    _word("task", primary_key=True),
+    _word("reference"),
+    sqlite_with_rowid=False,
+)
+
+leases = Table(
+    "hpo_leases",
+    metadata,
+    _word("name", primary_key=True),
+    _word("owner"),
+    Column("expires_at", Double, nullable=False),
+    Index("hpo_leases_owner", "owner"),
+    sqlite_with_rowid=False,
+)
+
+
+def insert_or(dialect: str, table: Table) -> postgresql.Insert:
+    """An INSERT into ``table`` that knows ON CONFLICT, in the words of ``dialect`` (its name in SQLAlchemy)."""
+    if dialect == "postgresql":
+        return postgresql.insert(table)
+    # Both classes offer the same on_conflict_do_nothing and on_conflict_do_update.
+    return sqlite.insert(table)  # type: ignore[return-value]

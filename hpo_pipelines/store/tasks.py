@@ -1,0 +1,220 @@
+"""``store.tasks``: create, change and look up tasks."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.dml import ReturningInsert
+
+from hpo_pipelines.errors import IllegalTransition, StudyError
+from hpo_pipelines.store.changes import change, move, refuse_fixed, values_of
+from hpo_pipelines.store.database import Transaction
+from hpo_pipelines.store.details import Details, write_edges
+from hpo_pipelines.store.events import story
+from hpo_pipelines.store.filters import TaskFilter
+from hpo_pipelines.store.records import task_of, task_row
+from hpo_pipelines.store.references import find, not_found
+from hpo_pipelines.store.schema import insert_or, run_numbers, tasks
+from hpo_pipelines.task import TRANSITIONS, Edge, Task
+from hpo_pipelines.types import Kind, Status
+
+_INSERT = insert(tasks)
+_BY_ID = select(tasks).where(tasks.c.id == bindparam("of"))
+_STATUSES = select(tasks.c.id, tasks.c.status).where(tasks.c.id.in_(bindparam("ids", expanding=True)))
+_CHILDREN = select(tasks).where(tasks.c.parent == bindparam("run")).order_by(tasks.c.position, tasks.c.id)
+
+
+@cache
+def _next_number(dialect: str) -> ReturningInsert[int]:
+    statement = insert_or(dialect, run_numbers).values(last=1)
+    return statement.on_conflict_do_update(
+        index_elements=["project", "pipeline"], set_={"last": run_numbers.c.last + 1}
+    ).returning(run_numbers.c.last)
+
+
+class Tasks(Details):
+    """The tasks of a store. Every method raises StoreError if the database refuses."""
+
+    # Writing
+
+    def create(self, task: Task, edges: Sequence[Edge] = ()) -> Task:
+        """Record a new task, of any status, with the edges into it; returned as it is stored.
+
+        The store gives ``created_at``, where they are missing the ``started_at`` and ``finished_at`` that the status
+        asks for, and a run its number, one more than the last of its project and pipeline. Raises StudyError if the
+        project has a study of this name, or the study a run for this trial.
+        """
+        return self.create_many([task], edges)[0]
+
+    def create_many(self, new: Sequence[Task], edges: Sequence[Edge] = ()) -> builtins.list[Task]:
+        """:meth:`create` for each of ``new``, parents before children, all or none."""
+        with self._database.transaction() as transaction:
+            stored = [_as_stored(transaction, task) for task in new]
+            try:
+                if stored:
+                    transaction.execute(_INSERT, [task_row(task) for task in stored])
+            except IntegrityError as error:
+                _explain_study(transaction, error)
+                raise
+            write_edges(transaction, edges)
+            for task in stored:
+                data = {"kind": task.kind, "name": task.name, "parent": task.parent, "status": task.status}
+                transaction.event(task.id, "created", data)
+        return stored
+
+    def transition(
+        self,
+        task_id: str,
+        status: Status,
+        *,
+        expect: Status | Collection[Status] | None = None,
+        **changes: Any,
+    ) -> Task:
+        """Move a task to ``status`` and apply ``changes`` (as :meth:`update`), in one step.
+
+        ``expect`` narrows the statuses it may be moved from. ``started_at`` and ``finished_at`` follow the status
+        unless given; an event ``status`` says from, to and why. Raises IllegalTransition, with the task's story, if
+        it may not be moved, and TaskNotFound; then nothing is changed.
+        """
+        refuse_fixed(changes)
+        sources = frozenset(one for one, after in TRANSITIONS.items() if status in after)
+        if expect is not None:
+            sources &= {expect} if isinstance(expect, str) else set(expect)
+        with self._database.transaction() as transaction:
+            values = {"of": task_id, "now": transaction.now, **values_of(changes)}
+            row = transaction.execute(move(status, sources, tuple(sorted(changes))), values).one_or_none()
+            if row is None:
+                raise self._illegal(task_id, status, expect)
+            data = {"from": row.previous, "to": status, "reason": changes.get("reason")}
+            transaction.event(task_id, "status", data)
+        return task_of(row)
+
+    def reopen(self, study_id: str) -> Task:
+        """Set a completed study running again, for more trials; any other task that completed is final.
+
+        Raises IllegalTransition if it is no completed study.
+        """
+        with self._database.transaction() as transaction:
+            statement = move(Status.RUNNING, frozenset({Status.COMPLETED}), (), Kind.STUDY)
+            row = transaction.execute(statement, {"of": study_id, "now": transaction.now}).one_or_none()
+            if row is None:
+                raise self._illegal(study_id, Status.RUNNING, Status.COMPLETED)
+            data = {"from": row.previous, "to": Status.RUNNING, "reason": "more trials"}
+            transaction.event(study_id, "status", data)
+        return task_of(row)
+
+    def _illegal(self, task_id: str, status: Status, expect: Status | Collection[Status] | None) -> IllegalTransition:
+        task = self.get(task_id)
+        after = ", ".join(sorted(TRANSITIONS[task.status])) or "nothing: clone it, or rerun it"
+        if expect is not None and status in TRANSITIONS[task.status]:
+            wanted = expect if isinstance(expect, str) else " or ".join(sorted(expect))
+            message = f"{task.label} was to go from {wanted} to {status}, but is {task.status}."
+        else:
+            message = f"{task.label} is {task.status} and cannot become {status}. What can follow: {after}."
+        with self._database.read(ordered=True) as connection:
+            return IllegalTransition(message, [event.line for event in story(connection, task_id)])
+
+    def update(self, task_id: str, **changes: Any) -> Task:
+        """Change fields of a task other than its status and its identity; an event ``changed`` names them.
+
+        Raises TaskNotFound, and TaskError for a field that is not there or does not change.
+        """
+        refuse_fixed(changes)
+        names = tuple(sorted(changes))
+        with self._database.transaction() as transaction:
+            row = transaction.execute(change(names), {"of": task_id, **values_of(changes)}).one_or_none()
+            if row is None:
+                raise not_found(transaction.connection, task_id)
+            transaction.event(task_id, "changed", {"fields": names})
+        return task_of(row)
+
+    # Reading
+
+    def get(self, task_id: str) -> Task:
+        """The task with this id. Raises TaskNotFound, which names what is near."""
+        with self._database.read() as connection:
+            row = connection.execute(_BY_ID, {"of": task_id}).one_or_none()
+            if row is None:
+                raise not_found(connection, task_id)
+        return task_of(row)
+
+    def find(self, reference: str) -> Task:
+        """The task that a person means by ``reference``.
+
+        That is its id or the first 8 characters or more of it, ``churn#48``, ``project/churn#48``, ``churn`` (its
+        latest run, or the study of this name), ``project/churn``. Raises TaskNotFound, naming what is near, or all
+        that could be meant.
+        """
+        with self._database.read() as connection:
+            return find(connection, reference)
+
+    def list(
+        self, where: TaskFilter | None = None, *, limit: int | None = 100, before: str | None = None
+    ) -> builtins.list[Task]:
+        """The newest ``limit`` tasks (``None``: all) that fulfil ``where``, newest first.
+
+        ``before``, an id, goes on from where an earlier list ended.
+        """
+        statement = select(tasks).order_by(tasks.c.id.desc()).limit(limit)
+        for condition in (where or TaskFilter()).conditions():
+            statement = statement.where(condition)
+        if before is not None:
+            statement = statement.where(tasks.c.id < before)
+        return self._all(statement)
+
+    def statuses(self, task_ids: Sequence[str]) -> dict[str, Status]:
+        """Where each of these tasks stands; those that are not there are left out."""
+        with self._database.read() as connection:
+            rows = connection.execute(_STATUSES, {"ids": builtins.list(task_ids)})
+            return {task: Status(status) for task, status in rows}
+
+    def children(self, run_id: str) -> builtins.list[Task]:
+        """The steps and nested runs of a run, by position."""
+        return self._all(_CHILDREN, {"run": run_id})
+
+    def ancestry(self, task_id: str) -> builtins.list[Task]:
+        """What a task was cloned from, what that was cloned from, and so on, nearest first. Raises TaskNotFound."""
+        chain = [self.get(task_id)]
+        with self._database.read() as connection:
+            while (origin := chain[-1].cloned_from) is not None:
+                row = connection.execute(_BY_ID, {"of": origin}).one_or_none()
+                if row is None:
+                    break
+                chain.append(task_of(row))
+        return chain[1:]
+
+    def _all(self, statement: Select[Any], values: dict[str, Any] | None = None) -> builtins.list[Task]:
+        with self._database.read() as connection:
+            return [task_of(row) for row in connection.execute(statement, values)]
+
+
+def _as_stored(transaction: Transaction, task: Task) -> Task:
+    now = transaction.now
+    started, finished = task.started_at, task.finished_at
+    if started is None and task.status is Status.RUNNING:
+        started = now
+    if finished is None and task.status.finished:
+        finished = now
+    number = None
+    if task.kind is Kind.PIPELINE:
+        statement = _next_number(transaction.connection.dialect.name)
+        values = {"project": task.project, "pipeline": task.pipeline}
+        number = transaction.execute(statement, values).scalar_one()
+    return replace(task, number=number, created_at=now, started_at=started, finished_at=finished)
+
+
+def _explain_study(transaction: Transaction, error: IntegrityError) -> None:
+    """Raise StudyError if two tasks claim one study name or one trial, in either database's words."""
+    said = str(error.orig)
+    if "hpo_tasks.trial" in said or "hpo_tasks_trial" in said:
+        transaction.failed = True
+        raise StudyError("The study has a run for this trial already. Resume it, or ask for another trial.") from error
+    if "hpo_tasks.name" in said or "hpo_tasks_study_name" in said:
+        transaction.failed = True
+        raise StudyError("The project has a study of this name already. Resume it, or choose a name.") from error

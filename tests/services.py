@@ -1,0 +1,121 @@
+"""Fixtures for real services, each private to the test session. Load as a pytest plugin.
+
+A service that is missing skips its tests on a laptop and fails them where ``CI`` is ``true``.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+_START = 60.0
+
+
+def missing(service: str, cure: str) -> NoReturn:
+    """Skip the test for want of ``service``, or fail it in continuous integration."""
+    message = f"{service} is missing: {cure}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)
+
+
+def wait_until(true: Callable[[], bool], what: str, seconds: float = _START) -> None:
+    """Return as soon as ``true()``; fail with ``what`` was waited for after ``seconds``."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {seconds:.0f} s for {what}")
+        time.sleep(0.02)
+
+
+def _binary(name: str) -> str:
+    # Debian keeps them out of the PATH.
+    places = [shutil.which(name), *sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), reverse=True)]
+    for place in places:
+        if place is not None:
+            return str(place)
+    missing("PostgreSQL", "apt-get install postgresql, or put initdb and postgres on the PATH.")
+
+
+def _account(folder: Path) -> dict[str, Any]:
+    """PostgreSQL refuses to run as root: then it runs as the account that its package made."""
+    if os.geteuid() != 0:
+        return {}
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    account = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+@pytest.fixture(scope="session")
+def postgresql_url() -> Iterator[str]:
+    """The URL of a throw-away PostgreSQL server's maintenance database, reached over a socket in a private folder."""
+    initdb, postgres = _binary("initdb"), _binary("postgres")
+    folder = Path(tempfile.mkdtemp(prefix="hpo-pg-"))
+    account, data = _account(folder), folder / "data"
+    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+    command = [initdb, "-D", str(data), "-U", "hpo", "-A", "trust", "-E", "UTF8", "--no-sync"]
+    made = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, **account)
+    if made.returncode != 0:
+        shutil.rmtree(folder)
+        pytest.fail(f"initdb failed: {made.stderr}", pytrace=False)
+    # Durability is not what these tests are about, and the disk is shared.
+    settings = ("listen_addresses=", "fsync=off", "full_page_writes=off", "shared_buffers=32MB")
+    options = [word for setting in settings for word in ("-c", setting)]
+    with (folder / "log").open("wb") as log:
+        server = subprocess.Popen(
+            [postgres, "-D", str(data), "-k", str(folder), *options],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            **account,
+        )
+    try:
+        url = f"postgresql+psycopg://hpo@/postgres?host={folder}"
+        wait_until(lambda: server.poll() is not None or _answers(folder), "PostgreSQL to start")
+        if server.poll() is not None:
+            pytest.fail(f"PostgreSQL did not start: {(folder / 'log').read_text()}", pytrace=False)
+        yield url
+    finally:
+        server.send_signal(signal.SIGINT)
+        server.wait(_START)
+        shutil.rmtree(folder)
+
+
+def _answers(folder: Path) -> bool:
+    import psycopg
+
+    try:
+        psycopg.connect(host=str(folder), user="hpo", dbname="postgres").close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+_databases = itertools.count(1)
+
+
+@pytest.fixture
+def postgresql_database(postgresql_url: str) -> Iterator[str]:
+    """The URL of an empty PostgreSQL database, dropped after the test."""
+    import psycopg
+
+    name = f"test_{next(_databases)}"
+    folder = postgresql_url.partition("?host=")[2]
+    with psycopg.connect(host=folder, user="hpo", dbname="postgres", autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+        yield postgresql_url.replace("/postgres?", f"/{name}?")
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
