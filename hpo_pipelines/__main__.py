@@ -1,0 +1,5 @@
+"""``python -m hpo_pipelines``: the command line."""
+
+from hpo_pipelines.cli import main
+
+main()

@@ -1,0 +1,6 @@
+"""Runs one pipeline task: traces its body, starts its steps, records what happens."""
+
+from hpo_pipelines.engine.controller import Controller
+from hpo_pipelines.engine.engine import Engine, Refresh
+
+__all__ = ["Controller", "Engine", "Refresh"]

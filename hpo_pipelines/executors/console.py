@@ -1,0 +1,126 @@
+"""A process's console, caught at the level of file descriptors: Python, C code and child processes alike."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TextIO
+
+_libc = ctypes.CDLL(None)
+
+
+@contextlib.contextmanager
+def captured(path: str) -> Iterator[None]:
+    """Append all that is written to descriptors 1 and 2 to the file ``path`` while the block runs.
+
+    Holds for the whole process, so for one step at a time. The bytes are in the file as they are written: a killed
+    process loses none of them.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    _flush()
+    saved = os.dup(1), os.dup(2)
+    os.dup2(target, 1)
+    os.dup2(target, 2)
+    os.close(target)
+    try:
+        yield
+    finally:
+        _flush()
+        for descriptor, copy in zip((1, 2), saved, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+
+
+def _flush() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        # A step may have closed or replaced the stream; what it flushed before is all there is.
+        with contextlib.suppress(ValueError, OSError, AttributeError):
+            stream.flush()
+    _libc.fflush(None)
+
+
+_sink: ContextVar[TextIO | None] = ContextVar("hpo_pipelines.console", default=None)
+_tees = 0
+_tees_lock = threading.Lock()
+
+
+class _Tee:
+    """A stream that also writes to the console file of the context it is called from, if there is one."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        sink = _sink.get()
+        if sink is not None and not sink.closed:
+            sink.write(text)
+            sink.flush()
+        return self._stream.write(text)  # type: ignore[no-any-return]
+
+    def writelines(self, lines: Any) -> None:
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextlib.contextmanager
+def teed(path: str) -> Iterator[None]:
+    """Append what Python code of this context prints to the file ``path``, besides showing it as before.
+
+    For code that shares its process with other consoles: a pipeline's body, and steps run inline. C code and child
+    processes write past it.
+    """
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a", encoding="utf-8", errors="replace") as file:
+        _install()
+        token = _sink.set(file)
+        try:
+            yield
+        finally:
+            _sink.reset(token)
+            _uninstall()
+
+
+def _install() -> None:
+    global _tees
+    with _tees_lock:
+        _tees += 1
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if not isinstance(stream, _Tee):
+                setattr(sys, name, _Tee(stream))
+
+
+def _uninstall() -> None:
+    global _tees
+    with _tees_lock:
+        _tees -= 1
+        if _tees:
+            return
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if isinstance(stream, _Tee):
+                setattr(sys, name, stream._stream)
+
+
+def tail(path: str, size: int = 4096) -> str:
+    """The last ``size`` bytes of the console file ``path`` as text, from a line's start; empty when there is none."""
+    try:
+        with open(path, "rb") as file:
+            length = file.seek(0, os.SEEK_END)
+            file.seek(max(0, length - size))
+            data = file.read()
+    except FileNotFoundError:
+        return ""
+    if length > size:
+        data = data.partition(b"\n")[2] or data
+    return data.decode("utf-8", "replace")

@@ -1,0 +1,258 @@
+"""Handles on what is recorded: a run and its steps, as the person who started it sees them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_pipelines.engine.controller import VALUE
+from hpo_pipelines.errors import StepFailed, TaskError, TaskNotFound
+from hpo_pipelines.task import Attempt, Task
+from hpo_pipelines.types import Status
+
+if TYPE_CHECKING:
+    from hpo_pipelines.workspace import RefreshOption, Workspace
+
+
+class _Handle:
+    """A recorded task with the workspace it is in; reads it anew until it has ended."""
+
+    def __init__(self, workspace: Workspace, task: Task) -> None:
+        self.workspace = workspace
+        self._task = task
+
+    @property
+    def task(self) -> Task:
+        """The record as it stands now."""
+        if not self._task.status.finished:
+            self._task = self.workspace.store.tasks.get(self._task.id)
+        return self._task
+
+    @property
+    def id(self) -> str:
+        return self._task.id
+
+    @property
+    def status(self) -> Status:
+        return self.task.status
+
+    @property
+    def reason(self) -> str | None:
+        """Why it stands where it stands."""
+        return self.task.reason
+
+    @property
+    def error(self) -> Mapping[str, Any] | None:
+        """``{"type", "message", "traceback", "log"}`` of what failed, if it failed."""
+        return self.task.error
+
+    def _output(self, name: str) -> Any:
+        outputs = self.workspace.store.tasks.outputs(self.id)
+        _, code = self.workspace.code(self._task)
+        return self.workspace.artifacts.get(outputs[name], code=code)
+
+
+class RunStep(_Handle):
+    """One step of a run."""
+
+    @property
+    def name(self) -> str:
+        return self._task.name
+
+    @property
+    def component(self) -> str:
+        return self._task.component or self._task.name
+
+    @property
+    def reused_from(self) -> str | None:
+        """The id of the step that computed what this one reused; None when it ran."""
+        return self.task.reused_from
+
+    @property
+    def seconds(self) -> float | None:
+        return self.task.seconds
+
+    @property
+    def attempts(self) -> list[Attempt]:
+        """Its executions, oldest first; none for a reused step."""
+        return self.workspace.store.tasks.attempts(self.id)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The last value of each metric it reported."""
+        return {name: value for (_, name), value in self.workspace.store.metrics.latest([self.id]).items()}
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Its outputs by name, loaded."""
+        return {name: self._output(name) for name in self.workspace.store.tasks.outputs(self.id)}
+
+    def console(self, attempt: int | None = None) -> str:
+        """What the step printed, of one attempt or (default) of all, oldest first."""
+        return "".join(path.read_text("utf-8", "replace") for path in self.console_paths(attempt))
+
+    def console_paths(self, attempt: int | None = None) -> list[Path]:
+        """The console files there are, of one attempt or of all; a reused step has those of the step that ran."""
+        task = self.task
+        if task.reused_from is not None:
+            task = self.workspace.store.tasks.get(task.reused_from)
+        folder = self.workspace.home / "consoles" / str(task.parent)
+        numbers = [attempt] if attempt is not None else range(1, 1000)
+        paths: list[Path] = []
+        for number in numbers:
+            path = folder / f"{task.name}.{number}.log"
+            if not path.exists():
+                break
+            paths.append(path)
+        return paths
+
+    def __repr__(self) -> str:
+        return f"<step {self.name} {self.status}>"
+
+
+class Run(_Handle):
+    """A run of a pipeline: recorded, to be looked at, cloned and rerun."""
+
+    @property
+    def label(self) -> str:
+        """``churn#48``."""
+        return self._task.label
+
+    @property
+    def number(self) -> int | None:
+        return self._task.number
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The run's parameters, with their types."""
+        pipeline, _ = self.workspace.code(self._task)
+        return pipeline.parameters.decode(self._task.params)
+
+    @property
+    def value(self) -> Any:
+        """What the pipeline returned, None while it has not. A failed run raises what failed, an aborted one TaskError."""
+        task = self.task
+        if task.status is Status.COMPLETED:
+            return self._value
+        if task.status.finished:
+            self.raise_for_status()
+        return None
+
+    @cached_property
+    def _value(self) -> Any:
+        outputs = self.workspace.store.tasks.outputs(self.id)
+        if VALUE in outputs:
+            return self._output(VALUE)
+        return {name.removeprefix(f"{VALUE}."): self._output(name) for name in outputs} or None
+
+    def raise_for_status(self) -> None:
+        """Raise StepFailed for a failed run, TaskError for one that was aborted or pruned; nothing otherwise."""
+        task = self.task
+        if task.status is Status.FAILED:
+            error = task.error or {}
+            raised = StepFailed(f"{task.label} failed: {error.get('type')}: {error.get('message')}")
+            raised.add_note(str(error.get("traceback", "")))
+            raise raised
+        if task.status in (Status.ABORTED, Status.PRUNED):
+            raise TaskError(f"{task.label} was {task.status}: {task.reason}")
+
+    @property
+    def steps(self) -> dict[str, RunStep]:
+        """The run's steps by name (``fit``, ``fit.2``), in the order of their calls."""
+        children = self.workspace.store.tasks.children(self.id)
+        return {task.name: RunStep(self.workspace, task) for task in children if task.component is not None}
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Last values: ``fit.val_auc`` of the last call of ``fit``, ``fit.2.val_auc`` of that call, the run's own by name."""
+        children = [task for task in self.workspace.store.tasks.children(self.id) if task.component is not None]
+        latest = self.workspace.store.metrics.latest([self.id, *(task.id for task in children)])
+        found = {name: value for (task, name), value in latest.items() if task == self.id}
+        names = {task.id: task for task in children}
+        ordered = sorted(
+            (item for item in latest.items() if item[0][0] in names), key=lambda i: names[i[0][0]].position or 0
+        )
+        for (id, name), value in ordered:
+            found[f"{names[id].name}.{name}"] = value
+        for (id, name), value in ordered:
+            found[f"{names[id].component}.{name}"] = value
+        return found
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return self._task.tags
+
+    @property
+    def notes(self) -> str:
+        return self._task.notes
+
+    def annotate(self, *, tags: tuple[str, ...] | None = None, notes: str | None = None) -> Run:
+        """Set tags or notes, whatever the run's status; returns the run as it is then."""
+        changes: dict[str, Any] = {}
+        if tags is not None:
+            changes["tags"] = tuple(tags)
+        if notes is not None:
+            changes["notes"] = notes
+        self.workspace.store.tasks.update(self.id, **changes)
+        return Run(self.workspace, self.workspace.store.tasks.get(self.id))
+
+    def clone(self, /, **params: Any) -> Run:
+        """A draft of the same code with ``params`` over this run's. Raises ParameterError for what does not fit."""
+        return self.workspace.clone(self.id, params)
+
+    def run(self, *, executor: str | None = None, refresh: RefreshOption = False) -> Run:
+        """Run this draft to its end; the draft itself becomes the run."""
+        from hpo_pipelines.workspace import _refresh
+
+        if executor is not None:
+            self.workspace.store.tasks.update(self.id, executor=executor)
+        return self.workspace.start(self.id, refresh=_refresh(refresh))
+
+    def rerun(self, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False) -> Run:
+        """A new run with the same code and parameters; see :meth:`Workspace.rerun`."""
+        return self.workspace.rerun(self.id, failed=failed, from_step=from_step, refresh=refresh)
+
+    def abort(self) -> Run:
+        """Stop the run wherever it is driven from."""
+        return self.workspace.abort(self.id)
+
+    def console(self) -> str:
+        """What the pipeline's body printed."""
+        path = self.workspace.home / "consoles" / self.id / "controller.log"
+        return path.read_text("utf-8", "replace") if path.exists() else ""
+
+    def lineage(self) -> list[Run]:
+        """The runs this one was cloned from, nearest first."""
+        return [Run(self.workspace, task) for task in self.workspace.store.tasks.ancestry(self.id)]
+
+    def objective(self, name: str | None) -> float:
+        """The number called ``name``: a metric (``fit.val_auc``), a key of the returned dict, or without a name the
+        returned number itself. Raises TaskNotFound listing what there is."""
+        if name is not None:
+            metrics = self.metrics
+            if name in metrics:
+                return metrics[name]
+        outputs = self.workspace.store.tasks.outputs(self.id)
+        wanted = VALUE if name is None or (name == VALUE and VALUE in outputs) else f"{VALUE}.{name}"
+        if wanted in outputs:
+            value = self._output(wanted)
+            try:
+                return float(value)
+            except (TypeError, ValueError):
+                raise TaskNotFound(
+                    f"{self.label}: objective {name or 'the returned value'} is {value!r}, not a number."
+                ) from None
+        known = sorted({*self.metrics, *(output.removeprefix(f"{VALUE}.") for output in outputs)})
+        raise TaskNotFound(
+            f"{self.label} has no metric or returned value called {name!r}; it has {', '.join(known) or 'none'}."
+        )
+
+    def refreshed(self) -> Run:
+        """The same run read anew."""
+        return Run(self.workspace, dataclasses.replace(self.workspace.store.tasks.get(self.id)))
+
+    def __repr__(self) -> str:
+        return f"<run {self.label} {self.status}>"

@@ -1,0 +1,394 @@
+"""Drives one study: ask → record a run → drive it → record what it gave → tell, with ``n_jobs`` runs in flight.
+
+Our store is the truth. The order is such that a crash at any point loses nothing that finished: a trial that Optuna has
+as running is matched to its run by (study, number); a finished run is told, an unfinished one is run again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import optuna
+import psutil
+from optuna.trial import TrialState
+
+from hpo_pipelines.engine import Controller
+from hpo_pipelines.errors import HpoPipelinesError, StudyError
+from hpo_pipelines.run import Run
+from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.study import sampling
+from hpo_pipelines.study.handle import Study
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, Status
+from search_spaces import Space
+
+LEASE_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When a study stops asking: total trials, seconds from now, failed trials; and how many are in flight."""
+
+    n_trials: int | None
+    timeout: float | None
+    n_jobs: int
+    max_failures: int | None
+
+
+@dataclass
+class Progress:
+    """How far a study is; what the progress bar shows."""
+
+    name: str
+    total: int | None
+    done: int = 0
+    running: int = 0
+    failed: int = 0
+    pruned: int = 0
+    steps: int = 0
+    reused: int = 0
+    best: float | None = None
+    best_run: str = ""
+    began: float = field(default_factory=time.monotonic)
+    done_before: int = 0
+    """Trials finished by earlier calls."""
+    note: str = ""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from the pace so far, None while there is none."""
+        fresh = self.done - self.done_before
+        if self.total is None or fresh <= 0:
+            return None
+        return (time.monotonic() - self.began) / fresh * max(0, self.total - self.done)
+
+
+class Driver:
+    """Runs the trials of ``study``, cloned from ``base``."""
+
+    def __init__(self, study: Study, optuna_study: optuna.Study, space: Space, base: Task, limits: Limits) -> None:
+        self.study = study
+        self.workspace = study.workspace
+        self.optuna = optuna_study
+        self.space = space
+        self.base = base
+        self.limits = limits
+        self.progress = Progress(study.name, limits.n_trials)
+        self._lock = threading.RLock()
+        self._stopping = ""
+        self._controllers: dict[int, Controller] = {}
+        self._changed: Callable[[Progress], None] = lambda progress: None
+        self._deadline = math.inf if limits.timeout is None else time.monotonic() + limits.timeout
+
+    def optimize(self, progress: bool | Callable[[Progress], None] | None) -> None:
+        """Run trials until a limit is reached. Raises StudyError when another process is running this study."""
+        with self._leased(), _shown(progress, self.progress) as changed:
+            self._changed = changed
+            store = self.workspace.store
+            status = store.tasks.get(self.study.id).status
+            if status is Status.COMPLETED:
+                store.tasks.reopen(self.study.id)
+            elif status is not Status.RUNNING:
+                store.tasks.transition(self.study.id, Status.RUNNING)
+            try:
+                retried = self._reconcile()
+                self._enqueue_base()
+                self._run(retried)
+            except BaseException as error:
+                store.tasks.transition(self.study.id, Status.ABORTED, reason=f"{type(error).__name__}: {error}")
+                raise
+            self._close()
+
+    # -- resuming
+
+    def _reconcile(self) -> list[int]:
+        """Bring Optuna's trials in line with the store; returns the numbers of those to run again."""
+        runs = {run.task.trial: run.task for run in self.study.runs}
+        again: list[int] = []
+        for trial in self.optuna.get_trials(deepcopy=False):
+            run = runs.get(trial.number)
+            if trial.state is TrialState.RUNNING:
+                if run is not None and run.status.finished and run.status is not Status.ABORTED:
+                    self._tell(trial.number, run)
+                else:
+                    again.append(trial.number)
+        for run in runs.values():
+            if not run.status.finished:
+                self.workspace.store.tasks.transition(run.id, Status.ABORTED, reason="its driver went away")
+        self._count()
+        return again
+
+    def _count(self) -> None:
+        states = [trial.state for trial in self.optuna.get_trials(deepcopy=False)]
+        self.progress.failed = states.count(TrialState.FAIL)
+        self.progress.pruned = states.count(TrialState.PRUNED)
+        self.progress.done = self.progress.done_before = sum(state.is_finished() for state in states)
+        self._best()
+
+    def _enqueue_base(self) -> None:
+        if self.optuna.get_trials(deepcopy=False):
+            return
+        pipeline, _ = self.workspace.code(self.base)
+        values = sampling.enqueued(self.space, pipeline.parameters.decode(self.base.params))
+        if values is None:
+            self.progress.note = "the base parameters lie outside the space: no trial has them"
+        else:
+            self.optuna.enqueue_trial(values)
+
+    # -- running
+
+    def _run(self, retried: list[int]) -> None:
+        with ThreadPoolExecutor(self.limits.n_jobs, thread_name_prefix="hpo-trial") as pool:
+            running: set[Future[None]] = set()
+            try:
+                while True:
+                    while len(running) < self.limits.n_jobs and self._may_ask(len(running), len(retried)):
+                        number = retried.pop(0) if retried else None
+                        running.add(pool.submit(self._trial, number))
+                    if not running:
+                        return
+                    running = self._wait(running)
+            except BaseException:
+                self._stopping = self._stopping or "an error"
+                self._abort()
+                raise
+
+    def _wait(self, running: set[Future[None]]) -> set[Future[None]]:
+        try:
+            finished, running = wait(running, self._patience(), FIRST_COMPLETED)
+        except KeyboardInterrupt:
+            if self._stopping == "interrupted":
+                raise
+            self._stopping = "interrupted"
+            self.progress.note = "finishing what runs; Ctrl-C again aborts it"
+            self._changed(self.progress)
+            return running
+        for future in finished:
+            future.result()
+        return set(running)
+
+    def _patience(self) -> float | None:
+        left = self._deadline - time.monotonic()
+        return None if math.isinf(left) or left <= 0 else left
+
+    def _may_ask(self, running: int, retried: int) -> bool:
+        if self._stopping:
+            return False
+        limits, progress = self.limits, self.progress
+        if limits.max_failures is not None and progress.failed >= limits.max_failures:
+            self._stopping = f"{progress.failed} trials failed (max_failures={limits.max_failures})"
+        elif time.monotonic() >= self._deadline:
+            self._stopping = "timeout"
+        elif limits.n_trials is not None and progress.done + running >= limits.n_trials and not retried:
+            return False
+        return not self._stopping
+
+    def _abort(self) -> None:
+        with self._lock:
+            controllers = list(self._controllers.values())
+        for controller in controllers:
+            controller.stop(Status.ABORTED, "the study was interrupted")
+
+    def _trial(self, number: int | None) -> None:
+        trial = self._ask(number)
+        try:
+            run = self._record(trial)
+        except HpoPipelinesError:
+            self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+            raise
+        controller, values = self.workspace.controller(run.id)
+        controller.watch = self._watch(trial)
+        with self._lock:
+            self._controllers[trial.number] = controller
+            self.progress.running += 1
+            self._changed(self.progress)
+        try:
+            finished = controller.drive(values)
+        finally:
+            with self._lock:
+                del self._controllers[trial.number]
+                self.progress.running -= 1
+        self._finished(trial.number, finished, controller)
+
+    def _ask(self, number: int | None) -> optuna.Trial:
+        with self._lock:
+            if number is None:
+                return self.optuna.ask()
+            frozen = next(trial for trial in self.optuna.get_trials(deepcopy=False) if trial.number == number)
+            # A trial that a crash left running is continued under its own number.
+            return optuna.Trial(self.optuna, frozen._trial_id)
+
+    def _record(self, trial: optuna.Trial) -> Task:
+        with self._lock:
+            sampled = sampling.suggest(trial, self.space)
+            clone = self.workspace.cloned(self.base, sampled)
+            clone = replace(
+                clone,
+                cloned_from=self.base.id if self.base.number is not None else self._first_run(),
+                status=Status.QUEUED,
+                study=self.study.id,
+                trial=trial.number,
+                git=self.base.git,
+            )
+            with self.workspace.store.transaction():
+                self._supersede(trial.number)
+                run = self.workspace.store.tasks.create(clone)
+            trial.set_user_attr("run", run.id)
+            return run
+
+    def _first_run(self) -> str | None:
+        """Trials of a pipeline are clones of the first one, which has the base parameters."""
+        first = self.workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, study=self.study.id, trial=0), limit=1)
+        return first[0].id if first else None
+
+    def _supersede(self, number: int) -> None:
+        """An unfinished run of this trial, left by a crash, makes way for the new one."""
+        left = TaskFilter(kind=Kind.PIPELINE, study=self.study.id, trial=number)
+        for run in self.workspace.store.tasks.list(left, limit=None):
+            self.workspace.store.tasks.update(
+                run.id, study=None, trial=None, notes=f"left by a crash of {self.study.name}"
+            )
+
+    def _watch(self, trial: optuna.Trial) -> Callable[[str, str, float, int], str | None] | None:
+        if isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
+            return None
+        seen: set[int] = set()
+
+        def watch(component: str, metric: str, value: float, step: int) -> str | None:
+            if f"{component}.{metric}" != self.study.objective or step in seen:
+                return None
+            seen.add(step)
+            with self._lock:
+                trial.report(value, step)
+                if trial.should_prune():
+                    return f"pruned at {component} step {step}: {metric} {value:.6g}"
+            return None
+
+        return watch
+
+    # -- telling
+
+    def _finished(self, number: int, run: Task, controller: Controller) -> None:
+        with self._lock:
+            if run.status is Status.ABORTED:
+                return  # left running in Optuna: resuming runs it again
+            self._tell(number, run)
+            self.progress.done += 1
+            self.progress.steps += len(controller.steps)
+            self.progress.reused += sum(step.reused for step in controller.steps)
+            self._changed(self.progress)
+
+    def _tell(self, number: int, run: Task) -> None:
+        if run.status is Status.PRUNED:
+            self.optuna.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
+            self.progress.pruned += 1
+            return
+        value = None
+        if run.status is Status.COMPLETED:
+            try:
+                value = Run(self.workspace, run).objective(self.study.objective)
+            except HpoPipelinesError as error:
+                self.workspace.store.tasks.update(run.id, notes=str(error))
+                self.progress.note = str(error)
+        if value is None or math.isnan(value):
+            self.optuna.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+            self.progress.failed += 1
+            return
+        self.optuna.tell(number, value, skip_if_finished=True)
+        best, sign = self.progress.best, 1 if self.study.direction == "maximize" else -1
+        if best is None or sign * value > sign * best:
+            self.progress.best, self.progress.best_run = value, run.label
+
+    def _best(self) -> None:
+        try:
+            best = self.study.best_trial
+        except StudyError:
+            return
+        self.progress.best, self.progress.best_run = best.value, best.run.label
+
+    def _close(self) -> None:
+        store = self.workspace.store
+        total, done = self.limits.n_trials, self.progress.done
+        if self._stopping == "interrupted":
+            store.tasks.transition(self.study.id, Status.ABORTED, reason="interrupted; the same name resumes it")
+        elif self._stopping.startswith(str(self.progress.failed)) and self._stopping != "timeout":
+            store.tasks.transition(self.study.id, Status.FAILED, reason=self._stopping)
+        else:
+            # Not COMPLETED, which is final: the same name with more trials goes on.
+            reason = "timeout" if self._stopping else f"{done} of {total} trials"
+            store.tasks.transition(self.study.id, Status.COMPLETED, reason=reason)
+
+    # -- one driver at a time
+
+    @contextlib.contextmanager
+    def _leased(self) -> Iterator[None]:
+        leases, name, owner = self.workspace.store.leases, f"study:{self.study.id}", _owner()
+        holder = leases.holder(name)
+        if holder is not None and _is_gone(holder.owner):
+            leases.release(name, holder.owner)
+        if not leases.claim(name, owner, LEASE_SECONDS):
+            who = f"the process {holder.owner}" if holder else "another process"
+            raise StudyError(
+                f"study {self.study.name!r} is being run by {who}; wait for it, stop it, or choose another name."
+            )
+        done = threading.Event()
+
+        def beat() -> None:
+            while not done.wait(LEASE_SECONDS / 3):
+                leases.renew(owner, LEASE_SECONDS, [name])
+
+        thread = threading.Thread(target=beat, name="hpo-study-lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
+            leases.release(name, owner)
+
+
+def _owner() -> str:
+    """Names this process, so that another can tell whether it is still there."""
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether ``owner`` was a process of this machine that has ended; of other machines only time tells."""
+    host, pid, created = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return False
+    try:
+        return f"{psutil.Process(int(pid)).create_time():.2f}" != created
+    except psutil.NoSuchProcess:
+        return True
+
+
+@contextlib.contextmanager
+def _shown(
+    wanted: bool | Callable[[Progress], None] | None, progress: Progress
+) -> Iterator[Callable[[Progress], None]]:
+    """How progress is shown: not at all, by the caller's function, or (default on a terminal) as a bar."""
+    if callable(wanted):
+        yield wanted
+        return
+    import sys
+
+    if wanted or (wanted is None and sys.stderr.isatty()):
+        from hpo_pipelines.progress import bar
+
+        with bar(progress) as changed:
+            yield changed
+    else:
+        yield lambda progress: None
+
+
+__all__: list[Any] = ["Driver", "Limits", "Progress"]

@@ -1,0 +1,183 @@
+"""``optimize``: start a study over a pipeline or a run, or resume the one that has its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import optuna
+
+from hpo_pipelines.errors import ParameterError, SpaceError, StudyError
+from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.run import Run
+from hpo_pipelines.study import sampling
+from hpo_pipelines.study.driver import Driver, Limits, Progress
+from hpo_pipelines.study.handle import Study, find
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, Status, duration, new_id
+from search_spaces import Space, load
+from search_spaces.errors import SpaceError as PlainSpaceError
+
+if TYPE_CHECKING:
+    from hpo_pipelines.workspace import Workspace
+
+DIRECTIONS = ("maximize", "minimize")
+
+
+def optimize(
+    target: Pipeline[..., Any] | Run,
+    space: Space | Mapping[str, Any] | str | Path,
+    objective: str | None = None,
+    direction: str = "maximize",
+    *,
+    n_trials: int | None = None,
+    timeout: float | str | None = None,
+    n_jobs: int = 1,
+    sampler: str | optuna.samplers.BaseSampler | None = None,
+    pruner: str | optuna.pruners.BasePruner | None = None,
+    seed: int | None = None,
+    name: str | None = None,
+    executor: str | None = None,
+    max_failures: int | None = None,
+    storage: str | None = None,
+    allow_changes: bool = False,
+    progress: bool | Callable[[Progress], None] | None = None,
+    workspace: Workspace | None = None,
+) -> Study:
+    """Optimise ``objective`` over ``space``: each trial is a clone of the whole pipeline with sampled parameters.
+
+    ``space`` is a Space, a mapping, or the path of a YAML, TOML or JSON file. ``objective`` is a step's metric
+    (``fit.val_auc``), a key of the returned dict, or None for the returned number itself. ``n_trials`` is the total,
+    those of earlier calls with the same ``name`` included; ``timeout`` ends the asking after that long. ``n_jobs`` trials
+    are in flight at a time, without batches. ``max_failures`` failed trials stop the study. ``storage`` is an Optuna
+    storage URL; the default is a journal file beside the store. ``sampler`` and ``pruner`` are names or Optuna objects.
+
+    Base parameters go first, as trial 0, where the space contains them. The same ``name`` resumes: finished trials are
+    kept, those left running by a crash are retried. A resumed study must have the same code and space, unless
+    ``allow_changes``. Ctrl-C lets running trials finish and leaves the study resumable; a second one aborts them.
+
+    Raises SpaceError, ParameterError and StudyError before anything runs.
+    """
+    from hpo_pipelines.workspace import default_workspace
+
+    place = workspace or (target.workspace if isinstance(target, Run) else default_workspace())
+    if direction not in DIRECTIONS:
+        raise StudyError(f"direction={direction!r}: it is maximize or minimize.")
+    if n_trials is None and timeout is None:
+        raise StudyError("a study needs an end: give n_trials=, timeout=, or both.")
+    if n_jobs < 1 or (n_trials is not None and n_trials < 1):
+        raise StudyError(f"n_jobs={n_jobs}, n_trials={n_trials}: both are 1 or more.")
+    base = _base(place, target, executor)
+    parsed = checked_space(space, place, base)
+    wanted = _Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", objective, direction, storage, parsed)
+    task = _study_task(place, base, wanted, allow_changes=allow_changes)
+    study = Study(place, task)
+    optuna_study = _optuna_study(study, wanted, sampling.sampler(sampler, seed), sampling.pruner(pruner))
+    limits = Limits(n_trials, None if timeout is None else duration(timeout), n_jobs, max_failures)
+    driver = Driver(study, optuna_study, parsed, base, limits)
+    driver.optimize(progress)
+    return Study(place, place.store.tasks.get(task.id))
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    name: str
+    objective: str | None
+    direction: str
+    storage: str | None
+    space: Space
+
+
+def _base(workspace: Workspace, target: Pipeline[..., Any] | Run, executor: str | None) -> Task:
+    """The record that trials are clones of: a run, or one of the pipeline's defaults that is never stored."""
+    if isinstance(target, Run):
+        return replace(target.task, executor=executor or target.task.executor)
+    if isinstance(target, Pipeline):
+        return workspace.record_of(target, {}, executor=executor)
+    raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
+
+
+def checked_space(space: Space | Mapping[str, Any] | str | Path, workspace: Workspace, base: Task) -> Space:
+    """``space`` as a Space whose every name and value the pipeline of ``base`` accepts. Raises SpaceError."""
+    pipeline, _ = workspace.code(base)
+
+    def accepts(name: str, value: Any) -> str | None:
+        try:
+            pipeline.parameters.check(name, value)
+        except ParameterError as error:
+            return str(error)
+        return None
+
+    try:
+        parsed = load(space) if isinstance(space, str | Path) else Space(space)
+        parsed.check(pipeline.parameters.names, accepts=accepts)
+    except PlainSpaceError as error:
+        raise SpaceError(str(error)) from None
+    return parsed
+
+
+def _study_task(workspace: Workspace, base: Task, wanted: _Wanted, *, allow_changes: bool) -> Task:
+    """The study's record: the one with its name, checked against what is wanted now, or a new one."""
+    params = {
+        "objective": wanted.objective,
+        "direction": wanted.direction,
+        "storage": wanted.storage,
+        "space": wanted.space.as_dict(),
+        "space_digest": wanted.space.digest(),
+        "base": dict(base.params),
+    }
+    found = find(workspace, wanted.name)
+    if found is None:
+        return workspace.store.tasks.create(
+            Task(
+                id=new_id(),
+                kind=Kind.STUDY,
+                name=wanted.name,
+                project=base.project,
+                pipeline=base.pipeline,
+                params=params,
+                snapshot=base.snapshot,
+                cloned_from=base.id if base.number is not None else None,
+                executor=base.executor,
+                git=base.git,
+            )
+        )
+    changed = {
+        "pipeline": found.pipeline != base.pipeline,
+        "code": found.snapshot != base.snapshot,
+        "space": found.params["space_digest"] != params["space_digest"],
+        "objective": found.params["objective"] != wanted.objective,
+        "direction": found.params["direction"] != wanted.direction,
+    }
+    differing = [name for name, differs in changed.items() if differs]
+    fixed = {"direction", "pipeline"} & set(differing)
+    if fixed or (differing and not allow_changes):
+        cure = "Give the study another name" + (", or allow_changes=True." if not fixed else ".")
+        raise StudyError(f"study {wanted.name!r} was begun with another {' and '.join(differing)}. {cure}")
+    if differing:
+        workspace.store.tasks.update(found.id, params=params, snapshot=base.snapshot)
+        return workspace.store.tasks.get(found.id)
+    return found
+
+
+def _optuna_study(
+    study: Study, wanted: _Wanted, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
+) -> optuna.Study:
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the study says itself what happens
+    try:
+        return optuna.create_study(
+            storage=sampling.storage(wanted.storage, study.workspace.home, study.id),
+            sampler=sampler,
+            pruner=pruner,
+            study_name=wanted.name,
+            direction=wanted.direction,  # type: ignore[arg-type]
+            load_if_exists=True,
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+__all__ = ["Status", "optimize"]

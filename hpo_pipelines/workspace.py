@@ -1,0 +1,273 @@
+"""The composition root: one store, its artifacts and an engine, and the use cases that every door goes through."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hpo_pipelines.artifacts import ArtifactStore
+from hpo_pipelines.engine import Controller, Engine, Refresh
+from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, TaskNotFound
+from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.provenance import git_state
+from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.settings import Settings
+from hpo_pipelines.snapshot import Code, capture, live, load_private
+from hpo_pipelines.store import Store, TaskFilter
+from hpo_pipelines.task import Snapshot, Task
+from hpo_pipelines.types import Kind, Status, new_id
+
+RefreshOption = bool | str | Sequence[str]
+
+
+class Workspace:
+    """Where runs are recorded: by default under ``$HPO_HOME``; any SQL store and artifact folder by URL.
+
+    Open one for as long as it is used, as a context manager or with :meth:`close`.
+    """
+
+    def __init__(
+        self, store: str | None = None, *, artifacts: str | None = None, home: str | Path | None = None
+    ) -> None:
+        settings = Settings.load(home)
+        self.settings = settings
+        settings.home.mkdir(parents=True, exist_ok=True)
+        self.home = settings.home
+        self.store = Store.open(store or settings.store)
+        self.artifacts = ArtifactStore(artifacts or settings.artifacts)
+        self.engine = Engine(self.store, self.artifacts, self.home)
+        self.engine.default_executor = settings.executor
+        self._codes: dict[str, tuple[Pipeline[..., Any], Code]] = {}
+        self._lock = threading.Lock()
+
+    # -- runs from pipelines
+
+    def run(
+        self,
+        pipeline: Pipeline[..., Any],
+        params: Mapping[str, Any],
+        *,
+        executor: str | None = None,
+        refresh: RefreshOption = False,
+        tags: Sequence[str] = (),
+    ) -> Run:
+        """Record a run of ``pipeline`` and run it to its end. Raises ParameterError before anything runs."""
+        draft = self.draft(pipeline, params, executor=executor, tags=tags)
+        return self.start(draft.id, refresh=_refresh(refresh))
+
+    def draft(
+        self,
+        pipeline: Pipeline[..., Any],
+        params: Mapping[str, Any],
+        *,
+        executor: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> Run:
+        """Record a draft of ``pipeline`` with ``params`` over its defaults."""
+        return Run(self, self.store.tasks.create(self.record_of(pipeline, params, executor=executor, tags=tags)))
+
+    def record_of(
+        self,
+        pipeline: Pipeline[..., Any],
+        params: Mapping[str, Any],
+        *,
+        executor: str | None = None,
+        tags: Sequence[str] = (),
+    ) -> Task:
+        """The record of a draft, its code stored, itself not yet."""
+        values = pipeline.parameters.bind(params)
+        return Task(
+            id=new_id(),
+            kind=Kind.PIPELINE,
+            name=pipeline.name,
+            project=pipeline.project,
+            pipeline=pipeline.name,
+            params=pipeline.parameters.encode(values),
+            snapshot=self.record_code(pipeline),
+            executor=executor,
+            git=git_state(os.getcwd()),
+            tags=tuple(tags),
+        )
+
+    def record_code(self, pipeline: Pipeline[..., Any]) -> str:
+        """Store the pipeline's code by value, once; returns the digest of its snapshot."""
+        captured = capture(pipeline, first_party=frozenset(pipeline.first_party))
+        with self._lock:
+            if captured.digest not in self._codes:
+                content = self.artifacts.put_bytes(captured.content)
+                self.store.snapshots.add(
+                    Snapshot(captured.digest, captured.entry, content, captured.python, captured.packages)
+                )
+                self._codes[captured.digest] = (pipeline, live())
+        return captured.digest
+
+    def code(self, task: Task) -> tuple[Pipeline[..., Any], Code]:
+        """The pipeline and the code that ``task`` was recorded with, whatever its files are now.
+
+        Raises CodeUnavailable when it cannot be loaded here.
+        """
+        digest = task.snapshot
+        if digest is None:
+            raise CodeUnavailable(f"{task.label} was recorded without its code; run its pipeline again instead.")
+        with self._lock:
+            if digest not in self._codes:
+                content = self.artifacts.read_bytes(self.engine.snapshot_ref(digest))
+                try:
+                    code = load_private(content)
+                    self._codes[digest] = (code.entry(), code)
+                except Exception as error:
+                    raise CodeUnavailable(
+                        f"the code of {task.label} does not load here: {type(error).__name__}: {error}. "
+                        "It may need a library that is missing, or another Python version."
+                    ) from error
+            return self._codes[digest]
+
+    # -- acting on runs
+
+    def start(self, run: str, *, refresh: Refresh | None = None, prior: Mapping[str, Task] | None = None) -> Run:
+        """Run the draft or queued task ``run`` here, to its end."""
+        controller, values = self.controller(run)
+        if refresh is not None:
+            controller.refresh = refresh
+        if prior is not None:
+            controller.prior = prior
+        return Run(self, controller.drive(values))
+
+    def controller(self, run: str) -> tuple[Controller, dict[str, Any]]:
+        """What drives ``run``, not yet started, and its decoded parameters."""
+        task = self.store.tasks.get(run)
+        pipeline, code = self.code(task)
+        controller = Controller(self.engine, task, pipeline, code)
+        controller.executor = task.executor
+        return controller, pipeline.parameters.decode(task.params)
+
+    def clone(self, run: str, params: Mapping[str, Any], *, executor: str | None = None) -> Run:
+        """A draft of the same code with ``params`` over the run's own. Raises ParameterError for what does not fit."""
+        task = self.store.tasks.get(run)
+        return Run(self, self.store.tasks.create(self.cloned(task, params, executor=executor)))
+
+    def cloned(self, task: Task, params: Mapping[str, Any], *, executor: str | None = None) -> Task:
+        """The record of a clone of ``task``, not yet in the store."""
+        import dataclasses
+
+        pipeline, _ = self.code(task)
+        values = pipeline.parameters.bind({**pipeline.parameters.decode(task.params), **params})
+        clone = task.clone(pipeline.parameters.encode(values))
+        return dataclasses.replace(clone, executor=executor or task.executor)
+
+    def rerun(
+        self, run: str, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False
+    ) -> Run:
+        """Run again with the same code and parameters; what is unchanged is reused.
+
+        ``failed`` keeps every completed step, also of components whose reuse is off; ``from_step`` runs that step and
+        what uses it anew; ``refresh`` runs everything, or the named steps, anew.
+        """
+        import dataclasses
+
+        task = self.store.tasks.get(run)
+        prior = {step.name: step for step in self.store.tasks.children(run) if step.status is Status.COMPLETED}
+        if from_step is not None and not any(
+            from_step in (s.name, s.component) for s in self.store.tasks.children(run)
+        ):
+            names = ", ".join(step.name for step in self.store.tasks.children(run))
+            raise TaskNotFound(f"{task.label} has no step {from_step!r}; it has {names}.")
+        again = dataclasses.replace(task.clone(), cloned_from=task.cloned_from, rerun_of=task.id)
+        wanted = _refresh(refresh)
+        if from_step is not None:
+            wanted = Refresh(wanted.everything, wanted.steps, frozenset({from_step}))
+        created = self.store.tasks.create(again)
+        return self.start(created.id, refresh=wanted, prior=prior if failed else None)
+
+    def abort(self, run: str) -> Run:
+        """Mark the run aborted at once; whoever drives it stops its steps within 2 s."""
+        task = self.store.tasks.get(run)
+        with self.store.transaction():
+            ended = self.store.tasks.transition(run, Status.ABORTED, reason="aborted")
+            for step in self.store.tasks.children(run):
+                if not step.status.finished:
+                    try:
+                        if step.kind is Kind.PIPELINE:
+                            self.abort(step.id)
+                        else:
+                            self.store.tasks.transition(step.id, Status.ABORTED, reason=f"{task.label} was aborted")
+                    except IllegalTransition:
+                        continue  # it ended by itself just now
+        return Run(self, ended)
+
+    # -- finding
+
+    def get(self, reference: str) -> Run | RunStep:
+        """The run or step called ``reference``: an id, ``churn#48``, ``project/churn#48``. Raises TaskNotFound."""
+        task = self.store.tasks.find(reference)
+        return RunStep(self, task) if task.kind is Kind.STEP else Run(self, task)
+
+    def run_called(self, reference: str) -> Run:
+        """Like :meth:`get`, for what must be a run."""
+        found = self.get(reference)
+        if isinstance(found, Run):
+            return found
+        raise TaskNotFound(f"{reference!r} is the step {found.name}; name a run, such as churn#48.")
+
+    def runs(self, filter: TaskFilter | None = None, *, limit: int = 100) -> list[Run]:
+        """Runs, newest first."""
+        import dataclasses
+
+        wanted = dataclasses.replace(filter or TaskFilter(), kind=Kind.PIPELINE)
+        return [Run(self, task) for task in self.store.tasks.list(wanted, limit=limit)]
+
+    # -- the end
+
+    def close(self) -> None:
+        """Stop executors and close the store; idempotent."""
+        self.engine.close()
+        self.store.close()
+
+    def __enter__(self) -> Workspace:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _refresh(option: RefreshOption) -> Refresh:
+    if isinstance(option, bool):
+        return Refresh(everything=option)
+    return Refresh(steps=frozenset([option] if isinstance(option, str) else option))
+
+
+_defaults: dict[Path, Workspace] = {}
+_defaults_lock = threading.Lock()
+
+
+def default_workspace() -> Workspace:
+    """The workspace under ``$HPO_HOME``, opened when first asked for and closed at exit."""
+    home = Settings.load().home
+    with _defaults_lock:
+        if home not in _defaults:
+            _defaults[home] = Workspace()
+            atexit.register(_defaults[home].close)
+        return _defaults[home]
+
+
+def run_pipeline(
+    pipeline: Pipeline[..., Any], params: Mapping[str, Any], *, workspace: Workspace | None = None, **options: Any
+) -> Run:
+    """What ``pipeline.run`` does."""
+    return (workspace or default_workspace()).run(pipeline, params, **options)
+
+
+def draft_pipeline(
+    pipeline: Pipeline[..., Any], params: Mapping[str, Any], *, workspace: Workspace | None = None, **options: Any
+) -> Run:
+    """What ``pipeline.draft`` does."""
+    return (workspace or default_workspace()).draft(pipeline, params, **options)
+
+
+def get(reference: str) -> Run | RunStep:
+    """The run or step called ``reference`` in the default workspace. Raises TaskNotFound."""
+    return default_workspace().get(reference)
