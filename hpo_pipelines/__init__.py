@@ -3,72 +3,93 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from hpo_pipelines.component import Component, component
-from hpo_pipelines.errors import (
-    ArtifactError,
-    ConfigError,
-    DefinitionError,
-    HpoPipelinesError,
-    ParameterError,
-    Pruned,
-    SpaceError,
-    StepAborted,
-    StepError,
-    StepFailed,
-    StepLost,
-    StepTimedOut,
-    StoreError,
-    StudyError,
-    TaskError,
-    TaskNotFound,
-    TrackingError,
-)
-from hpo_pipelines.output import result
-from hpo_pipelines.pipeline import Pipeline, pipeline
-from hpo_pipelines.reporting import report
-from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status
-
 if TYPE_CHECKING:
+    from hpo_pipelines.component import Component, component
+    from hpo_pipelines.errors import (
+        ArtifactError,
+        ConfigError,
+        DefinitionError,
+        HpoPipelinesError,
+        ParameterError,
+        Pruned,
+        SpaceError,
+        StepAborted,
+        StepError,
+        StepFailed,
+        StepLost,
+        StepTimedOut,
+        StoreError,
+        StudyError,
+        TaskError,
+        TaskNotFound,
+        TrackingError,
+    )
+    from hpo_pipelines.output import result
+    from hpo_pipelines.pipeline import Pipeline, pipeline
+    from hpo_pipelines.reporting import report
     from hpo_pipelines.run import Run
     from hpo_pipelines.study import Study, optimize
+    from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status
     from hpo_pipelines.workspace import Workspace, get
     from search_spaces import Categorical, Fixed, Float, Int, Space
 
 __version__ = "0.1.0"
 
-# The authoring names above are light. These bring the store, Optuna and more: each is imported when first used, so that
-# a worker and `hpo --help` never pay for what they do not touch.
+# Each name is imported when it is first used: a worker and `hpo --help` never pay for what they do not touch. Even the
+# authoring names cost a quarter of a second of CPU together (wrapt alone brings asyncio).
 _ORIGINS = {
-    "Categorical": "search_spaces",
-    "Fixed": "search_spaces",
-    "Float": "search_spaces",
-    "Int": "search_spaces",
-    "Run": "hpo_pipelines.run",
-    "Space": "search_spaces",
-    "Study": "hpo_pipelines.study",
-    "Workspace": "hpo_pipelines.workspace",
-    "get": "hpo_pipelines.workspace",
-    "optimize": "hpo_pipelines.study",
-}
+    "hpo_pipelines.component": ("Component", "component"),
+    "hpo_pipelines.errors": (
+        "ArtifactError", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError", "Pruned",
+        "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut", "StoreError", "StudyError",
+        "TaskError", "TaskNotFound", "TrackingError",
+    ),
+    "hpo_pipelines.output": ("result",),
+    "hpo_pipelines.pipeline": ("Pipeline", "pipeline"),
+    "hpo_pipelines.reporting": ("report",),
+    "hpo_pipelines.run": ("Run",),
+    "hpo_pipelines.study": ("Study", "optimize"),
+    "hpo_pipelines.types": ("Cache", "Environment", "Resources", "Retry", "Status"),
+    "hpo_pipelines.workspace": ("Workspace", "get"),
+    "search_spaces": ("Categorical", "Fixed", "Float", "Int", "Space"),
+}  # fmt: skip
+_ORIGIN_OF = {name: origin for origin, names in _ORIGINS.items() for name in names}
 
 __all__ = [
-    "ArtifactError", "Cache", "Categorical", "Component", "ConfigError", "DefinitionError", "Environment", "Fixed", "Float",
-    "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources", "Retry", "Run", "Space", "SpaceError",
-    "Status", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut", "StoreError", "Study", "StudyError",
-    "TaskError", "TaskNotFound", "TrackingError", "Workspace", "component", "get", "optimize", "pipeline", "report",
-    "result",
+    "ArtifactError", "Cache", "Categorical", "Component", "ConfigError", "DefinitionError", "Environment", "Fixed",
+    "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources", "Retry", "Run", "Space",
+    "SpaceError", "Status", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut", "StoreError", "Study",
+    "StudyError", "TaskError", "TaskNotFound", "TrackingError", "Workspace", "component", "get", "optimize", "pipeline",
+    "report", "result",
 ]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _ORIGINS:
+    if name not in _ORIGIN_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_ORIGINS[name]), name)
+    value = getattr(importlib.import_module(_ORIGIN_OF[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
+
+
+def _decorator(name: str) -> property:
+    """``name`` is a decorator and the module that defines it: the import of the module sets the attribute, in vain."""
+    return property(
+        lambda package: getattr(importlib.import_module(f"{__name__}.{name}"), name), lambda package, module: None
+    )
+
+
+class _Package(ModuleType):
+    component = _decorator("component")
+    pipeline = _decorator("pipeline")
+
+
+sys.modules[__name__].__class__ = _Package

@@ -90,6 +90,8 @@ class Component(Generic[P, R]):
     ``function`` stays reachable for tests and tools.
     """
 
+    __qualname__: str
+
     def __init__(self, function: Callable[P, R], options: Options) -> None:
         functools.update_wrapper(self, function)
         self.function = function
@@ -112,7 +114,7 @@ class Component(Generic[P, R]):
         """
         if not sequences:
             raise TypeError(f"{self.name}.map needs at least one sequence to map over.")
-        return [self(*items, **fixed) for items in zip(*sequences, strict=True)]  # type: ignore[call-arg, arg-type]
+        return [self(*items, **fixed) for items in zip(*sequences, strict=True)]
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)

@@ -79,9 +79,9 @@ def _combined(original: BaseException) -> BaseException:
     combined = _classes[cls]
     arguments = _arguments(original)
     error = combined.__new__(combined, *arguments)
-    # Not the class's own __init__, which may want other arguments than it kept; but OSError, UnicodeError and their like
-    # keep theirs in C fields that only the built-in __init__ fills.
-    built_in = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    # Not the class's own __init__, which may want other arguments than it kept; but OSError, UnicodeError and their
+    # like keep theirs in C fields that only the built-in __init__ fills.
+    built_in: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
     built_in.__init__(error, *arguments)
     error.args = original.args
     error.__dict__.update(vars(original))

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
 
 _OURS = frozenset({"hpo_pipelines", "search_spaces"})
+_SCRIPTS = ("__main__", "__mp_main__")
 _STANDARD = frozenset(sys.stdlib_module_names) | frozenset(sys.builtin_module_names)
 _STANDARD_FOLDER = os.path.dirname(os.__file__) + os.sep
 _INSTALLED_FOLDERS = ("site-packages", "dist-packages")
@@ -65,6 +66,8 @@ def is_first_party(module: str | ModuleType, extra: Collection[str] = frozenset(
     top = name.partition(".")[0]
     if top in _OURS or top == "builtins":
         return False
+    if name in _SCRIPTS:
+        return True  # Also under a launcher such as `python -m pytest`: what it holds was defined here and now.
     file = _file_of(name)
     if extra and _is_named(name, file, frozenset(extra)):
         return True

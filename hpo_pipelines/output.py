@@ -36,7 +36,7 @@ class _Interface:
     def __length_hint__(self) -> None: ...
 
 
-class Output(wrapt.LazyObjectProxy):  # type: ignore[misc]
+class Output(wrapt.LazyObjectProxy[Any]):
     """The output ``name`` of ``source``: behaves as its value, which is fetched when first looked at."""
 
     def __new__(cls, source: Source, name: str) -> Output:
@@ -71,8 +71,12 @@ def _rebinding(operation: Callable[[Any, Any], Any]) -> Callable[[Output, Any], 
     return method
 
 
+_IN_PLACE = (
+    "add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "xor", "or", "matmul",
+)  # fmt: skip
+
 # `x += 1` on a proxy would change what every other name for x sees; a plain int would not.
-for _name in "add sub mul truediv floordiv mod pow lshift rshift and xor or matmul".split():
+for _name in _IN_PLACE:
     setattr(Output, f"__i{_name}__", _rebinding(getattr(operator, f"__i{_name}__")))
 
 
@@ -84,8 +88,8 @@ def is_output(value: object) -> bool:
 def result(value: T) -> T:
     """The real object behind an output, waiting for it; any other value unchanged.
 
-    Needed where a stand-in cannot pass for the value: ``result(x) is None``, ``type(result(x))``, ``json.dumps``, C code.
-    Outputs inside lists, tuples, dicts, sets and dataclasses are replaced too (in a copy).
+    Needed where a stand-in cannot pass for the value: ``result(x) is None``, ``type(result(x))``, ``json.dumps``, C
+    code. Outputs inside lists, tuples, dicts, sets and dataclasses are replaced too (in a copy).
     """
     if is_output(value):
         return value.__wrapped__  # type: ignore[attr-defined,no-any-return]

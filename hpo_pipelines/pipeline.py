@@ -15,7 +15,7 @@ from hpo_pipelines.parameters import Parameters
 from hpo_pipelines.snapshot.loaded import remember
 
 if TYPE_CHECKING:
-    from hpo_pipelines.workspace import Run
+    from hpo_pipelines.run import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")

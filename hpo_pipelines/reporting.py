@@ -18,11 +18,12 @@ def report(name: str, value: float, step: int | None = None) -> None:
     """
     if not isinstance(name, str) or not name:
         raise TypeError(f"report(name, value): name is text, not {name!r}.")
-    plain = result(value)
+    plain: object = result(value)
     if plain is None or isinstance(plain, str | bytes):
         raise TypeError(f"report({name!r}, {plain!r}): a metric is a number.")
     step = None if step is None else _whole(name, step)
-    number = float(plain)
+    # Numpy's and torch's scalars too: whatever float takes.
+    number = float(plain)  # type: ignore[arg-type]
     listening = context.reporter.get() or context.tracer.get()
     if listening is not None:
         listening.report(name, number, step)

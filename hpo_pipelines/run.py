@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.errors import StepFailed, TaskError, TaskNotFound
 from hpo_pipelines.task import Attempt, Task
@@ -133,7 +134,10 @@ class Run(_Handle):
 
     @property
     def value(self) -> Any:
-        """What the pipeline returned, None while it has not. A failed run raises what failed, an aborted one TaskError."""
+        """What the pipeline returned, None while it has not.
+
+        Raises StepFailed for a failed run, TaskError for one that was aborted or pruned.
+        """
         task = self.task
         if task.status is Status.COMPLETED:
             return self._value
@@ -167,7 +171,7 @@ class Run(_Handle):
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Last values: ``fit.val_auc`` of the last call of ``fit``, ``fit.2.val_auc`` of that call, the run's own by name."""
+        """Last values: ``fit.val_auc`` of the last call of ``fit``, ``fit.2.val_auc`` of that call, the run's own."""
         children = [task for task in self.workspace.store.tasks.children(self.id) if task.component is not None]
         latest = self.workspace.store.metrics.latest([self.id, *(task.id for task in children)])
         found = {name: value for (task, name), value in latest.items() if task == self.id}
@@ -205,11 +209,9 @@ class Run(_Handle):
 
     def run(self, *, executor: str | None = None, refresh: RefreshOption = False) -> Run:
         """Run this draft to its end; the draft itself becomes the run."""
-        from hpo_pipelines.workspace import _refresh
-
         if executor is not None:
             self.workspace.store.tasks.update(self.id, executor=executor)
-        return self.workspace.start(self.id, refresh=_refresh(refresh))
+        return self.workspace.start(self.id, RunOptions(refresh=Refresh.of(refresh)))
 
     def rerun(self, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False) -> Run:
         """A new run with the same code and parameters; see :meth:`Workspace.rerun`."""

@@ -91,7 +91,7 @@ class Retry:
 
     def delay(self, attempt: int, random: float) -> float:
         """Seconds to wait after failed attempt number ``attempt`` (from 1), for a ``random`` share in [0, 1)."""
-        return float(self.backoff) * 2 ** (attempt - 1) * (1 + random / 2)
+        return float(self.backoff) * 2.0 ** (attempt - 1) * (1 + random / 2)
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ import atexit
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hpo_pipelines.artifacts import ArtifactStore
-from hpo_pipelines.engine import Controller, Engine, Refresh
+from hpo_pipelines.engine import Controller, Engine, Refresh, RunOptions
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, TaskNotFound
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.provenance import git_state
@@ -57,7 +58,7 @@ class Workspace:
     ) -> Run:
         """Record a run of ``pipeline`` and run it to its end. Raises ParameterError before anything runs."""
         draft = self.draft(pipeline, params, executor=executor, tags=tags)
-        return self.start(draft.id, refresh=_refresh(refresh))
+        return self.start(draft.id, RunOptions(refresh=Refresh.of(refresh)))
 
     def draft(
         self,
@@ -128,22 +129,17 @@ class Workspace:
 
     # -- acting on runs
 
-    def start(self, run: str, *, refresh: Refresh | None = None, prior: Mapping[str, Task] | None = None) -> Run:
+    def start(self, run: str, options: RunOptions | None = None) -> Run:
         """Run the draft or queued task ``run`` here, to its end."""
-        controller, values = self.controller(run)
-        if refresh is not None:
-            controller.refresh = refresh
-        if prior is not None:
-            controller.prior = prior
+        controller, values = self.controller(run, options)
         return Run(self, controller.drive(values))
 
-    def controller(self, run: str) -> tuple[Controller, dict[str, Any]]:
+    def controller(self, run: str, options: RunOptions | None = None) -> tuple[Controller, dict[str, Any]]:
         """What drives ``run``, not yet started, and its decoded parameters."""
         task = self.store.tasks.get(run)
         pipeline, code = self.code(task)
-        controller = Controller(self.engine, task, pipeline, code)
-        controller.executor = task.executor
-        return controller, pipeline.parameters.decode(task.params)
+        options = replace(options or RunOptions(), executor=task.executor, first_party=frozenset(pipeline.first_party))
+        return Controller(self.engine, task, pipeline, code, options), pipeline.parameters.decode(task.params)
 
     def clone(self, run: str, params: Mapping[str, Any], *, executor: str | None = None) -> Run:
         """A draft of the same code with ``params`` over the run's own. Raises ParameterError for what does not fit."""
@@ -152,12 +148,10 @@ class Workspace:
 
     def cloned(self, task: Task, params: Mapping[str, Any], *, executor: str | None = None) -> Task:
         """The record of a clone of ``task``, not yet in the store."""
-        import dataclasses
-
         pipeline, _ = self.code(task)
         values = pipeline.parameters.bind({**pipeline.parameters.decode(task.params), **params})
         clone = task.clone(pipeline.parameters.encode(values))
-        return dataclasses.replace(clone, executor=executor or task.executor)
+        return replace(clone, executor=executor or task.executor)
 
     def rerun(
         self, run: str, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False
@@ -165,23 +159,26 @@ class Workspace:
         """Run again with the same code and parameters; what is unchanged is reused.
 
         ``failed`` keeps every completed step, also of components whose reuse is off; ``from_step`` runs that step and
-        what uses it anew; ``refresh`` runs everything, or the named steps, anew.
+        what uses it anew; ``refresh`` runs everything, or the named steps, anew. Raises TaskNotFound for a step that
+        the run does not have.
         """
-        import dataclasses
+        draft, options = self.rerun_draft(run, failed=failed, from_step=from_step, refresh=refresh)
+        return self.start(draft.id, options)
 
+    def rerun_draft(
+        self, run: str, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False
+    ) -> tuple[Run, RunOptions]:
+        """What :meth:`rerun` starts, and how."""
         task = self.store.tasks.get(run)
-        prior = {step.name: step for step in self.store.tasks.children(run) if step.status is Status.COMPLETED}
-        if from_step is not None and not any(
-            from_step in (s.name, s.component) for s in self.store.tasks.children(run)
-        ):
-            names = ", ".join(step.name for step in self.store.tasks.children(run))
-            raise TaskNotFound(f"{task.label} has no step {from_step!r}; it has {names}.")
-        again = dataclasses.replace(task.clone(), cloned_from=task.cloned_from, rerun_of=task.id)
-        wanted = _refresh(refresh)
-        if from_step is not None:
-            wanted = Refresh(wanted.everything, wanted.steps, frozenset({from_step}))
-        created = self.store.tasks.create(again)
-        return self.start(created.id, refresh=wanted, prior=prior if failed else None)
+        steps = self.store.tasks.children(run)
+        wanted = Refresh.of(refresh, from_step)
+        for name in sorted(wanted.steps | wanted.from_steps):
+            if not any(name in (step.name, step.component) for step in steps):
+                names = ", ".join(step.name for step in steps) or "none"
+                raise TaskNotFound(f"{task.label} has no step {name!r}; it has {names}.")
+        prior = {step.name: step for step in steps if step.status is Status.COMPLETED} if failed else {}
+        again = replace(task.clone(), cloned_from=task.cloned_from, rerun_of=task.id)
+        return Run(self, self.store.tasks.create(again)), RunOptions(refresh=wanted, prior=prior)
 
     def abort(self, run: str) -> Run:
         """Mark the run aborted at once; whoever drives it stops its steps within 2 s."""
@@ -215,9 +212,7 @@ class Workspace:
 
     def runs(self, filter: TaskFilter | None = None, *, limit: int = 100) -> list[Run]:
         """Runs, newest first."""
-        import dataclasses
-
-        wanted = dataclasses.replace(filter or TaskFilter(), kind=Kind.PIPELINE)
+        wanted = replace(filter or TaskFilter(), kind=Kind.PIPELINE)
         return [Run(self, task) for task in self.store.tasks.list(wanted, limit=limit)]
 
     # -- the end
@@ -232,12 +227,6 @@ class Workspace:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-
-def _refresh(option: RefreshOption) -> Refresh:
-    if isinstance(option, bool):
-        return Refresh(everything=option)
-    return Refresh(steps=frozenset([option] if isinstance(option, str) else option))
 
 
 _defaults: dict[Path, Workspace] = {}

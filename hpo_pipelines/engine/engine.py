@@ -5,55 +5,34 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hpo_pipelines.artifacts import ArtifactStore
-from hpo_pipelines.component import Options
-from hpo_pipelines.engine.controller import Controller, needs_cluster
+from hpo_pipelines.component import Component
+from hpo_pipelines.engine.controller import Controller
+from hpo_pipelines.engine.flights import Flights
 from hpo_pipelines.engine.keys import Key, step_key
+from hpo_pipelines.engine.refresh import Refresh
+from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, ConfigError
 from hpo_pipelines.executors.base import Assignment, ConsoleChunk, Executor
+from hpo_pipelines.executors.inline import InlineExecutor
 from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.pipeline import Pipeline
-from hpo_pipelines.snapshot import Code
+from hpo_pipelines.snapshot import Code, Locator, component_locator
 from hpo_pipelines.store import Store
-from hpo_pipelines.task import CacheEntry, Metric, Task
-from hpo_pipelines.types import ArtifactRef, Kind, Resources, Status, new_id
+from hpo_pipelines.task import CacheEntry
+from hpo_pipelines.types import ArtifactRef, Resources, Status, new_id
 
 EXECUTORS = ("inline", "local", "ray")
 
 
-@dataclass(frozen=True)
-class Refresh:
-    """Which steps of a run must be run anew: all, those called like one of ``steps``, or from some step on."""
-
-    everything: bool = False
-    steps: frozenset[str] = frozenset()
-    from_steps: frozenset[str] = frozenset()
-
-    def names(self, step: StepCall) -> bool:
-        """Whether ``step`` is one of those."""
-        titles = {step.name, step.component.name}
-        return self.everything or bool(titles & self.steps) or bool(titles & self.from_steps)
-
-
-@dataclass
-class Flight:
-    """A key being computed by a step of this process, and the steps that wait for it."""
-
-    label: str
-    owner: StepCall
-    waiters: list[tuple[Controller, StepCall]] = field(default_factory=list)
-    entry: CacheEntry | None = None
-
-
 class Engine:
     """Shared by the controllers of one process. ``home`` holds console files."""
-
-    no_refresh = Refresh()
 
     def __init__(self, store: Store, artifacts: ArtifactStore, home: Path) -> None:
         self.store = store
@@ -63,7 +42,8 @@ class Engine:
         self.step_variables: Callable[[StepCall], Mapping[str, str]] = lambda step: {}
         self._executors: dict[str, Executor] = {}
         self._active: dict[str, Controller] = {}
-        self._flights: dict[str, Flight] = {}
+        self.flights = Flights()
+        self._locators: WeakKeyDictionary[Component[..., Any], tuple[str, Locator]] = WeakKeyDictionary()
         self._snapshots: dict[str, ArtifactRef] = {}
         self._timers: set[threading.Timer] = set()
         self._lock = threading.Lock()
@@ -83,13 +63,42 @@ class Engine:
         """The executor of a step when the run names none: local, or ray as soon as something only Ray has is named."""
         if self.default_executor:
             return self.default_executor
-        return "ray" if os.environ.get("RAY_ADDRESS") or needs_cluster(resources) else "local"
+        beyond = resources.gpu or resources.custom or resources.queue
+        return "ray" if beyond or os.environ.get("RAY_ADDRESS") else "local"
 
-    def submit(self, controller: Controller, step: StepCall, assignment: Assignment) -> None:
-        executor = self.executor(controller.executor_of(step))
-        if executor.name == "inline":
-            executor.use(assignment.snapshot_digest, controller.code)  # type: ignore[attr-defined]
-        executor.submit(assignment, controller.hear)
+    def submit(self, scheduler: Scheduler, step: StepCall, assignment: Assignment) -> None:
+        executor = self.executor(scheduler.executor_of(step))
+        if isinstance(executor, InlineExecutor):
+            executor.use(assignment.snapshot_digest, scheduler.code)
+        executor.submit(assignment, scheduler.hear)
+
+    def assignment(self, scheduler: Scheduler, step: StepCall) -> Assignment:
+        """What a worker needs for the step's current attempt."""
+        run, options = scheduler.run, step.component.options
+        return Assignment(
+            task=step.id,
+            attempt=step.attempt,
+            label=f"{run.label}/{step.name}",
+            locator=self._locator(step, scheduler.code),
+            arguments=step.arguments.pickled,
+            inputs=step.arguments.refs(),
+            artifacts=self.artifacts.url,
+            snapshot=self.snapshot_ref(run.snapshot or ""),
+            snapshot_digest=run.snapshot or "",
+            resources=options.resources,
+            timeout=options.timeout,
+            console=self.console_path(run.id, f"{step.name}.{step.attempt}"),
+            environment={**options.environment.env, **self.step_variables(step)},
+        )
+
+    def _locator(self, step: StepCall, code: Code) -> Locator:
+        """Pickled anew only when the component's code has changed: the bytes name what a worker keeps loaded."""
+        fingerprint = step.key.parts["code"]["digest"]
+        known = self._locators.get(step.component)
+        if known is None or known[0] != fingerprint:
+            known = fingerprint, component_locator(step.component, code)
+            self._locators[step.component] = known
+        return known[1]
 
     def cancel(self, executor: str, step: StepCall) -> None:
         self.executor(executor).cancel(f"{step.id}.{step.attempt}")
@@ -135,7 +144,7 @@ class Engine:
             with self._lock:
                 active = dict(self._active)
             for id, status in self.store.tasks.statuses(list(active)).items():
-                if status.finished and active[id].stopping is None:
+                if status.finished and active[id].scheduler.stopping is None:
                     active[id].stop(status, f"{status} from elsewhere")
 
     def nested(self, outer: Controller, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
@@ -157,30 +166,30 @@ class Engine:
             study=None,
             trial=None,
         )
-        inner = Controller(self, self.store.tasks.create(task), pipeline, outer.code)
-        inner.executor, inner.refresh, inner.watch = outer.executor, outer.refresh, outer.watch
+        first_party = outer.options.first_party | frozenset(pipeline.first_party)
+        options = replace(outer.options, prior={}, first_party=first_party)
+        inner = Controller(self, self.store.tasks.create(task), pipeline, outer.code, options)
         return inner.drive_inside(outer, values)
 
     # -- keys
 
-    def key(self, controller: Controller, step: StepCall) -> Key:
+    def key(self, scheduler: Scheduler, step: StepCall) -> Key:
         """The step's key, now that its inputs are known."""
-        digests, problems = step.arguments.identities(controller.code)
-        first_party = frozenset(controller.pipeline.first_party)
-        code = code_fingerprint(step.component.function, first_party=first_party)
+        digests, problems = step.arguments.identities(scheduler.code)
+        code = code_fingerprint(step.component.function, first_party=scheduler.options.first_party)
         return step_key(step.component, code, digests, tuple(problems))
 
-    def reusable(self, controller: Controller, step: StepCall) -> tuple[CacheEntry | None, str]:
+    def reusable(self, scheduler: Scheduler, step: StepCall) -> tuple[CacheEntry | None, str]:
         """The recorded outcome that stands for the step, and the reason why it does or why none does."""
-        key, cache = step.key, step.component.options.cache
+        key, cache, refresh = step.key, step.component.options.cache, scheduler.options.refresh
         if key.digest is None:
             return None, f"not reusable: {key.problem}"
-        prior = controller.prior.get(step.name)
+        prior = scheduler.options.prior.get(step.name)
         if prior is not None and prior.key == key.digest:
             outputs = self.store.tasks.outputs(prior.id)
-            entry = CacheEntry(key.digest, prior.id, step.component.name, outputs, key.parts, prior.seconds or 0.0, 0.0)
-            return entry, f"kept from run {prior.parent}"
-        if controller.refresh.names(step) or self._downstream(controller, step):
+            kept = CacheEntry(key.digest, prior.id, step.component.name, outputs, key.parts, 0.0, 0.0)
+            return kept, f"kept from {self._label(prior.id)}"
+        if refresh.names(step.name, step.component.name) or _after_refreshed(step, refresh):
             return None, "refresh"
         if not cache.enabled:
             return None, "reuse is off for this component"
@@ -193,48 +202,13 @@ class Engine:
         missing = next((name for name, ref in entry.outputs.items() if not self.artifacts.exists(ref)), None)
         if missing is not None:
             self.store.cache.delete(key.digest)
-            return None, f"missing artifact: {missing} of {entry.task}"
+            return None, f"missing artifact: {missing} of {self._label(entry.task)}"
         return entry, f"reused from {self._label(entry.task)}"
-
-    def _downstream(self, controller: Controller, step: StepCall) -> bool:
-        """Whether the step comes after one from which on everything is to run anew."""
-        if not controller.refresh.from_steps:
-            return False
-        return any(source.reason == "refresh" for source in step.arguments.sources)
 
     def _label(self, task: str) -> str:
         step = self.store.tasks.get(task)
         run = self.store.tasks.get(step.parent) if step.parent else step
         return f"{run.label}/{step.name}"
-
-    def fly(self, controller: Controller, step: StepCall) -> Flight | None:
-        """The flight that computes the step's key in another run; None when this step is now the one to compute it."""
-        if step.key.digest is None or not step.component.options.cache.enabled or step.reason == "refresh":
-            return None
-        with self._lock:
-            flight = self._flights.get(step.key.digest)
-            if flight is None:
-                self._flights[step.key.digest] = Flight(f"{controller.run.label}/{step.name}", step)
-                return None
-            flight.waiters.append((controller, step))
-            return flight
-
-    def land(self, step: StepCall, entry: CacheEntry | None) -> None:
-        """The step is over: whoever waited for its key takes the outcome, or has a try of its own."""
-        if step.key is None or step.key.digest is None:
-            return
-        with self._lock:
-            flight = self._flights.get(step.key.digest)
-            if flight is None or flight.owner is not step:
-                return
-            del self._flights[step.key.digest]
-        flight.entry = entry
-        for controller, waiter in flight.waiters:
-            # In a thread of its own: the waiter's run has a lock of its own, and we hold ours.
-            threading.Thread(target=controller.landed, args=(waiter, flight), daemon=True).start()
-
-    def metrics_of(self, task: str) -> list[Metric]:
-        return self.store.metrics.of([task])
 
     # -- places
 
@@ -251,9 +225,6 @@ class Engine:
         finally:
             os.close(descriptor)
 
-    def variables(self, step: StepCall, options: Options) -> Mapping[str, str]:
-        return {**options.environment.env, **self.step_variables(step)}
-
     def snapshot_ref(self, digest: str) -> ArtifactRef:
         if digest not in self._snapshots:
             recorded = self.store.snapshots.get(digest)
@@ -265,8 +236,6 @@ class Engine:
 
 def _start(name: str) -> Executor:
     if name == "inline":
-        from hpo_pipelines.executors.inline import InlineExecutor
-
         return InlineExecutor()
     if name == "local":
         from hpo_pipelines.executors.local import LocalExecutor
@@ -277,3 +246,8 @@ def _start(name: str) -> Executor:
 
         return RayExecutor()
     raise ConfigError(f"executor={name!r}: there are {', '.join(EXECUTORS)}.")
+
+
+def _after_refreshed(step: StepCall, refresh: Refresh) -> bool:
+    """Whether the step uses one from which on everything is to run anew."""
+    return bool(refresh.from_steps) and any(source.reason == "refresh" for source in step.arguments.sources)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import io
 import os
 import sys
 import threading
@@ -13,6 +14,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 _libc = ctypes.CDLL(None)
+_IOLBF = 1
+"""Of glibc's stdio.h."""
 
 
 @contextlib.contextmanager
@@ -38,6 +41,18 @@ def captured(path: str) -> Iterator[None]:
             os.close(copy)
 
 
+def by_lines() -> None:
+    """Let what Python and C code of this process print reach the descriptors line by line.
+
+    Into a file both would gather some kilobytes first: nobody could follow them, and a killed process would lose them.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")
+    with contextlib.suppress(ValueError):  # another C library than glibc calls it otherwise
+        _libc.setvbuf(ctypes.c_void_p.in_dll(_libc, "stdout"), None, _IOLBF, 0)
+
+
 def _flush() -> None:
     for stream in (sys.stdout, sys.stderr):
         # A step may have closed or replaced the stream; what it flushed before is all there is.
@@ -47,6 +62,7 @@ def _flush() -> None:
 
 
 _sink: ContextVar[TextIO | None] = ContextVar("hpo_pipelines.console", default=None)
+_echo: ContextVar[bool] = ContextVar("hpo_pipelines.echo", default=True)
 _tees = 0
 _tees_lock = threading.Lock()
 
@@ -62,6 +78,8 @@ class _Tee:
         if sink is not None and not sink.closed:
             sink.write(text)
             sink.flush()
+            if not _echo.get():
+                return len(text)
         return self._stream.write(text)  # type: ignore[no-any-return]
 
     def writelines(self, lines: Any) -> None:
@@ -73,8 +91,8 @@ class _Tee:
 
 
 @contextlib.contextmanager
-def teed(path: str) -> Iterator[None]:
-    """Append what Python code of this context prints to the file ``path``, besides showing it as before.
+def teed(path: str, *, echo: bool = True) -> Iterator[None]:
+    """Append what Python code of this context prints to the file ``path``, and with ``echo`` show it as before.
 
     For code that shares its process with other consoles: a pipeline's body, and steps run inline. C code and child
     processes write past it.
@@ -82,11 +100,12 @@ def teed(path: str) -> Iterator[None]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a", encoding="utf-8", errors="replace") as file:
         _install()
-        token = _sink.set(file)
+        token, echoing = _sink.set(file), _echo.set(echo and _echo.get())
         try:
             yield
         finally:
             _sink.reset(token)
+            _echo.reset(echoing)
             _uninstall()
 
 

@@ -2,110 +2,119 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import pickle
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from typing import Any
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 
 from hpo_pipelines.errors import ConfigError
-from hpo_pipelines.executors import processes
 from hpo_pipelines.executors.base import (
     Assignment,
     Cancelled,
     Ended,
     Executor,
-    Failed,
     Listener,
     Lost,
+    Message,
     Started,
     TimedOut,
     ended,
 )
+from hpo_pipelines.executors.local_process import WorkerProcess
 
 SOFT_CANCEL_SECONDS = 1.0
 """How long a cancelled step may take to end by itself."""
 
-_BOOTSTRAP = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from hpo_pipelines.executors.local_worker import main; main(int(sys.argv[2]))"
-)
+SMALLEST_SHARE = 1 / 16
+"""Steps that ask for less than this of a CPU count as this much: each of them is a process."""
+
+_log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(eq=False)
 class _Running:
+    """One attempt from submit to its end."""
+
     assignment: Assignment
     listener: Listener
     deadline: float | None = None
     """When it is ended by force, on the monotonic clock."""
     verdict: Ended | None = None
     """What its end will mean, once we have decided to end it."""
+    told: threading.Event = field(default_factory=threading.Event)
+    """Set when the listener has heard of the start."""
 
-
-class _Worker:
-    """One worker process and our end of its pipe."""
-
-    def __init__(self, log: str) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs, open(log, "ab") as sink:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(theirs.fileno())],
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
-            )
-        self.connection = Connection(ours.detach())
-        self.log = log
-        self.snapshot = ""
-        self.running: _Running | None = None
-
-    def send(self, kind: str, payload: Any) -> None:
-        try:
-            self.connection.send_bytes(pickle.dumps((kind, payload), protocol=5))
-        except OSError:
-            return  # it died; the reader sees the end of the pipe and says so
-
-    def kill(self) -> None:
-        processes.kill_tree(self.process.pid)
-
-    def dispose(self) -> int:
-        """Wait for the killed or dying process; returns its exit code."""
-        self.connection.close()
-        return self.process.wait()
+    @property
+    def share(self) -> float:
+        return max(self.assignment.resources.cpu, SMALLEST_SHARE)
 
 
 class LocalExecutor(Executor):
     """Runs steps in worker processes, one per CPU slot; a worker keeps one code snapshot loaded.
 
-    ``cpus`` defaults to ``$HPO_LOCAL_CPUS``, else to the CPUs this process may use.
+    ``cpus`` defaults to ``$HPO_LOCAL_CPUS``, else to the CPUs this process may use. A step that fits may overtake one
+    that waits for more CPUs than are free. Raises ConfigError for an impossible number.
     """
 
     name = "local"
 
     def __init__(self, cpus: float | None = None) -> None:
         self.cpus = cpus if cpus is not None else _available_cpus()
-        self._free = self.cpus
-        self._lock = threading.RLock()
+        self._used = 0.0
+        self._lock = threading.Lock()
         self._waiting: deque[_Running] = deque()
-        self._workers: list[_Worker] = []
+        self._workers: list[WorkerProcess] = []
+        self._retired: list[WorkerProcess] = []
+        self._cancelled: list[_Running] = []
         self._folder = tempfile.TemporaryDirectory(prefix="hpo-local-")
         self._closed = False
-        self._woken, self._wake = _pipe()
-        self._workers.append(self._spawn())
+        self._woken, self._wake = os.pipe()
+        os.set_blocking(self._wake, False)
+        self._spawn()
         self._thread = threading.Thread(target=self._serve, name="hpo-local", daemon=True)
         self._thread.start()
 
     def submit(self, assignment: Assignment, listener: Listener) -> None:
+        self._check(assignment)
+        item = _Running(assignment, listener)
+        with self._lock:
+            if self._closed:
+                raise ConfigError("this local executor is closed; open the workspace again.")
+            worker = self._claim(item)
+            if worker is None:
+                self._waiting.append(item)
+        if worker is not None:
+            self._begin(worker, item)
+
+    def cancel(self, attempt: str) -> None:
+        with self._lock:
+            item = next((item for item in self._waiting if item.assignment.id == attempt), None)
+            if item is not None:
+                self._waiting.remove(item)
+                self._cancelled.append(item)
+            worker = next((w for w in self._workers if w.running and w.running.assignment.id == attempt), None)
+            if worker is not None and worker.running is not None and worker.running.verdict is None:
+                worker.running.verdict = Cancelled()
+                worker.running.deadline = time.monotonic() + SOFT_CANCEL_SECONDS
+                worker.send("cancel", attempt)
+            self._notify()
+
+    def close(self) -> None:
+        """End what runs and what waits as cancelled, and every worker process; idempotent."""
+        with self._lock:
+            self._closed = True
+            self._notify()
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+
+    # -- choosing a worker (with the lock held)
+
+    def _check(self, assignment: Assignment) -> None:
         resources = assignment.resources
         if resources.cpu > self.cpus:
             raise ConfigError(
@@ -117,70 +126,19 @@ class LocalExecutor(Executor):
                 f"{assignment.label} needs a GPU or a custom resource, which the local executor does not place. "
                 "Run it with executor='ray'."
             )
-        with self._lock:
-            if self._closed:
-                raise ConfigError("this local executor is closed; open the workspace again.")
-            self._waiting.append(_Running(assignment, listener))
-        self._dispatch()
 
-    def cancel(self, attempt: str) -> None:
-        with self._lock:
-            waiting = next((item for item in self._waiting if item.assignment.id == attempt), None)
-            if waiting is not None:
-                self._waiting.remove(waiting)
-            worker = next((w for w in self._workers if w.running and w.running.assignment.id == attempt), None)
-            if worker is not None and worker.running is not None and worker.running.verdict is None:
-                worker.running.verdict = Cancelled()
-                worker.running.deadline = time.monotonic() + SOFT_CANCEL_SECONDS
-                worker.send("cancel", attempt)
-                self._wake.send_bytes(b"deadline")
-        if waiting is not None:
-            waiting.listener(waiting.assignment, Cancelled())
-
-    def close(self) -> None:
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
-            workers, self._workers = self._workers, []
-        self._wake.send_bytes(b"close")
-        self._thread.join()
-        for worker in workers:
-            worker.kill()
-        for worker in workers:
-            worker.dispose()
-        self._woken.close()
-        self._wake.close()
-        self._folder.cleanup()
-
-    # -- choosing a worker
-
-    def _dispatch(self) -> None:
-        while True:
-            with self._lock:
-                started = self._start_next()
-            if started is None:
-                return
-            worker, item = started
-            # The listener hears of the start before the worker can send anything.
-            item.listener(item.assignment, Started(f"local:{worker.process.pid}"))
-            worker.send("run", item.assignment)
-
-    def _start_next(self) -> tuple[_Worker, _Running] | None:
-        item = next((item for item in self._waiting if item.assignment.resources.cpu <= self._free), None)
-        if item is None or self._closed:
+    def _claim(self, item: _Running) -> WorkerProcess | None:
+        """A worker for ``item``, marked as its own; None while too few CPUs are free."""
+        # Fractions such as 0.1 do not add up exactly.
+        if self._used + item.share > self.cpus + 1e-6:
             return None
-        self._waiting.remove(item)
-        self._free -= item.assignment.resources.cpu
         worker = self._worker_for(item.assignment.snapshot_digest)
         worker.snapshot = item.assignment.snapshot_digest
         worker.running = item
-        if item.assignment.timeout is not None:
-            item.deadline = time.monotonic() + item.assignment.timeout
-            self._wake.send_bytes(b"deadline")
-        return worker, item
+        self._used += item.share
+        return worker
 
-    def _worker_for(self, snapshot: str) -> _Worker:
+    def _worker_for(self, snapshot: str) -> WorkerProcess:
         idle = [worker for worker in self._workers if worker.running is None]
         for wanted in (snapshot, ""):
             for worker in idle:
@@ -188,106 +146,150 @@ class LocalExecutor(Executor):
                     return worker
         if idle:  # its modules are of other code: a fresh process takes its place
             self._workers.remove(idle[0])
-            idle[0].kill()
-            idle[0].dispose()
-        worker = self._spawn()
+            self._retired.append(idle[0])
+        return self._spawn()
+
+    def _spawn(self) -> WorkerProcess:
+        worker = WorkerProcess(self._folder.name)
         self._workers.append(worker)
-        self._wake.send_bytes(b"worker")
+        self._notify()
         return worker
 
-    def _spawn(self) -> _Worker:
-        return _Worker(os.path.join(self._folder.name, "workers.log"))
+    def _notify(self) -> None:
+        """Have the serving thread look at what has changed."""
+        try:
+            os.write(self._wake, b"!")
+        except BlockingIOError:
+            return  # it has more than enough wake-up calls to read already
 
-    # -- hearing from workers
+    # -- the serving thread
 
     def _serve(self) -> None:
         while not self._closed:
             with self._lock:
                 connections = {worker.connection: worker for worker in self._workers}
                 deadlines = [w.running.deadline for w in self._workers if w.running and w.running.deadline is not None]
+                retired, self._retired = self._retired, []
+            for worker in retired:
+                worker.end()
             patience = max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
             for ready in wait([self._woken, *connections], patience):
-                if ready is self._woken:
-                    self._woken.recv_bytes()
-                elif isinstance(ready, Connection):
-                    self._hear(connections[ready])
+                if ready == self._woken:
+                    os.read(self._woken, 65536)
+                else:
+                    self._hear(connections[ready])  # type: ignore[index]
             self._enforce_deadlines()
+            self._start_waiting()
+        self._shut()
 
-    def _hear(self, worker: _Worker) -> None:
+    def _start_waiting(self) -> None:
+        with self._lock:
+            cancelled, self._cancelled = self._cancelled, []
+            begun = []
+            for item in list(self._waiting):
+                worker = self._claim(item)
+                if worker is not None:
+                    self._waiting.remove(item)
+                    begun.append((worker, item))
+        for item in cancelled:
+            _tell(item, Cancelled())
+        for worker, item in begun:
+            self._begin(worker, item)
+
+    def _begin(self, worker: WorkerProcess, item: _Running) -> None:
+        # The listener hears of the start before the worker can send anything.
+        _tell(item, Started(f"local:{worker.process.pid}"))
+        item.told.set()
+        with self._lock:
+            if item.assignment.timeout is not None and item.verdict is None:
+                item.deadline = time.monotonic() + item.assignment.timeout
+                self._notify()
+        worker.send("run", item.assignment)
+
+    def _hear(self, worker: WorkerProcess) -> None:
         try:
             while True:
                 message = pickle.loads(worker.connection.recv_bytes())
                 if ended(message):
                     self._finish(worker, message)
                 elif worker.running is not None:
-                    worker.running.listener(worker.running.assignment, message)
+                    _tell(worker.running, message)
                 if not worker.connection.poll():
                     return
         except (EOFError, OSError):
+            self._bury(worker)
+
+    def _finish(self, worker: WorkerProcess, message: Ended) -> None:
+        item = worker.running
+        if item is None:
+            return
+        if item.verdict is not None or isinstance(message, Lost):
+            # Interrupted code may have left anything behind; the process and its children go.
+            self._forget(worker)
+            worker.end()
+        self._release(worker, item, message)
+
+    def _bury(self, worker: WorkerProcess) -> None:
+        """The worker has ended, or must."""
+        self._forget(worker)
+        death = worker.end()
+        if worker.running is not None:
+            self._release(worker, worker.running, Lost(death))
+
+    def _forget(self, worker: WorkerProcess) -> None:
+        with self._lock:
             if worker in self._workers:
-                self._bury(worker)
-
-    def _finish(self, worker: _Worker, message: Ended) -> None:
-        with self._lock:
-            item, worker.running = worker.running, None
-            if item is None:
-                return
-            self._free += item.assignment.resources.cpu
-            if item.verdict is not None or isinstance(message, Lost):
-                # Interrupted code may have left anything behind; the process and its children go.
                 self._workers.remove(worker)
-                worker.kill()
-                worker.dispose()
-        item.listener(item.assignment, _meant(item, message))
-        self._dispatch()
 
-    def _bury(self, worker: _Worker) -> None:
+    def _release(self, worker: WorkerProcess, item: _Running, message: Ended) -> None:
         with self._lock:
-            self._workers.remove(worker)
-            worker.kill()
-            code = worker.dispose()
-            item, worker.running = worker.running, None
-            if item is None:
-                return
-            self._free += item.assignment.resources.cpu
-        item.listener(item.assignment, _meant(item, Lost(_death(code, worker.log))))
-        self._dispatch()
+            worker.running = None
+            self._used = max(0.0, self._used - item.share)
+        item.told.wait()
+        # Our own decision to end it counts before how it then ended: what interrupted code returns is no result.
+        _tell(item, item.verdict or message)
 
     def _enforce_deadlines(self) -> None:
         now = time.monotonic()
         with self._lock:
             late = [w for w in self._workers if w.running and w.running.deadline and w.running.deadline <= now]
+            for worker in late:
+                if worker.running is not None and worker.running.verdict is None:
+                    worker.running.verdict = TimedOut(worker.running.assignment.timeout or 0.0)
         for worker in late:
-            if worker.running is not None and worker.running.verdict is None:
-                worker.running.verdict = TimedOut(worker.running.assignment.timeout or 0.0)
             self._bury(worker)
 
+    def _shut(self) -> None:
+        with self._lock:
+            workers, self._workers = [*self._workers, *self._retired], []
+            waiting = [*self._waiting, *self._cancelled]
+            self._waiting.clear()
+        for worker in workers:
+            worker.end()
+            if worker.running is not None:
+                self._release(worker, worker.running, Cancelled())
+        for item in waiting:
+            _tell(item, Cancelled())
+        os.close(self._woken)
+        os.close(self._wake)
+        self._folder.cleanup()
 
-def _meant(item: _Running, message: Ended) -> Ended:
-    """What the end of ``item`` means: our own decision to end it counts before how it then ended."""
-    if item.verdict is not None and (isinstance(message, Failed | Lost)):
-        return item.verdict
-    return message
 
-
-def _death(code: int, log: str) -> str:
-    if code < 0:
-        return f"its process was killed by signal {-code}"
-    with open(log, "rb") as file:
-        words = file.read()[-2000:].decode("utf-8", "replace").strip()
-    return f"its process exited with code {code}" + (f": {words}" if words else "")
+def _tell(item: _Running, message: Message) -> None:
+    try:
+        item.listener(item.assignment, message)
+    except Exception:  # the thread serves other runs too
+        _log.exception("the listener of %s failed at %s", item.assignment.label, type(message).__name__)
 
 
 def _available_cpus() -> float:
     wanted = os.environ.get("HPO_LOCAL_CPUS")
     if wanted:
         try:
-            return float(wanted)
+            cpus = float(wanted)
         except ValueError:
-            raise ConfigError(f"HPO_LOCAL_CPUS={wanted!r}: it is a number of CPUs, for instance 4.") from None
+            cpus = 0.0
+        if cpus <= 0:
+            raise ConfigError(f"HPO_LOCAL_CPUS={wanted!r}: it is a number of CPUs above 0, for instance 4.")
+        return cpus
     return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-def _pipe() -> tuple[Connection, Connection]:
-    ours, theirs = socket.socketpair()
-    return Connection(ours.detach()), Connection(theirs.detach())

@@ -12,6 +12,8 @@ from typing import Any
 
 from hpo_pipelines.executors import console, processes, worker
 from hpo_pipelines.executors.base import Assignment, Completed, Failed, Lost
+from hpo_pipelines.executors.interrupts import Interrupts
+from hpo_pipelines.failure import Failure
 
 
 class LocalWorker:
@@ -21,13 +23,15 @@ class LocalWorker:
         self._connection = connection
         self._loader = worker.Loader()
         self._inbox: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
+        self._interrupts = Interrupts()
         self._sending = threading.Lock()
         self._running = ""
+        self._cancelled = ""
 
     def serve(self) -> None:
         """Work until the driver goes away; then this process and all it started end."""
         processes.adopt_orphans()
-        signal.signal(signal.SIGINT, self._interrupted)
+        console.by_lines()
         threading.Thread(target=self._listen, name="hpo-listen", daemon=True).start()
         while True:
             assignment = self._inbox.get()
@@ -37,11 +41,15 @@ class LocalWorker:
         memory = assignment.resources.memory_bytes
         with console.captured(assignment.console), processes.Watchdog(memory, None, self._out_of_memory):
             self._running = assignment.id
-            try:
-                ended = worker.execute(assignment, self._loader, self._send)
-            finally:
-                self._running = ""
+            ended = self._interrupts.run(lambda: self._execute(assignment), _interrupted)
+            self._running = ""
+        # The exception itself need not be picklable; what of it can travel is in the failure.
         return Failed(ended.failure) if isinstance(ended, Failed) else ended
+
+    def _execute(self, assignment: Assignment) -> Completed | Failed:
+        if self._cancelled == assignment.id:
+            raise KeyboardInterrupt  # asked for before there was anything to interrupt
+        return worker.execute(assignment, self._loader, self._send)
 
     def _listen(self) -> None:
         try:
@@ -49,15 +57,13 @@ class LocalWorker:
                 kind, payload = pickle.loads(self._connection.recv_bytes())
                 if kind == "run":
                     self._inbox.put(payload)
-                elif kind == "cancel" and payload == self._running:
-                    # To the main thread, so that a blocking call in it (sleep, read) is interrupted.
-                    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                else:
+                    self._cancelled = payload
+                    if payload == self._running:
+                        # To the main thread, so that a blocking call in it (sleep, read) is interrupted.
+                        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         except (EOFError, OSError):
             self._exit()
-
-    def _interrupted(self, signum: int, frame: Any) -> None:
-        if self._running:
-            raise KeyboardInterrupt
 
     def _out_of_memory(self, reason: str | None) -> None:
         self._send(Lost(reason or ""))
@@ -65,12 +71,16 @@ class LocalWorker:
 
     def _send(self, message: Any) -> None:
         data = pickle.dumps(message, protocol=5)
-        with self._sending:
+        with self._interrupts.held(), self._sending:
             self._connection.send_bytes(data)
 
     def _exit(self) -> None:
         processes.kill_children(os.getpid())
         os._exit(1)
+
+
+def _interrupted(signalled: KeyboardInterrupt) -> Failed:
+    return Failed(Failure.of(signalled))
 
 
 def main(descriptor: int) -> None:

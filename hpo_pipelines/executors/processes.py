@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import psutil
 
 _PR_SET_CHILD_SUBREAPER = 36
+_PROC = sys.platform == "linux" and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def adopt_orphans() -> None:
@@ -20,19 +24,64 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def kill_children(pid: int) -> None:
-    """SIGKILL every descendant of ``pid``, also those made while this runs."""
+def descendants(pid: int) -> list[int]:
+    """The living processes below ``pid``, parents before their children; what has ended is left out."""
+    if not _PROC:
+        return _descendants_by_scan(pid)
+    found: list[int] = []
+    pending = [pid]
+    while pending:
+        children = _children(pending.pop())
+        pending += children
+        found += [child for child in children if not _is_over(child)]
+    return found
+
+
+def _children(pid: int) -> Iterator[int] | list[int]:
+    # A scan of all processes, as psutil makes it, is too slow for a look every tenth of a second.
+    children: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children") as file:
+                children += map(int, file.read().split())
+    return children
+
+
+def _is_over(pid: int) -> bool:
+    """Whether ``pid`` has ended: it is no more, or only waits for its parent to hear of it."""
     try:
-        parent = psutil.Process(pid)
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"Z", b"X")
+    except OSError:
+        return True
+
+
+def _descendants_by_scan(pid: int) -> list[int]:
+    try:
+        children = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
-        return
-    for _ in range(5):
-        children = parent.children(recursive=True) if parent.is_running() else []
-        if not children:
+        return []
+    living: list[int] = []
+    for child in children:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                living.append(child.pid)
+    return living
+
+
+def kill_children(pid: int, patience: float = 1.0) -> None:
+    """SIGKILL every descendant of ``pid``, also those made while this runs, and wait until they have ended.
+
+    Gives up after ``patience`` seconds: a process stuck in the kernel dies when the kernel lets go of it.
+    """
+    end = time.monotonic() + patience
+    while living := descendants(pid):
+        for child in living:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(child, signal.SIGKILL)
+        if time.monotonic() > end:
             return
-        for child in children:
-            _kill(child)
-        psutil.wait_procs(children, timeout=0.2)
+        time.sleep(0.002)
 
 
 def kill_tree(pid: int) -> None:
@@ -42,39 +91,50 @@ def kill_tree(pid: int) -> None:
     except ProcessLookupError:
         return
     kill_children(pid)
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
-def _kill(process: psutil.Process) -> None:
+def memory_of_tree(pid: int, enough: int | None = None) -> int:
+    """Resident bytes of ``pid`` and its descendants.
+
+    A page that several of them share counts once for each, which is quick to know. Where that is more than ``enough``
+    and the kernel tells (Linux), each page counts once: forked children share most of theirs.
+    """
+    tree = [pid, *descendants(pid)]
+    total = sum(map(_resident, tree))
+    if enough is None or total <= enough or len(tree) == 1:
+        return total
+    shares = [_proportional(member) for member in tree]
+    return total if None in shares else sum(share for share in shares if share is not None)
+
+
+def _resident(pid: int) -> int:
     try:
-        process.kill()
-    except psutil.NoSuchProcess:
-        return
+        if _PROC:
+            with open(f"/proc/{pid}/statm", "rb") as file:
+                return int(file.read().split()[1]) * _PAGE
+        return int(psutil.Process(pid).memory_info().rss)
+    except (OSError, psutil.Error):
+        return 0  # it has just ended
 
 
-def memory_of_tree(pid: int) -> int:
-    """Resident bytes of ``pid`` and its descendants; shared pages count once for each."""
-    total = 0
+def _proportional(pid: int) -> int | None:
     try:
-        root = psutil.Process(pid)
-        for process in (root, *root.children(recursive=True)):
-            try:
-                total += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
-    except psutil.NoSuchProcess:
-        return 0
-    return total
+        with open(f"/proc/{pid}/smaps_rollup", "rb") as file:
+            lines = file.read().splitlines()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0 if _PROC else None
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(b"Pss:")), None)
 
 
 class Watchdog:
     """Watches this process's tree while one step runs; calls ``ended(reason)`` once when it passes a limit.
 
     ``memory`` is in bytes and ``timeout`` in seconds, None for no limit. ``ended`` gets ``None`` for a timeout, the
-    reason as text for memory.
+    reason as text for memory. It is called in a thread of its own; leaving the block waits for it to return.
     """
 
     PERIOD = 0.1
@@ -98,20 +158,18 @@ class Watchdog:
             self._thread.join()
 
     def _watch(self) -> None:
-        waited = 0.0
+        end = None if self._timeout is None else time.monotonic() + self._timeout
         while True:
-            left = self.PERIOD if self._timeout is None else self._timeout - waited
-            period = min(self.PERIOD, left) if self._memory is not None else left
-            if self._done.wait(max(0.0, period)):
-                return
-            waited += period
-            if self._timeout is not None and waited >= self._timeout:
+            left = self.PERIOD if end is None else end - time.monotonic()
+            if end is not None and left <= 0:
                 return self._ended(None)
+            if self._done.wait(left if self._memory is None else min(self.PERIOD, left)):
+                return
             if self._memory is not None:
-                used = memory_of_tree(os.getpid())
+                used = memory_of_tree(os.getpid(), enough=self._memory)
                 if used > self._memory:
-                    return self._ended(f"out of memory: used {_gigabytes(used)} of {_gigabytes(self._memory)}")
+                    return self._ended(f"out of memory: used {_amount(used)} of {_amount(self._memory)}")
 
 
-def _gigabytes(count: int) -> str:
+def _amount(count: int) -> str:
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

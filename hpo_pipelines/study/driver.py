@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import optuna
 import psutil
 from optuna.trial import TrialState
 
-from hpo_pipelines.engine import Controller
+from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.errors import HpoPipelinesError, StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
@@ -205,8 +204,8 @@ class Driver:
         except HpoPipelinesError:
             self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             raise
-        controller, values = self.workspace.controller(run.id)
-        controller.watch = self._watch(trial)
+        options = RunOptions(watch=self._watch(trial), echo=False)
+        controller, values = self.workspace.controller(run.id, options)
         with self._lock:
             self._controllers[trial.number] = controller
             self.progress.running += 1
@@ -283,8 +282,8 @@ class Driver:
                 return  # left running in Optuna: resuming runs it again
             self._tell(number, run)
             self.progress.done += 1
-            self.progress.steps += len(controller.steps)
-            self.progress.reused += sum(step.reused for step in controller.steps)
+            self.progress.steps += len(controller.scheduler.steps)
+            self.progress.reused += sum(step.reused for step in controller.scheduler.steps)
             self._changed(self.progress)
 
     def _tell(self, number: int, run: Task) -> None:
@@ -389,6 +388,3 @@ def _shown(
             yield changed
     else:
         yield lambda progress: None
-
-
-__all__: list[Any] = ["Driver", "Limits", "Progress"]

@@ -43,7 +43,7 @@ def sampler(choice: str | optuna.samplers.BaseSampler | None, seed: int | None) 
         "gp": optuna.samplers.GPSampler,
         "cmaes": optuna.samplers.CmaEsSampler,
     }
-    return made[name](seed=seed)  # type: ignore[no-any-return]
+    return made[name](seed=seed)
 
 
 def pruner(choice: str | optuna.pruners.BasePruner | None) -> optuna.pruners.BasePruner:
@@ -60,11 +60,11 @@ def pruner(choice: str | optuna.pruners.BasePruner | None) -> optuna.pruners.Bas
     name = choice or "none"
     if name not in made:
         raise StudyError(f"pruner={choice!r}: there are {', '.join(PRUNERS)}, or any Optuna pruner object.")
-    return made[name]()  # type: ignore[no-any-return]
+    return made[name]()
 
 
 def storage(url: str | None, home: Path, study: str) -> BaseStorage:
-    """Optuna's storage of the study with id ``study``: a journal file of its own under ``home``, or the one at ``url``."""
+    """Optuna's storage of the study with id ``study``: a journal file of its own under ``home``, or that at ``url``."""
     if url is not None:
         return optuna.storages.get_storage(url)
     folder = home / "optuna"

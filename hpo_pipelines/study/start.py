@@ -16,7 +16,7 @@ from hpo_pipelines.study import sampling
 from hpo_pipelines.study.driver import Driver, Limits, Progress
 from hpo_pipelines.study.handle import Study, find
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, Status, duration, new_id
+from hpo_pipelines.types import Kind, duration, new_id
 from search_spaces import Space, load
 from search_spaces.errors import SpaceError as PlainSpaceError
 
@@ -50,9 +50,10 @@ def optimize(
 
     ``space`` is a Space, a mapping, or the path of a YAML, TOML or JSON file. ``objective`` is a step's metric
     (``fit.val_auc``), a key of the returned dict, or None for the returned number itself. ``n_trials`` is the total,
-    those of earlier calls with the same ``name`` included; ``timeout`` ends the asking after that long. ``n_jobs`` trials
-    are in flight at a time, without batches. ``max_failures`` failed trials stop the study. ``storage`` is an Optuna
-    storage URL; the default is a journal file beside the store. ``sampler`` and ``pruner`` are names or Optuna objects.
+    those of earlier calls with the same ``name`` included; ``timeout`` ends the asking after that long. ``n_jobs``
+    trials are in flight at a time, without batches. ``max_failures`` failed trials stop the study. ``storage`` is an
+    Optuna storage URL; the default is a journal file beside the store. ``sampler`` and ``pruner`` are names or Optuna
+    objects.
 
     Base parameters go first, as trial 0, where the space contains them. The same ``name`` resumes: finished trials are
     kept, those left running by a crash are retried. A resumed study must have the same code and space, unless
@@ -173,11 +174,8 @@ def _optuna_study(
             sampler=sampler,
             pruner=pruner,
             study_name=wanted.name,
-            direction=wanted.direction,  # type: ignore[arg-type]
+            direction=wanted.direction,
             load_if_exists=True,
         )
     finally:
         optuna.logging.set_verbosity(verbosity)
-
-
-__all__ = ["Status", "optimize"]
