@@ -137,7 +137,7 @@ class Executor(ABC):
 
     @abstractmethod
     def cancel(self, attempt: str) -> None:
-        """Stop the attempt with this id: softly first (KeyboardInterrupt), by force within a second. Unknown: nothing."""
+        """Stop the attempt with this id: softly first (KeyboardInterrupt), then by force. Unknown: nothing."""
 
     @abstractmethod
     def close(self) -> None:

@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import os
+import threading
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.executors import console, worker
-from hpo_pipelines.executors.base import Assignment, Executor, Listener, Started
+from hpo_pipelines.executors.base import Assignment, Cancelled, Executor, Failed, Listener, Reported, Started
 from hpo_pipelines.snapshot import Code
 
 
+class _Stopped(BaseException):
+    """Raised out of ``report`` in a step that was cancelled."""
+
+
 class InlineExecutor(Executor):
-    """Runs each step where it is submitted, before ``submit`` returns; failures keep the exception itself."""
+    """Runs each step where it is submitted, before ``submit`` returns; failures keep the exception itself.
+
+    A cancelled step ends at its next report, since nothing else of it can be stopped from outside. Ctrl-C cancels the
+    step and goes on to the caller.
+    """
 
     name = "inline"
 
     def __init__(self) -> None:
         self._loaders: dict[str, worker.Loader] = {}
+        self._running: set[str] = set()
+        self._cancelled: set[str] = set()
+        self._lock = threading.Lock()
 
     def use(self, snapshot: str, code: Code) -> None:
         """Let steps of ``snapshot`` run from ``code``, which this process has loaded already."""
@@ -30,13 +42,34 @@ class InlineExecutor(Executor):
                     f"your own thread. Run it with executor='local', or leave {limit} out while debugging."
                 )
         listener(assignment, Started(f"inline:{os.getpid()}"))
+        with self._lock:
+            self._running.add(assignment.id)
+        try:
+            self._run(assignment, listener)
+        finally:
+            with self._lock:
+                self._running.discard(assignment.id)
+                self._cancelled.discard(assignment.id)
+
+    def _run(self, assignment: Assignment, listener: Listener) -> None:
+        def send(message: Reported) -> None:
+            listener(assignment, message)
+            if assignment.id in self._cancelled:
+                raise _Stopped
+
         loader = self._loaders[assignment.snapshot_digest]
         with console.teed(assignment.console):
-            ended = worker.execute(assignment, loader, lambda message: listener(assignment, message))
-        listener(assignment, ended)
+            ended = worker.execute(assignment, loader, send)
+        error = ended.error if isinstance(ended, Failed) else None
+        interrupted = isinstance(error, KeyboardInterrupt)
+        listener(assignment, Cancelled() if interrupted or assignment.id in self._cancelled else ended)
+        if error is not None and interrupted:
+            raise error
 
     def cancel(self, attempt: str) -> None:
-        """Nothing to stop: whoever could ask is waiting for the step to end."""
+        with self._lock:
+            if attempt in self._running:
+                self._cancelled.add(attempt)
 
     def close(self) -> None:
         self._loaders.clear()

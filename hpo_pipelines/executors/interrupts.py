@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import signal
 import threading
@@ -9,6 +10,9 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+
+WAKE = signal.SIGURG
+"""A signal that nobody misses: it does nothing but end the system call that the main thread waits in."""
 
 
 class Interrupts:
@@ -23,6 +27,12 @@ class Interrupts:
         self._due = False
         self._held = 0
         signal.signal(signal.SIGINT, self._handle)
+        signal.signal(WAKE, lambda signum, frame: None)
+
+    def send(self) -> None:
+        """Interrupt the step, from another thread; also where SIGINT itself is blocked, as it is in Ray's workers."""
+        _thread.interrupt_main(signal.SIGINT)
+        wake()
 
     def run(self, code: Callable[[], T], interrupted: Callable[[KeyboardInterrupt], T]) -> T:
         """What ``code`` returns, or ``interrupted`` when the interrupt came out of it."""
@@ -61,3 +71,8 @@ class Interrupts:
         if self._due and self._open and not self._held:
             self._due = False
             raise KeyboardInterrupt
+
+
+def wake() -> None:
+    """Let the main thread look at its interrupts now, also when it sleeps, reads or waits for a child."""
+    signal.pthread_kill(threading.main_thread().ident or 0, WAKE)

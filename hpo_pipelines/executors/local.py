@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import pickle
-import tempfile
 import threading
 import time
 from collections import deque
@@ -71,7 +71,6 @@ class LocalExecutor(Executor):
         self._workers: list[WorkerProcess] = []
         self._retired: list[WorkerProcess] = []
         self._cancelled: list[_Running] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="hpo-local-")
         self._closed = False
         self._woken, self._wake = os.pipe()
         os.set_blocking(self._wake, False)
@@ -101,8 +100,9 @@ class LocalExecutor(Executor):
             if worker is not None and worker.running is not None and worker.running.verdict is None:
                 worker.running.verdict = Cancelled()
                 worker.running.deadline = time.monotonic() + SOFT_CANCEL_SECONDS
-                worker.send("cancel", attempt)
             self._notify()
+        if worker is not None:
+            worker.send("cancel", attempt)
 
     def close(self) -> None:
         """End what runs and what waits as cancelled, and every worker process; idempotent."""
@@ -150,17 +150,16 @@ class LocalExecutor(Executor):
         return self._spawn()
 
     def _spawn(self) -> WorkerProcess:
-        worker = WorkerProcess(self._folder.name)
+        worker = WorkerProcess()
         self._workers.append(worker)
         self._notify()
         return worker
 
     def _notify(self) -> None:
         """Have the serving thread look at what has changed."""
-        try:
-            os.write(self._wake, b"!")
-        except BlockingIOError:
-            return  # it has more than enough wake-up calls to read already
+        if self._wake >= 0:
+            with contextlib.suppress(BlockingIOError):  # then it has wake-up calls enough to read
+                os.write(self._wake, b"!")
 
     # -- the serving thread
 
@@ -211,13 +210,13 @@ class LocalExecutor(Executor):
             while True:
                 message = pickle.loads(worker.connection.recv_bytes())
                 if ended(message):
-                    self._finish(worker, message)
-                elif worker.running is not None:
+                    return self._finish(worker, message)
+                if worker.running is not None:
                     _tell(worker.running, message)
                 if not worker.connection.poll():
-                    return
+                    return None
         except (EOFError, OSError):
-            self._bury(worker)
+            return self._bury(worker)
 
     def _finish(self, worker: WorkerProcess, message: Ended) -> None:
         item = worker.running
@@ -270,15 +269,16 @@ class LocalExecutor(Executor):
                 self._release(worker, worker.running, Cancelled())
         for item in waiting:
             _tell(item, Cancelled())
-        os.close(self._woken)
-        os.close(self._wake)
-        self._folder.cleanup()
+        with self._lock:
+            os.close(self._woken)
+            os.close(self._wake)
+            self._wake = -1
 
 
 def _tell(item: _Running, message: Message) -> None:
     try:
         item.listener(item.assignment, message)
-    except Exception:  # the thread serves other runs too
+    except Exception:  # noqa: BLE001 - the thread serves other runs too
         _log.exception("the listener of %s failed at %s", item.assignment.label, type(message).__name__)
 
 

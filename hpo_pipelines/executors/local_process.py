@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import pickle
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -22,48 +23,52 @@ _BOOTSTRAP = (
 
 
 class WorkerProcess:
-    """A worker and our end of its pipe. What it prints outside of steps goes to a file in ``folder``.
+    """A worker and our end of its pipe.
 
     ``snapshot`` is the code that it has loaded, empty at first; ``running`` is whatever its owner gave it to do.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        descriptor, self._log = tempfile.mkstemp(suffix=".log", dir=folder)
-        with theirs, open(descriptor, "ab") as sink:
+        # What it prints outside of steps, such as why it could not start.
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
+        with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _BOOTSTRAP, json.dumps(sys.path), str(theirs.fileno())],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
+                stdout=self._log,
+                stderr=self._log,
                 # Ctrl-C in the terminal is for the driver, which decides what becomes of the steps.
                 start_new_session=True,
-                # Python children of a step should be as easy to follow as the step itself.
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )
         self.connection = Connection(ours.detach())
         self.snapshot = ""
         self.running: Any = None
+        self._sending = threading.Lock()
 
     def send(self, kind: str, payload: Any) -> None:
-        """Send ``("run", assignment)`` or ``("cancel", attempt)``."""
-        try:
-            self.connection.send_bytes(pickle.dumps((kind, payload), protocol=5))
-        except OSError:
-            return  # it died; whoever reads our end sees the end of the pipe and says so
+        """Send ``("run", assignment)`` or ``("cancel", attempt)``; from any thread."""
+        data = pickle.dumps((kind, payload), protocol=5)
+        with self._sending, contextlib.suppress(OSError):
+            # If it has died, whoever reads our end sees the end of the pipe and says so.
+            self.connection.send_bytes(data)
 
     def end(self) -> str:
         """Kill the process, if it still runs, and all that it started; returns how it died, for a person."""
-        ours = self.process.poll() is None
-        if ours:
+        if self.process.poll() is None:
             processes.kill_tree(self.process.pid)
-        self.connection.close()
-        return self._death(self.process.wait())
+        else:
+            processes.kill_session(self.process.pid)
+        with self._sending:
+            self.connection.close()
+        code = self.process.wait()
+        with self._log:
+            return self._death(code)
 
     def _death(self, code: int) -> str:
         if code < 0:
             return f"its process was killed by signal {-code} ({signal.strsignal(-code)})"
-        with open(self._log, "rb") as file:
-            words = file.read()[-2000:].decode("utf-8", "replace").strip()
+        self._log.seek(0)
+        words = self._log.read()[-2000:].decode("utf-8", "replace").strip()
         return f"its process exited with code {code}" + (f": {words}" if words else "")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pickle
 import queue
-import signal
 import threading
 from multiprocessing.connection import Connection
 from typing import Any
@@ -32,6 +31,8 @@ class LocalWorker:
         """Work until the driver goes away; then this process and all it started end."""
         processes.adopt_orphans()
         console.by_lines()
+        # Python children of a step should be as easy to follow as the step itself.
+        os.environ.setdefault("PYTHONUNBUFFERED", "1")
         threading.Thread(target=self._listen, name="hpo-listen", daemon=True).start()
         while True:
             assignment = self._inbox.get()
@@ -60,8 +61,7 @@ class LocalWorker:
                 else:
                     self._cancelled = payload
                     if payload == self._running:
-                        # To the main thread, so that a blocking call in it (sleep, read) is interrupted.
-                        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+                        self._interrupts.send()
         except (EOFError, OSError):
             self._exit()
 

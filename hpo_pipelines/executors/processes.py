@@ -9,9 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-
-import psutil
+from collections.abc import Callable
 
 _PR_SET_CHILD_SUBREAPER = 36
 _PROC = sys.platform == "linux" and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
@@ -37,7 +35,7 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def _children(pid: int) -> Iterator[int] | list[int]:
+def _children(pid: int) -> list[int]:
     # A scan of all processes, as psutil makes it, is too slow for a look every tenth of a second.
     children: list[int] = []
     with contextlib.suppress(OSError):
@@ -57,6 +55,8 @@ def _is_over(pid: int) -> bool:
 
 
 def _descendants_by_scan(pid: int) -> list[int]:
+    import psutil  # a tenth of a worker's start-up, for systems without /proc
+
     try:
         children = psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
@@ -95,6 +95,16 @@ def kill_tree(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
+def kill_session(leader: int) -> None:
+    """SIGKILL what is left of the session that the dead process ``leader`` began: those that it left as orphans."""
+    import psutil
+
+    for pid in psutil.pids():
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if os.getsid(pid) == leader:
+                os.kill(pid, signal.SIGKILL)
+
+
 def memory_of_tree(pid: int, enough: int | None = None) -> int:
     """Resident bytes of ``pid`` and its descendants.
 
@@ -110,13 +120,22 @@ def memory_of_tree(pid: int, enough: int | None = None) -> int:
 
 
 def _resident(pid: int) -> int:
+    if not _PROC:
+        return _resident_by_psutil(pid)
     try:
-        if _PROC:
-            with open(f"/proc/{pid}/statm", "rb") as file:
-                return int(file.read().split()[1]) * _PAGE
-        return int(psutil.Process(pid).memory_info().rss)
-    except (OSError, psutil.Error):
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * _PAGE
+    except OSError:
         return 0  # it has just ended
+
+
+def _resident_by_psutil(pid: int) -> int:
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _proportional(pid: int) -> int | None:
@@ -162,13 +181,15 @@ class Watchdog:
         while True:
             left = self.PERIOD if end is None else end - time.monotonic()
             if end is not None and left <= 0:
-                return self._ended(None)
+                self._ended(None)
+                return
             if self._done.wait(left if self._memory is None else min(self.PERIOD, left)):
                 return
             if self._memory is not None:
                 used = memory_of_tree(os.getpid(), enough=self._memory)
                 if used > self._memory:
-                    return self._ended(f"out of memory: used {_amount(used)} of {_amount(self._memory)}")
+                    self._ended(f"out of memory: used {_amount(used)} of {_amount(self._memory)}")
+                    return
 
 
 def _amount(count: int) -> str:

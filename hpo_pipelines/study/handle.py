@@ -14,6 +14,7 @@ from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study.sampling import storage
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
+from search_spaces import Space
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,10 +130,18 @@ class Study:
         return value
 
     @property
+    def space(self) -> Space:
+        """The search space, as it is pinned."""
+        return Space(self._task.params["space"])
+
+    @property
     def best_params(self) -> dict[str, Any]:
-        """The parameters of the best run that the space samples, with their types."""
-        params = self.best_run.params
-        return {name: params[name] for name in self._task.params["space"] if name in params}
+        """The parameters of the best run that the space gave it, with their types; inactive ones left out."""
+        params, active = self.best_run.params, {}
+        for name in self.space.order():
+            if self.space.is_active(name, active):
+                active[name] = params[name]
+        return active
 
     def trials_dataframe(self) -> pd.DataFrame:
         """One row a trial: number, status, value, run, ``params.*``, every metric, seconds, steps run and reused."""

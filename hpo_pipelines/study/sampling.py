@@ -103,10 +103,12 @@ def enqueued(space: Space, base: Mapping[str, Any]) -> dict[str, Any] | None:
     for name in space.order():
         if not space.is_active(name, values):
             continue
-        value = base[name]
         if isinstance(space[name], Fixed):
             values[name] = space[name].value  # type: ignore[attr-defined]
             continue
+        if name not in base:
+            return None
+        value = base[name]
         plain = value.value if hasattr(value, "value") and not space[name].contains(value) else value
         if not space[name].contains(plain):
             return None

@@ -17,7 +17,7 @@ from hpo_pipelines.study.driver import Driver, Limits, Progress
 from hpo_pipelines.study.handle import Study, find
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, duration, new_id
-from search_spaces import Space, load
+from search_spaces import Fixed, Space, load
 from search_spaces.errors import SpaceError as PlainSpaceError
 
 if TYPE_CHECKING:
@@ -70,8 +70,9 @@ def optimize(
         raise StudyError("a study needs an end: give n_trials=, timeout=, or both.")
     if n_jobs < 1 or (n_trials is not None and n_trials < 1):
         raise StudyError(f"n_jobs={n_jobs}, n_trials={n_trials}: both are 1 or more.")
-    base = _base(place, target, executor)
-    parsed = checked_space(space, place, base)
+    parsed = _parsed(space)
+    base = _base(place, target, parsed, executor)
+    _check(parsed, place, base)
     wanted = _Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", objective, direction, storage, parsed)
     task = _study_task(place, base, wanted, allow_changes=allow_changes)
     study = Study(place, task)
@@ -91,17 +92,31 @@ class _Wanted:
     space: Space
 
 
-def _base(workspace: Workspace, target: Pipeline[..., Any] | Run, executor: str | None) -> Task:
-    """The record that trials are clones of: a run, or one of the pipeline's defaults that is never stored."""
+def _base(workspace: Workspace, target: Pipeline[..., Any] | Run, space: Space, executor: str | None) -> Task:
+    """The record that trials are clones of: a run, or one of the pipeline's defaults that is never stored.
+
+    What a pipeline has no default for comes from the space: fixed values now, the others with each trial.
+    """
     if isinstance(target, Run):
         return replace(target.task, executor=executor or target.task.executor)
-    if isinstance(target, Pipeline):
-        return workspace.record_of(target, {}, executor=executor)
-    raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
+    if not isinstance(target, Pipeline):
+        raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
+    given = {name: item.examples()[0] for name, item in space.items() if name in target.parameters}
+    needed = {name: value for name, value in given.items() if target.parameters[name].required}
+    base = workspace.record_of(target, needed, executor=executor)
+    drawn = {name for name in needed if not isinstance(space[name], Fixed)}
+    return replace(base, params={name: value for name, value in base.params.items() if name not in drawn})
 
 
-def checked_space(space: Space | Mapping[str, Any] | str | Path, workspace: Workspace, base: Task) -> Space:
-    """``space`` as a Space whose every name and value the pipeline of ``base`` accepts. Raises SpaceError."""
+def _parsed(space: Space | Mapping[str, Any] | str | Path) -> Space:
+    try:
+        return load(space) if isinstance(space, str | Path) else Space(space)
+    except PlainSpaceError as error:
+        raise SpaceError(str(error)) from None
+
+
+def _check(space: Space, workspace: Workspace, base: Task) -> None:
+    """Raise SpaceError unless the pipeline of ``base`` has every parameter of ``space`` and accepts its values."""
     pipeline, _ = workspace.code(base)
 
     def accepts(name: str, value: Any) -> str | None:
@@ -112,11 +127,9 @@ def checked_space(space: Space | Mapping[str, Any] | str | Path, workspace: Work
         return None
 
     try:
-        parsed = load(space) if isinstance(space, str | Path) else Space(space)
-        parsed.check(pipeline.parameters.names, accepts=accepts)
+        space.check(pipeline.parameters.names, accepts=accepts)
     except PlainSpaceError as error:
         raise SpaceError(str(error)) from None
-    return parsed
 
 
 def _study_task(workspace: Workspace, base: Task, wanted: _Wanted, *, allow_changes: bool) -> Task:

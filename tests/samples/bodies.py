@@ -311,3 +311,56 @@ def unseen(x: int = 1) -> str:
 def outer(x: int = 1) -> int:
     inner = simple(x=x, y=10)
     return add(inner, 100)
+
+
+# -- for studies
+
+
+@component
+def prepared(kind: str) -> int:
+    return len(kind)
+
+
+@component
+def scored(base: int, x: float, depth: int | None) -> float:
+    score = base - (x - 0.3) ** 2 + (depth or 0)
+    for epoch in range(3):
+        report("score", score * (epoch + 1) / 3, step=epoch)
+    return score
+
+
+@pipeline(project="samples")
+def tuned(kind: str = "a", x: float = 0.9, depth: int | None = None) -> dict[str, float]:
+    return {"score": scored(prepared(kind), x, depth)}
+
+
+@pipeline(project="samples")
+def sometimes(x: int = 0) -> int:
+    return refuse(x)
+
+
+@component(cache=False)
+def counted(folder: str, x: float) -> float:
+    """Leaves a file for each time it ran."""
+    Path(folder, f"{time.time_ns()}").touch()
+    time.sleep(0.05)
+    return x
+
+
+@pipeline(project="samples")
+def slowly(folder: str, x: float = 0.0) -> float:
+    return counted(folder, x)
+
+
+@component(cache=False)
+def learning(x: float, gate: str) -> float:
+    for epoch in range(5):
+        report("score", x * (epoch + 1), step=epoch)
+        while epoch == 1 and x < 0.5 and not Path(gate).exists():
+            time.sleep(0.01)
+    return x
+
+
+@pipeline(project="samples")
+def learned(gate: str, x: float = 0.9) -> float:
+    return learning(x, gate)

@@ -1,0 +1,330 @@
+"""The ray executor: steps as tasks of a Ray cluster, a local one on demand or the one at ``RAY_ADDRESS``.
+
+One generic remote function runs every step (:mod:`.ray_worker`). What a step says while it runs comes by an actor; what
+it says in its last fifth of a second, for a short step all of it, comes with its result. One thread of ours, the
+dispatcher, hears of both and calls the listeners.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import heapq
+import itertools
+import logging
+import os
+import pickle
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from hpo_pipelines.errors import ConfigError
+from hpo_pipelines.executors import ray_runtime
+from hpo_pipelines.executors.base import (
+    Assignment,
+    Cancelled,
+    Ended,
+    Executor,
+    Failed,
+    Listener,
+    Lost,
+    Message,
+    Started,
+    TimedOut,
+    ended,
+)
+from hpo_pipelines.executors.ray_capacity import Capacity, Demand, options
+from hpo_pipelines.failure import Failure
+
+CANCEL_BY_FORCE_SECONDS = 1.3
+"""A cancelled step ends by itself, or its worker ends with it after a second; this is for a worker that cannot."""
+
+CANCEL_SECONDS = 1.9
+"""When a cancelled attempt is called ended, whatever its worker does."""
+
+TIMEOUT_SLACK_SECONDS = 3.0
+"""How much longer than its timeout a step may be seen to run: its worker enforces it, unless it cannot."""
+
+MAILBOX_SECONDS = 0.3
+"""The actor for messages is started when a step has been under way for so long."""
+
+LATE_SECONDS = 5.0
+"""How long the end of an attempt waits for messages that its worker knows to have arrived."""
+
+LAST_WORDS_SECONDS = 0.5
+"""How long the death of a worker waits for what the worker said before."""
+
+_log = logging.getLogger(__name__)
+
+Action: TypeAlias = Callable[[], None]
+
+
+@dataclass(eq=False)
+class _Attempt:
+    """One attempt from submit to its end; all but the first four fields belong to the dispatcher."""
+
+    assignment: Assignment
+    listener: Listener
+    demand: Demand
+    started: bool
+    """Whether its start was reported; until then it waits in Ray's line, as far as we know."""
+    ref: Any = None
+    cancelled: bool = False
+    verdict: Ended | None = None
+    """What the worker, or we, ended it for."""
+    outcome: Ended | None = None
+    """How Ray says it ended."""
+    count: int | None = None
+    """How many messages it sent, once known."""
+    heard: int = 0
+    """How many of them the listener has heard."""
+    early: dict[int, Message] = field(default_factory=dict)
+    """Messages, by number, that arrived before others sent before them."""
+
+    def accept(self, messages: Iterable[tuple[int, Message]]) -> list[Message]:
+        """Take numbered messages, some perhaps again; returns those whose turn it is."""
+        self.early.update((number, message) for number, message in messages if number >= self.heard)
+        ready = []
+        while self.heard in self.early:
+            ready.append(self.early.pop(self.heard))
+            self.heard += 1
+        return ready
+
+
+class RayExecutor(Executor):
+    """Runs steps on Ray; made when first needed, since it connects to a cluster or starts one (seconds).
+
+    ``home`` is where a Ray of our own is kept (default ``$HPO_HOME``). Executors of one process share one connection;
+    :meth:`close` ends what this one runs and leaves Ray up for others until the process ends. ``shared_files`` says
+    whether workers may write console files themselves; by default they do where Ray is our own, on this machine.
+
+    Raises ConfigError when Ray cannot be had.
+    """
+
+    name = "ray"
+
+    def __init__(self, home: Path | None = None, *, shared_files: bool | None = None) -> None:
+        default = Path(os.environ.get("HPO_HOME") or Path.home() / ".hpo_pipelines")
+        runtime = ray_runtime.connect((home or default).expanduser().absolute())
+        # Ray is there to be imported only now that its environment was set.
+        from hpo_pipelines.executors.ray_mail import Mail
+
+        self.address = runtime.address
+        self._shared_files = runtime.here if shared_files is None else shared_files
+        self._capacity = Capacity(fixed=runtime.here)
+        self._attempts: dict[str, _Attempt] = {}
+        self._in_line = 0
+        self._closed = False
+        self._lock = threading.Lock()
+        self._inbox: queue.SimpleQueue[Action] = queue.SimpleQueue()
+        self._timers: list[tuple[float, int, Action]] = []
+        self._count = itertools.count()
+        self._mail = Mail(lambda letters: self._inbox.put(partial(self._hear_mail, letters)))
+        self._thread = threading.Thread(target=self._dispatch, name="hpo-ray", daemon=True)
+        self._thread.start()
+        atexit.register(self.close)
+
+    def submit(self, assignment: Assignment, listener: Listener) -> None:
+        demand = self._capacity.demand(assignment)
+        with self._lock:
+            if self._closed:
+                raise ConfigError("this ray executor is closed; open the workspace again.")
+            # Whoever is in line already is served first.
+            started = not self._in_line and self._capacity.take(demand)
+            attempt = self._attempts[assignment.id] = _Attempt(assignment, listener, demand, started)
+            self._in_line += not started
+        if started:
+            _tell(attempt, Started(f"ray:{self.address}"))
+        self._send(attempt)
+        if not self._mail.started:
+            self._inbox.put(partial(self._later, MAILBOX_SECONDS, partial(self._start_mail, attempt)))
+
+    def cancel(self, attempt: str) -> None:
+        self._inbox.put(partial(self._cancel, attempt))
+
+    def close(self) -> None:
+        """End what runs and what waits as cancelled, and the threads; Ray itself stays. Idempotent."""
+        with self._lock:
+            self._closed = True
+        for attempt in list(self._attempts):
+            self.cancel(attempt)
+        self._inbox.put(lambda: None)
+        if threading.current_thread() is not self._thread:
+            self._thread.join()
+        atexit.unregister(self.close)
+
+    # -- to Ray
+
+    def _send(self, attempt: _Attempt) -> None:
+        from hpo_pipelines.executors.ray_worker import Terms
+
+        assignment = attempt.assignment
+        folder = os.getcwd() if self._shared_files else None
+        # The clock of a timeout runs from where the worker says that it started.
+        terms = Terms(self._mail.name, not attempt.started or assignment.timeout is not None, folder)
+        try:
+            function = _remote_function().options(**options(assignment, attempt.demand))
+            attempt.ref = function.remote(pickle.dumps((assignment, terms), protocol=5))
+            attempt.ref._on_completed(lambda value: self._inbox.put(partial(self._hear_result, attempt, value)))
+        except ValueError as error:  # of an option
+            refused = ConfigError(f"{assignment.label}: Ray refuses what it asks for: {error}.")
+            self._inbox.put(partial(self._hear_result, attempt, refused))
+        except Exception as error:  # noqa: BLE001 - Ray is gone, in whichever way
+            self._inbox.put(partial(self._hear_result, attempt, error))
+        if attempt.cancelled:
+            self.cancel(assignment.id)  # it was asked for before there was anything to cancel
+
+    def _cancel(self, id: str) -> None:
+        attempt = self._attempts.get(id)
+        if attempt is None:
+            return
+        attempt.cancelled = True
+        if attempt.ref is not None:
+            self._stop(attempt, force=False)
+            self._later(CANCEL_BY_FORCE_SECONDS, partial(self._stop, attempt, force=True))
+            self._later(CANCEL_SECONDS, partial(self._finish, attempt))
+
+    def _stop(self, attempt: _Attempt, *, force: bool) -> None:
+        import ray
+
+        if attempt.assignment.id not in self._attempts:
+            return
+        try:
+            ray.cancel(attempt.ref, force=force)
+        except Exception:  # noqa: BLE001 - Ray is gone, and the step with it
+            _log.debug("cancelling %s", attempt.assignment.label, exc_info=True)
+            self._finish(attempt)
+
+    def _overdue(self, attempt: _Attempt) -> None:
+        if attempt.verdict is None and attempt.assignment.id in self._attempts:
+            attempt.verdict = TimedOut(attempt.assignment.timeout or 0.0)
+            self._stop(attempt, force=True)
+            self._later(LAST_WORDS_SECONDS, partial(self._finish, attempt))
+
+    # -- the dispatcher
+
+    def _dispatch(self) -> None:
+        while not self._closed or self._attempts:
+            patience = max(0.0, self._timers[0][0] - time.monotonic()) if self._timers else None
+            try:
+                action = self._inbox.get(timeout=patience)
+            except queue.Empty:
+                action = heapq.heappop(self._timers)[2]
+            action()
+        self._mail.close()
+
+    def _later(self, seconds: float, action: Action) -> None:
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._count), action))
+
+    def _start_mail(self, attempt: _Attempt) -> None:
+        if attempt.assignment.id in self._attempts and not self._closed:
+            self._mail.start()
+
+    def _hear_mail(self, letters: Sequence[bytes]) -> None:
+        for letter in letters:
+            id, messages = pickle.loads(letter)
+            attempt = self._attempts.get(id)
+            if attempt is not None:
+                self._hear(attempt, attempt.accept(messages))
+
+    def _hear_result(self, attempt: _Attempt, value: Any) -> None:
+        if attempt.assignment.id not in self._attempts:
+            return
+        if isinstance(value, BaseException):
+            attempt.outcome = _meaning(value)
+            # A worker that died may have had the time to say why.
+            wait = LAST_WORDS_SECONDS if isinstance(attempt.outcome, Lost) and not attempt.cancelled else 0.0
+        else:
+            self._hear_report(attempt, value)
+            wait = LATE_SECONDS
+        if attempt.assignment.id in self._attempts:
+            self._later(wait, partial(self._finish, attempt))
+
+    def _hear_report(self, attempt: _Attempt, value: bytes) -> None:
+        try:
+            report = pickle.loads(value)
+        except Exception as error:  # noqa: BLE001 - written by another version of this package
+            attempt.outcome = Lost(f"the report of its worker cannot be read here: {type(error).__name__}: {error}")
+            return self._finish(attempt)
+        attempt.outcome, attempt.count = report.ended, report.count
+        return self._hear(attempt, attempt.accept(report.rest))
+
+    def _hear(self, attempt: _Attempt, messages: list[Message]) -> None:
+        for message in messages:
+            if isinstance(message, Started):
+                self._begin(attempt, message)
+            elif ended(message):
+                attempt.verdict = message  # type: ignore[assignment]
+            else:
+                _tell(attempt, message)
+        if attempt.outcome is not None and (attempt.heard == attempt.count or attempt.verdict is not None):
+            self._finish(attempt)
+
+    def _begin(self, attempt: _Attempt, message: Started) -> None:
+        if attempt.assignment.timeout is not None:
+            late = attempt.assignment.timeout + TIMEOUT_SLACK_SECONDS
+            self._later(late, partial(self._overdue, attempt))
+        if not attempt.started:
+            attempt.started = True
+            with self._lock:
+                self._in_line -= 1
+                self._capacity.use(attempt.demand)
+            _tell(attempt, message)
+
+    def _finish(self, attempt: _Attempt) -> None:
+        with self._lock:
+            if self._attempts.pop(attempt.assignment.id, None) is None:
+                return
+            if attempt.started:
+                self._capacity.give(attempt.demand)
+            else:
+                self._in_line -= 1
+        attempt.ref = None
+        if attempt.cancelled:
+            # Whatever it returned: a task whose child was killed may return normally.
+            _tell(attempt, Cancelled())
+        else:
+            _tell(attempt, attempt.verdict or attempt.outcome or Lost("its worker does not answer"))
+
+
+def _tell(attempt: _Attempt, message: Message) -> None:
+    try:
+        attempt.listener(attempt.assignment, message)
+    except Exception:  # noqa: BLE001 - the thread serves other runs too
+        _log.exception("the listener of %s failed at %s", attempt.assignment.label, type(message).__name__)
+
+
+@functools.cache
+def _remote_function() -> Any:
+    import ray
+
+    from hpo_pipelines.executors.ray_worker import execute
+
+    return ray.remote(execute)
+
+
+def _meaning(error: BaseException) -> Ended:
+    """What one of Ray's errors says about an attempt."""
+    from ray import exceptions
+
+    first_line = str(error).strip().partition("\n")[0]
+    if isinstance(error, ConfigError):
+        return Failed(Failure.of(error), error)
+    if isinstance(error, exceptions.TaskUnschedulableError):
+        return Failed(Failure.of(ConfigError(f"no node of the cluster can serve what the step needs: {first_line}")))
+    if isinstance(error, exceptions.OutOfMemoryError):
+        return Lost(f"out of memory: its node ran out of it: {first_line}")
+    if isinstance(error, exceptions.WorkerCrashedError):
+        return Lost("its process was killed, or crashed")
+    if isinstance(error, exceptions.NodeDiedError | exceptions.LocalRayletDiedError):
+        return Lost(f"its node died: {first_line}")
+    if isinstance(error, exceptions.TaskCancelledError):
+        return Lost("somebody else cancelled its Ray task")
+    if isinstance(error, exceptions.RayTaskError):
+        return Failed(Failure(type(error.cause).__name__, f"{error.cause}", str(error), None, False))
+    return Lost(f"{type(error).__name__}: {first_line}")

@@ -1,0 +1,116 @@
+"""A study whose driver is killed, or interrupted, goes on under its name and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from engine.contract import eventually
+from samples import bodies
+
+from hpo_pipelines import Float, Status, Workspace, optimize
+from hpo_pipelines.study import Study
+from hpo_pipelines.study.handle import find
+
+DRIVER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from samples import bodies
+from hpo_pipelines import Float, optimize
+study = optimize(bodies.slowly, {"x": Float(0, 1), "folder": sys.argv[2]}, n_trials=12, n_jobs=3, seed=0,
+                 name="crashing", executor="local", progress=False)
+print(study.status, study.reason)
+"""
+
+
+def start(home: Path, folder: Path) -> subprocess.Popen[str]:
+    tests = str(Path(bodies.__file__).parent.parent)
+    return subprocess.Popen(
+        [sys.executable, "-c", DRIVER, tests, str(folder)],
+        env={**os.environ, "HPO_HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finished(home: Path) -> int:
+    """How many trials have been recorded as completed."""
+    with Workspace(home=home) as workspace:
+        task = find(workspace, "crashing")
+        return 0 if task is None else sum(run.status is Status.COMPLETED for run in Study(workspace, task).runs)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("seed", range(3))
+def test_a_killed_driver_loses_no_finished_trial(tmp_path: Path, seed: int) -> None:
+    home, folder = tmp_path / "home", tmp_path / "ran"
+    folder.mkdir()
+    chance = random.Random(seed)
+    kept: set[str] = set()
+    for _ in range(3):
+        driver = start(home, folder)
+        wanted = chance.randint(1, 4) + len(kept)
+        eventually(lambda: driver.poll() is not None or len(list(folder.iterdir())) >= wanted, 60)
+        driver.kill()
+        driver.wait()
+        with Workspace(home=home) as workspace:
+            task = find(workspace, "crashing")
+            if task is not None:
+                done = {run.id for run in Study(workspace, task).runs if run.status is Status.COMPLETED}
+                assert kept <= done
+                kept = done
+    with Workspace(home=home) as workspace:
+        space = {"x": Float(0, 1), "folder": str(folder)}
+        study = optimize(
+            bodies.slowly, space, n_trials=12, n_jobs=3, seed=0, name="crashing",
+            executor="local", progress=False, workspace=workspace,
+        )  # fmt: skip
+        runs = study.runs
+        assert kept <= {run.id for run in runs}
+        assert [run.task.trial for run in runs] == list(range(12))
+        assert all(run.status is Status.COMPLETED for run in runs)
+        values = {trial.number: trial.value for trial in study.optuna_study.get_trials(deepcopy=False)}
+        assert values == {run.task.trial: run.value for run in runs}
+        assert workspace.store.check() == []
+
+
+@pytest.mark.integration
+def test_ctrl_c_once_finishes_what_runs_and_leaves_it_resumable(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "ran"
+    folder.mkdir()
+    driver = start(home, folder)
+    eventually(lambda: len(list(folder.iterdir())) >= 2, 60)
+    driver.send_signal(signal.SIGINT)
+    output, _ = driver.communicate(timeout=60)
+    assert driver.returncode == 0, output
+    assert "aborted interrupted; the same name resumes it" in output
+    with Workspace(home=home) as workspace:
+        study = Study.called(workspace, "crashing")
+        assert all(run.status is Status.COMPLETED for run in study.runs)
+        assert 2 <= len(study.runs) < 12
+    again = start(home, folder)
+    output, _ = again.communicate(timeout=120)
+    assert "completed 12 of 12 trials" in output
+
+
+@pytest.mark.integration
+def test_two_drivers_never_run_one_study(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "ran"
+    folder.mkdir()
+    first = start(home, folder)
+    eventually(lambda: len(list(folder.iterdir())) >= 1, 60)
+    began = time.monotonic()
+    second = start(home, folder)
+    output, _ = second.communicate(timeout=60)
+    first.communicate(timeout=60)
+    if time.monotonic() - began < 5 and "StudyError" not in output:
+        pytest.fail(output)
+    assert first.returncode == 0
+    assert finished(home) == 12
