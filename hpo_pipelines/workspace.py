@@ -13,6 +13,7 @@ from typing import Any
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.engine import Controller, Engine, Refresh, RunOptions
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, TaskNotFound
+from hpo_pipelines.parameters.shapes import closest
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.provenance import git_state
 from hpo_pipelines.run import Run, RunStep
@@ -43,6 +44,8 @@ class Workspace:
         self.engine = Engine(self.store, self.artifacts, self.home)
         self.engine.default_executor = settings.executor
         self._codes: dict[str, tuple[Pipeline[..., Any], Code]] = {}
+        self._entries: dict[str, str] = {}
+        """The digest of the live code of each entry (``module:qualname``)."""
         self._lock = threading.Lock()
 
     # -- runs from pipelines
@@ -99,6 +102,9 @@ class Workspace:
         captured = capture(pipeline, first_party=frozenset(pipeline.first_party))
         with self._lock:
             if captured.digest not in self._codes:
+                # The process has one version of a module: what it was before a reload is now loaded from its snapshot.
+                self._codes.pop(self._entries.get(captured.entry, ""), None)
+                self._entries[captured.entry] = captured.digest
                 content = self.artifacts.put_bytes(captured.content)
                 self.store.snapshots.add(
                     Snapshot(captured.digest, captured.entry, content, captured.python, captured.packages)
@@ -199,9 +205,28 @@ class Workspace:
     # -- finding
 
     def get(self, reference: str) -> Run | RunStep:
-        """The run or step called ``reference``: an id, ``churn#48``, ``project/churn#48``. Raises TaskNotFound."""
-        task = self.store.tasks.find(reference)
+        """The run called ``reference``: an id, ``churn#48``, ``project/churn#48``; or its step ``churn#48/fit``.
+
+        Raises TaskNotFound, also for a study, which :meth:`hpo_pipelines.Study.called` finds.
+        """
+        try:
+            task = self.store.tasks.find(reference)
+        except TaskNotFound:
+            run, _, name = reference.rpartition("/")
+            if "#" not in run and not _is_known(self.store, run):
+                raise
+            task = self._step(self.store.tasks.find(run), name)
+        if task.kind is Kind.STUDY:
+            raise TaskNotFound(f"{reference!r} is a study, not a run; `hpo show {task.name}` shows it.")
         return RunStep(self, task) if task.kind is Kind.STEP else Run(self, task)
+
+    def _step(self, run: Task, name: str) -> Task:
+        """The step, or the run inside ``run``, that is called ``name``. Raises TaskNotFound."""
+        children = self.store.tasks.children(run.id)
+        found = next((task for task in children if name in (task.name, task.label)), None)
+        if found is None:
+            raise TaskNotFound(f"{run.label} has no step {name!r}; {closest(name, [task.name for task in children])}")
+        return found
 
     def run_called(self, reference: str) -> Run:
         """Like :meth:`get`, for what must be a run."""
@@ -227,6 +252,14 @@ class Workspace:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _is_known(store: Store, reference: str) -> bool:
+    try:
+        store.tasks.find(reference)
+    except TaskNotFound:
+        return False
+    return True
 
 
 _defaults: dict[Path, Workspace] = {}

@@ -27,7 +27,7 @@ from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, Status
+from hpo_pipelines.types import Kind, Status, new_id
 from search_spaces import Space
 
 LEASE_SECONDS = 15.0
@@ -357,12 +357,12 @@ class Driver:
 
 def _owner() -> str:
     """Names this process, so that another can tell whether it is still there."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}:{new_id()}"
 
 
 def _is_gone(owner: str) -> bool:
     """Whether ``owner`` was a process of this machine that has ended; of other machines only time tells."""
-    host, pid, created = owner.rsplit(":", 2)
+    host, pid, created, _ = owner.rsplit(":", 3)
     if host != socket.gethostname():
         return False
     try:
