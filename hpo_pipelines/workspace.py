@@ -12,6 +12,7 @@ from typing import Any
 
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.engine import Controller, Engine, Refresh, RunOptions
+from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, TaskNotFound
 from hpo_pipelines.parameters.shapes import closest
 from hpo_pipelines.pipeline import Pipeline
@@ -21,6 +22,7 @@ from hpo_pipelines.settings import Settings
 from hpo_pipelines.snapshot import Code, capture, live, load_private
 from hpo_pipelines.store import Store, TaskFilter
 from hpo_pipelines.task import Snapshot, Task
+from hpo_pipelines.tracking import MirrorProcess, StepTracking
 from hpo_pipelines.types import Kind, Status, new_id
 
 RefreshOption = bool | str | Sequence[str]
@@ -36,13 +38,17 @@ class Workspace:
         self, store: str | None = None, *, artifacts: str | None = None, home: str | Path | None = None
     ) -> None:
         settings = Settings.load(home)
+        settings = replace(settings, store=store or settings.store, artifacts=artifacts or settings.artifacts)
         self.settings = settings
         settings.home.mkdir(parents=True, exist_ok=True)
         self.home = settings.home
-        self.store = Store.open(store or settings.store)
-        self.artifacts = ArtifactStore(artifacts or settings.artifacts)
+        self.store = Store.open(settings.store)
+        self.artifacts = ArtifactStore(settings.artifacts)
         self.engine = Engine(self.store, self.artifacts, self.home)
         self.engine.default_executor = settings.executor
+        self._mirror = MirrorProcess(settings)
+        self._tracking = StepTracking(settings, self.store)
+        self.engine.track_step = self._track
         self._codes: dict[str, tuple[Pipeline[..., Any], Code]] = {}
         self._entries: dict[str, str] = {}
         """The digest of the live code of each entry (``module:qualname``)."""
@@ -144,6 +150,7 @@ class Workspace:
         """What drives ``run``, not yet started, and its decoded parameters."""
         task = self.store.tasks.get(run)
         pipeline, code = self.code(task)
+        self._mirror.start()
         options = replace(options or RunOptions(), executor=task.executor, first_party=frozenset(pipeline.first_party))
         return Controller(self.engine, task, pipeline, code, options), pipeline.parameters.decode(task.params)
 
@@ -240,11 +247,26 @@ class Workspace:
         wanted = replace(filter or TaskFilter(), kind=Kind.PIPELINE)
         return [Run(self, task) for task in self.store.tasks.list(wanted, limit=limit)]
 
+    # -- tracking
+
+    def _track(self, run: Task, step: StepCall) -> Mapping[str, str]:
+        return self._tracking.step_variables(step.id, step.attempt, name=step.name, run=run)
+
+    def drain(self, timeout: float = 5.0) -> bool:
+        """Wait until MLflow has all that is recorded; False when that takes longer than ``timeout`` seconds."""
+        return self._mirror.drain(timeout)
+
+    def tracking_problem(self) -> str | None:
+        """One line on why MLflow is not being fed, None while all is well."""
+        return self._mirror.problem()
+
     # -- the end
 
     def close(self) -> None:
-        """Stop executors and close the store; idempotent."""
+        """Stop executors and close the store; idempotent. The mirror into MLflow finishes by itself, within seconds."""
         self.engine.close()
+        self._tracking.close()
+        self._mirror.stop()
         self.store.close()
 
     def __enter__(self) -> Workspace:

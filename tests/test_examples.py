@@ -84,7 +84,7 @@ def test_the_penguins_pipeline_is_a_plain_function() -> None:
 
 
 @pytest.mark.integration
-def test_the_example_of_the_readme_tunes(home: Path, tmp_path: Path) -> None:
+def test_the_example_of_the_readme_tunes(tracked_home: Path, tmp_path: Path) -> None:
     block = re.search(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert block
     code = [line for line in block[1].splitlines() if line]
@@ -95,21 +95,21 @@ def test_the_example_of_the_readme_tunes(home: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_the_quickstart_tunes(home: Path) -> None:
+def test_the_quickstart_tunes(tracked_home: Path) -> None:
     printed = run("quickstart.py")
     assert number_after(printed, "best error") < 0.1
     assert "measure was reused from None" not in printed
 
 
 @pytest.mark.integration
-def test_the_penguins_study_beats_its_base_run(home: Path) -> None:
+def test_the_penguins_study_beats_its_base_run(tracked_home: Path) -> None:
     printed = run("penguins/study.py")
     assert number_after(printed, "best trial") < number_after(printed, "base run")
 
 
 @pytest.mark.integration
 @pytest.mark.parametrize(("executor", "trials"), [("local", 12), ("ray", 30)])
-def test_the_digits_study_passes_its_own_checks(home: Path, executor: str, trials: int) -> None:
+def test_the_digits_study_passes_its_own_checks(tracked_home: Path, executor: str, trials: int) -> None:
     printed = run("digits/study.py", "--executor", executor, "--trials", str(trials))
     assert number_after(printed, "tracked") == trials
     assert number_after(printed, "reused") > 0

@@ -25,10 +25,15 @@ from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.snapshot import Code, Locator, component_locator
 from hpo_pipelines.store import Store
-from hpo_pipelines.task import CacheEntry
+from hpo_pipelines.task import CacheEntry, Task
 from hpo_pipelines.types import ArtifactRef, Resources, Status, new_id
 
 EXECUTORS = ("inline", "local", "ray")
+
+STEP_RUN = "hpo_pipelines.tracking.inside:step_run"
+"""What a step that uses MLflow runs in, so that its calls land in an MLflow run of its own."""
+
+TrackStep = Callable[[Task, StepCall], Mapping[str, str]]
 
 
 class Engine:
@@ -39,7 +44,8 @@ class Engine:
         self.artifacts = artifacts
         self.home = home
         self.default_executor: str | None = None
-        self.step_variables: Callable[[StepCall], Mapping[str, str]] = lambda step: {}
+        self.track_step: TrackStep | None = None
+        """Asked for the variables of steps that use MLflow themselves; an empty answer leaves them alone."""
         self._executors: dict[str, Executor] = {}
         self._active: dict[str, Controller] = {}
         self.flights = Flights()
@@ -75,6 +81,9 @@ class Engine:
     def assignment(self, scheduler: Scheduler, step: StepCall) -> Assignment:
         """What a worker needs for the step's current attempt."""
         run, options = scheduler.run, step.component.options
+        tracked: Mapping[str, str] = {}
+        if self.track_step is not None and "mlflow" in step.key.parts["packages"]:
+            tracked = self.track_step(run, step)
         return Assignment(
             task=step.id,
             attempt=step.attempt,
@@ -88,7 +97,8 @@ class Engine:
             resources=options.resources,
             timeout=options.timeout,
             console=self.console_path(run.id, f"{step.name}.{step.attempt}"),
-            environment={**options.environment.env, **self.step_variables(step)},
+            environment={**options.environment.env, **tracked},
+            around=STEP_RUN if tracked else "",
         )
 
     def _locator(self, step: StepCall, code: Code) -> Locator:

@@ -41,6 +41,8 @@ class Assignment:
     """Path of the attempt's console file in the driver's file system."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables set while the step runs."""
+    around: str = ""
+    """``module:function`` of a context manager that the component runs in; empty for none."""
 
     @property
     def id(self) -> str:

@@ -25,7 +25,7 @@ from hpo_pipelines.executors.base import (
     TimedOut,
     ended,
 )
-from hpo_pipelines.executors.local_process import WorkerProcess
+from hpo_pipelines.executors.local_process import BEGUN, WorkerProcess
 
 SOFT_CANCEL_SECONDS = 1.0
 """How long a cancelled step may take to end by itself."""
@@ -121,11 +121,13 @@ class LocalExecutor(Executor):
                 f"{assignment.label} needs {resources.cpu:g} CPUs and the local executor has {self.cpus:g}. "
                 "Ask for fewer, set HPO_LOCAL_CPUS, or run it with executor='ray' on a cluster that has them."
             )
-        if resources.gpu or resources.custom:
-            raise ConfigError(
-                f"{assignment.label} needs a GPU or a custom resource, which the local executor does not place. "
-                "Run it with executor='ray'."
-            )
+        elsewhere = {"GPU": resources.gpu, **resources.custom}
+        for resource, amount in elsewhere.items():
+            if amount:
+                raise ConfigError(
+                    f"{assignment.label} needs {amount:g} {resource}; the local executor has CPUs and memory only. "
+                    "Run it with executor='ray'."
+                )
 
     def _claim(self, item: _Running) -> WorkerProcess | None:
         """A worker for ``item``, marked as its own; None while too few CPUs are free."""
@@ -199,10 +201,6 @@ class LocalExecutor(Executor):
         # The listener hears of the start before the worker can send anything.
         _tell(item, Started(f"local:{worker.process.pid}"))
         item.told.set()
-        with self._lock:
-            if item.assignment.timeout is not None and item.verdict is None:
-                item.deadline = time.monotonic() + item.assignment.timeout
-                self._notify()
         worker.send("run", item.assignment)
 
     def _hear(self, worker: WorkerProcess) -> None:
@@ -211,12 +209,21 @@ class LocalExecutor(Executor):
                 message = pickle.loads(worker.connection.recv_bytes())
                 if ended(message):
                     return self._finish(worker, message)
-                if worker.running is not None:
+                if message == BEGUN:
+                    self._set_deadline(worker)
+                elif worker.running is not None:
                     _tell(worker.running, message)
                 if not worker.connection.poll():
                     return None
         except (EOFError, OSError):
             return self._bury(worker)
+
+    def _set_deadline(self, worker: WorkerProcess) -> None:
+        # Counted from here: a new process takes a while to be ready.
+        with self._lock:
+            item = worker.running
+            if item is not None and item.assignment.timeout is not None and item.verdict is None:
+                item.deadline = time.monotonic() + item.assignment.timeout
 
     def _finish(self, worker: WorkerProcess, message: Ended) -> None:
         item = worker.running

@@ -21,6 +21,9 @@ _BOOTSTRAP = (
     "from hpo_pipelines.executors.local_worker import main; main(int(sys.argv[2]))"
 )
 
+BEGUN = "begun"
+"""What a worker sends when it begins with an assignment that has a timeout."""
+
 
 class WorkerProcess:
     """A worker and our end of its pipe.

@@ -12,6 +12,7 @@ from typing import Any
 from hpo_pipelines.executors import console, processes, worker
 from hpo_pipelines.executors.base import Assignment, Completed, Failed, Lost
 from hpo_pipelines.executors.interrupts import Interrupts
+from hpo_pipelines.executors.local_process import BEGUN
 from hpo_pipelines.failure import Failure
 
 
@@ -40,6 +41,8 @@ class LocalWorker:
 
     def _run(self, assignment: Assignment) -> Completed | Failed:
         memory = assignment.resources.memory_bytes
+        if assignment.timeout is not None:
+            self._send(BEGUN)
         with console.captured(assignment.console), processes.Watchdog(memory, None, self._out_of_memory):
             self._running = assignment.id
             ended = self._interrupts.run(lambda: self._execute(assignment), _interrupted)

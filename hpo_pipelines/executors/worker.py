@@ -6,6 +6,7 @@ A worker process serves one code snapshot at a time and keeps what it has loaded
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -80,7 +81,7 @@ def execute(assignment: Assignment, loader: Loader, send: Send) -> Completed | F
         component = loader.component(assignment, code)
         retry_on = component.options.retry.on
         args, kwargs = load_arguments(assignment, code, store)
-        with _variables(assignment.environment):
+        with _variables(assignment.environment), _around(assignment.around):
             value = call(component, args, kwargs, StepReporter(send))
         outputs = component.form.split(value, component.name)
         stored = {name: store.put(item, name=f"{component.name}.{name}", code=code) for name, item in outputs.items()}
@@ -111,6 +112,15 @@ def call(
     finally:
         context.reporter.reset(reporting)
         context.tracer.reset(tracing)
+
+
+def _around(place: str) -> contextlib.AbstractContextManager[Any]:
+    """The context manager named by ``place``, imported only by the steps that run in it."""
+    if not place:
+        return contextlib.nullcontext()
+    module, _, name = place.partition(":")
+    manager: contextlib.AbstractContextManager[Any] = getattr(importlib.import_module(module), name)()
+    return manager
 
 
 @contextlib.contextmanager

@@ -1,0 +1,87 @@
+"""The command group: each command is imported when it is called, so that ``hpo --help`` answers at once."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from typing import Any
+
+import click
+
+# name → (module, one line for the list of commands). The line stands here so that the list needs no module.
+COMMANDS = {
+    "run": ("runs", "Run a pipeline: MODULE:PIPELINE or FILE.py:PIPELINE."),
+    "optimize": ("studies", "Tune a pipeline, or a run, over a search space."),
+    "ls": ("listing", "List runs, newest first."),
+    "show": ("listing", "Show a run: parameters, steps, metrics; or one of its steps; or a study."),
+    "logs": ("logs", "Print the console of a run or of one of its steps; -f follows it."),
+    "clone": ("runs", "Clone a run with other parameters, and run the clone."),
+    "rerun": ("runs", "Run again with the same code and parameters."),
+    "abort": ("runs", "Stop a run, wherever it is driven from."),
+    "best": ("studies", "Show the best trial of a study."),
+    "studies": ("studies", "List studies."),
+    "compare": ("compare", "Compare runs: differences only, unless --all."),
+    "mlflow": ("tracking", "Open MLflow's pages on our runs."),
+    "completion": ("completion", "Print the completion script for bash, zsh or fish."),
+}
+
+
+class ReaderGone(Exception):
+    """Whoever read our output has gone. Not a BrokenPipeError, which click would take for its own business."""
+
+
+class _Group(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"hpo_pipelines.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from hpo_pipelines.errors import OUTCOMES
+
+        codes = ", ".join(f"{outcome.exit_code} {error.__name__}" for error, outcome in OUTCOMES.items())
+        with formatter.section("Exit codes"):
+            formatter.write_dl(
+                [
+                    ("0, 2", "Done; wrong usage."),
+                    ("10 to 13", "A run, or a study, whose own code failed, was lost, took too long, or was aborted."),
+                    ("130", "Interrupted by Ctrl-C; 143 by SIGTERM."),
+                    ("errors", f"{codes}."),
+                ]
+            )
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = difflib.get_close_matches(args[0], list(COMMANDS), 1)
+            if near and "Did you mean" not in error.message:
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+            raise
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise ReaderGone from None
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="hpo-pipelines", prog_name="hpo")
+def hpo() -> None:
+    """Tune whole machine-learning pipelines: run, clone, optimise and compare them.
+
+    Runs are recorded under $HPO_HOME (default ~/.hpo_pipelines). A run is called like churn#48, or churn for the latest
+    one; a step of it like churn#48/fit.
+    """

@@ -1,0 +1,152 @@
+"""Runs and steps as plain JSON and as text: one description, printed by every command."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from hpo_pipelines.progress import duration
+from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.types import ArtifactRef
+
+__all__ = [
+    "COLOURS", "described", "described_step", "duration", "number", "parameter", "picture", "short", "styled", "table",
+    "when",
+]  # fmt: skip
+
+COLOURS = {
+    "completed": "green", "failed": "red", "running": "blue", "queued": "cyan", "aborted": "yellow",
+    "pruned": "magenta", "skipped": "bright_black", "draft": "white",
+}  # fmt: skip
+
+
+def described(run: Run, *, steps: bool = True) -> dict[str, Any]:
+    """A run as JSON: what ``hpo show --json`` prints. ``params`` are encoded, times are seconds since the epoch."""
+    task = run.task
+    found: dict[str, Any] = {
+        "id": task.id,
+        "run": task.label,
+        "project": task.project,
+        "pipeline": task.pipeline,
+        "status": str(task.status),
+        "reason": task.reason,
+        "executor": task.executor,
+        "params": dict(task.params),
+        "metrics": run.metrics,
+        "cloned_from": task.cloned_from,
+        "rerun_of": task.rerun_of,
+        "study": task.study,
+        "trial": task.trial,
+        "snapshot": task.snapshot,
+        "git": {name: value for name, value in task.git.items() if name != "diff"} if task.git else None,
+        "tags": list(task.tags),
+        "notes": task.notes,
+        "created_at": task.created_at,
+        "started_at": task.started_at,
+        "finished_at": task.finished_at,
+        "seconds": task.seconds,
+        "error": dict(task.error) if task.error else None,
+    }
+    if steps:
+        found["outputs"] = _outputs(run.workspace.store.tasks.outputs(task.id))
+        found["steps"] = [described_step(step) for step in run.steps.values()]
+    return found
+
+
+def described_step(step: RunStep) -> dict[str, Any]:
+    """A step as JSON."""
+    task = step.task
+    return {
+        "id": task.id,
+        "step": task.name,
+        "run": task.parent,
+        "component": task.component,
+        "status": str(task.status),
+        "reason": task.reason,
+        "reused_from": task.reused_from,
+        "executor": task.executor,
+        "arguments": dict(task.params),
+        "metrics": step.metrics,
+        "outputs": _outputs(step.workspace.store.tasks.outputs(task.id)),
+        "attempts": [
+            {
+                "number": attempt.number,
+                "status": str(attempt.status),
+                "worker": attempt.worker,
+                "started_at": attempt.started_at,
+                "finished_at": attempt.finished_at,
+                "error": dict(attempt.error) if attempt.error else None,
+            }
+            for attempt in step.attempts
+        ],
+        "started_at": task.started_at,
+        "finished_at": task.finished_at,
+        "seconds": task.seconds,
+        "error": dict(task.error) if task.error else None,
+    }
+
+
+def _outputs(outputs: Mapping[str, ArtifactRef]) -> dict[str, Any]:
+    return {
+        name: {"digest": ref.digest, "size": ref.size, "format": ref.format, "preview": dict(ref.preview)}
+        for name, ref in outputs.items()
+    }
+
+
+def picture(preview: Mapping[str, Any]) -> str:
+    """An output's preview on one line: its value where that is short, else its type and size."""
+    if "repr" in preview:
+        return " ".join(str(preview["repr"]).split())
+    kind = str(preview.get("type", "?"))
+    if "shape" in preview:
+        return f"{kind} {' x '.join(map(str, preview['shape']))}"
+    sizes = [f"{name} {preview[name]}" for name in ("name", "length", "size", "error") if name in preview]
+    return ", ".join([kind, *sizes])
+
+
+def when(moment: float | None) -> str:
+    """A moment in local time, to the second; empty when unknown."""
+    return "" if not moment else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+
+
+def number(value: float) -> str:
+    """A metric as text, six significant digits."""
+    return f"{value:.6g}"
+
+
+def parameter(value: Any) -> str:
+    """An encoded parameter as a person would write it."""
+    if isinstance(value, Mapping) and len(value) <= 2:
+        tag, inner = next(iter(value.items()), ("", value))
+        if isinstance(tag, str) and tag in ("$float", "$date", "$datetime", "$time", "$path", "$enum"):
+            return str(inner)
+    return repr(value)
+
+
+def short(text: str, width: int = 60) -> str:
+    """``text`` on one line of at most ``width`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def styled(status: str, text: str | None = None) -> str:
+    """``text`` (default: the status itself) in the colour of ``status``."""
+    return click.style(status if text is None else text, fg=COLOURS.get(status))
+
+
+def table(rows: Sequence[Mapping[str, str]]) -> str:
+    """``rows`` as aligned columns under their names, empty columns left out, statuses in their colours."""
+    every = dict.fromkeys(name for row in rows for name in row)
+    names = [name for name in every if any(row.get(name) for row in rows)]
+    widths = {name: max(len(name), *(len(row.get(name, "")) for row in rows)) for name in names}
+    lines = ["  ".join(click.style(name.ljust(widths[name]), dim=True) for name in names).rstrip()]
+    for row in rows:
+        cells = []
+        for name in names:
+            cell = row.get(name, "").ljust(widths[name])
+            cells.append(styled(row.get(name, ""), cell) if name == "status" else cell)
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)

@@ -1,0 +1,268 @@
+"""Commands about studies: ``optimize``, ``best``, ``studies``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo_pipelines.cli.completion import complete_study, complete_target
+from hpo_pipelines.cli.options import (
+    assignments,
+    executor_option,
+    found_run,
+    json_option,
+    parameter_option,
+    print_json,
+    workspace,
+)
+
+if TYPE_CHECKING:
+    from hpo_pipelines.pipeline import Pipeline
+    from hpo_pipelines.run import Run
+    from hpo_pipelines.study import Study
+    from hpo_pipelines.task import Task
+    from hpo_pipelines.workspace import Workspace
+    from search_spaces import Space
+
+
+@click.command()
+@click.argument("target", metavar="MODULE:PIPELINE|FILE.py:PIPELINE|RUN", shell_complete=complete_target)
+@click.option("--space", "space_file", type=click.Path(), help="Search space: YAML, TOML or JSON.")
+@parameter_option("Add to the space: 'lr=loguniform(1e-5,1e-1)', 'n=int(1,10)', 'm=choice(a,b)', 'seed=7'.")
+@click.option("--objective", metavar="STEP.METRIC|KEY", help="What to optimise; default: the returned number.")
+@click.option("--direction", type=click.Choice(["maximize", "minimize"]), default="maximize", show_default=True)
+@click.option("-n", "--n-trials", type=click.IntRange(1), help="Trials in all, those of earlier calls included.")
+@click.option("--timeout", metavar="TIME", help="Stop asking after this long, such as 2h.")
+@click.option("-j", "--n-jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials in flight.")
+@click.option("--sampler", help="tpe (default), random, qmc, nsgaii, gp, cmaes.")
+@click.option("--pruner", help="none (default), median, percentile, successive-halving, hyperband.")
+@click.option("--seed", type=int, help="Seed of the sampler.")
+@click.option("--name", help="The study's name; the same name resumes it.", shell_complete=complete_study)
+@click.option("--max-failures", type=click.IntRange(1), help="Stop after so many failed trials.")
+@click.option("--storage", metavar="URL", help="Optuna storage; default: a journal file beside the store.")
+@click.option("--allow-changes", is_flag=True, help="Resume although code or space have changed.")
+@executor_option
+@json_option
+def optimize(*, target: str, space_file: str | None, params: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Tune a pipeline, or clones of a recorded RUN, over a search space.
+
+    Ctrl-C once: running trials finish and the study can be resumed; twice: they are aborted.
+    """
+    from hpo_pipelines.cli.streams import ending_politely
+
+    if options["n_trials"] is None and options["timeout"] is None:
+        raise click.UsageError("a study needs an end: give --n-trials, --timeout, or both.")
+    space = _space(space_file, params)
+    base = _target(target)
+    from hpo_pipelines.study import optimize as start
+
+    with ending_politely():
+        study = start(base, space, workspace=workspace(), progress=not as_json, **_timed(options))
+    if as_json:
+        print_json(_described(study))
+    else:
+        _show(study)
+    return _exit_code(study)
+
+
+def _timed(options: dict[str, Any]) -> dict[str, Any]:
+    """``--timeout 90`` is 90 seconds, as it is in Python."""
+    text = options["timeout"]
+    return {**options, "timeout": float(text)} if text is not None and text.replace(".", "", 1).isdigit() else options
+
+
+def _exit_code(study: Study) -> int:
+    """0 for a study that ended as asked and has a value; 130 when interrupted; else that of a failed run."""
+    from hpo_pipelines.cli import INTERRUPTED
+    from hpo_pipelines.errors import StepFailed, outcome_of
+    from hpo_pipelines.types import Status
+
+    if study.status is Status.ABORTED:
+        return INTERRUPTED
+    if study.status is Status.COMPLETED and any(trial.value is not None for trial in study.trials):
+        return 0
+    return outcome_of(StepFailed()).exit_code
+
+
+@click.command()
+@click.argument("name", metavar="STUDY", shell_complete=complete_study)
+@json_option
+def best(*, name: str, as_json: bool) -> int:
+    """Show the best trial of STUDY."""
+    study = _called(name)
+    if as_json:
+        print_json({"study": study.name, **_best(study)})
+    else:
+        _show_best(study)
+    return 0
+
+
+@click.command()
+@json_option
+def studies(*, as_json: bool) -> int:
+    """List studies, newest first."""
+    from hpo_pipelines.cli.describing import short, table, when
+    from hpo_pipelines.store import TaskFilter
+    from hpo_pipelines.study import Study
+    from hpo_pipelines.types import Kind
+
+    place = workspace()
+    found = [Study(place, task) for task in place.store.tasks.list(TaskFilter(kind=Kind.STUDY), limit=None)]
+    if as_json:
+        for study in found:
+            print_json(_described(study))
+        return 0
+    if not found:
+        click.echo(_none_yet(place), err=True)
+        return 0
+    rows = [
+        {
+            "study": study.name,
+            "pipeline": study.task.pipeline or "",
+            "status": str(study.status),
+            "objective": f"{study.direction} {study.objective or 'value'}",
+            "created": when(study.task.created_at),
+            "reason": short(study.reason or ""),
+        }
+        for study in found
+    ]
+    click.echo(table(rows))
+    return 0
+
+
+def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
+    """What ``hpo show`` prints of a study: what it is, its best trial, and its trials by value."""
+    from hpo_pipelines.cli.describing import styled, table
+    from hpo_pipelines.study import Study
+
+    study = Study(place, task)
+    trials = study.trials
+    if as_json:
+        rows = [
+            {"trial": trial.number, "run": trial.run.label, "status": str(trial.status), "value": trial.value}
+            for trial in trials
+        ]
+        print_json({**_described(study), "trials": rows})
+        return
+    click.echo(f"{click.style(study.name, bold=True)}  {styled(study.status)}  {study.reason or ''}  {study.id}")
+    click.echo(f"  {study.direction} {study.objective or 'the returned number'} of {task.pipeline}")
+    if any(trial.value is not None for trial in trials):
+        _show_best(study)
+    sign = -1 if study.direction == "maximize" else 1
+    ranked = sorted(trials, key=lambda trial: (trial.value is None, sign * (trial.value or 0.0), trial.number))
+    click.echo()
+    sampled = list(task.params["space"])
+    click.echo(table([_trial_row(trial, sampled) for trial in ranked[:20]]) if ranked else "no trials yet")
+    if len(ranked) > 20:
+        click.echo(f"and {len(ranked) - 20} more: hpo ls --study {study.name} -n {len(ranked)}")
+
+
+def _trial_row(trial: Any, sampled: list[str]) -> dict[str, str]:
+    from hpo_pipelines.cli.describing import duration, parameter, short
+
+    params = {name: trial.params[name] for name in sampled if name in trial.params}
+    return {
+        "trial": str(trial.number),
+        "run": trial.run.label,
+        "status": str(trial.status),
+        "value": "" if trial.value is None else f"{trial.value:.6g}",
+        "took": duration(trial.run.task.seconds),
+        "parameters": short(", ".join(f"{name}={parameter(value)}" for name, value in params.items())),
+    }
+
+
+def _target(target: str) -> Pipeline[..., Any] | Run:
+    if "#" in target or (":" not in target and not target.endswith(".py")):
+        return found_run(target)
+    from hpo_pipelines.cli.targets import pipeline_called
+
+    return pipeline_called(target)
+
+
+def _space(file: str | None, params: tuple[str, ...]) -> Space:
+    from hpo_pipelines.errors import SpaceError
+    from search_spaces import Space, load, parse_assignment
+    from search_spaces.errors import SpaceError as PlainSpaceError
+
+    assignments(params)  # says what is no NAME=VALUE, or there twice
+    if file is None and not params:
+        raise click.UsageError("a study needs a space: give --space FILE, -P NAME=DISTRIBUTION, or both.")
+    try:
+        added = dict(parse_assignment(text) for text in params)
+        return load(file).override(added) if file else Space(added)
+    except PlainSpaceError as error:
+        raise SpaceError(str(error)) from None
+    except OSError as error:
+        raise SpaceError(f"--space {file}: it cannot be read ({error.strerror}).") from None
+
+
+def _called(name: str) -> Study:
+    from hpo_pipelines.errors import StudyError
+    from hpo_pipelines.study import Study
+
+    place = workspace()
+    try:
+        return Study.called(place, name)
+    except StudyError as error:
+        if _has_studies(place):
+            raise
+        raise StudyError(f"{error}\n{_none_yet(place)}") from None
+
+
+def _has_studies(place: Workspace) -> bool:
+    from hpo_pipelines.store import TaskFilter
+    from hpo_pipelines.types import Kind
+
+    return bool(place.store.tasks.list(TaskFilter(kind=Kind.STUDY), limit=1))
+
+
+def _none_yet(place: Workspace) -> str:
+    return f"No studies yet in {place.home}: hpo optimize FILE.py:PIPELINE --space FILE -n 30 starts one."
+
+
+def _best(study: Study) -> dict[str, Any]:
+    trial = study.best_trial
+    params = {name: trial.params[name] for name in study.task.params["space"] if name in trial.params}
+    return {"trial": trial.number, "run": trial.run.label, "value": trial.value, "params": params}
+
+
+def _described(study: Study) -> dict[str, Any]:
+    trials = study.trials
+    completed = sum(trial.value is not None for trial in trials)
+    return {
+        "study": study.name,
+        "id": study.id,
+        "pipeline": study.task.pipeline,
+        "status": str(study.status),
+        "reason": study.reason,
+        "objective": study.objective,
+        "direction": study.direction,
+        "trials": len(trials),
+        "completed": completed,
+        "best": _best(study) if completed else None,
+    }
+
+
+def _show(study: Study) -> None:
+    from hpo_pipelines.cli.describing import styled
+
+    found = _described(study)
+    click.echo(f"study {study.name}  {styled(study.status)}  {study.reason or ''}")
+    if found["best"]:
+        _show_best(study)
+    else:
+        notes = dict.fromkeys(run.notes or run.reason for run in study.runs if run.status != "running")
+        why = "; ".join(note for note in notes if note)
+        click.echo(f"no trial gave a value: {why or 'none was run'}", err=True)
+    click.echo(f"look further: hpo show {study.name}; hpo ls --study {study.name}; hpo mlflow", err=True)
+
+
+def _show_best(study: Study) -> None:
+    from hpo_pipelines.cli.describing import parameter
+
+    top = _best(study)
+    name = study.objective or "value"
+    click.echo(f"best {name} = {top['value']:.6g} in {top['run']} (trial {top['trial']})")
+    for key, value in top["params"].items():
+        click.echo(f"  {key} = {parameter(value)}")

@@ -1,0 +1,1 @@
+"""``hpo mlflow``: MLflow's own pages, on the runs that we mirror into it."""

@@ -1,0 +1,247 @@
+"""MLflow runs that stand for tasks: each is made once, and each write may be repeated without harm.
+
+MLflow makes up the ids of runs and has no transactions, so before a run is made the intent is recorded in the store,
+and after it the id. Where an intent is found without an id, we were killed or cut off in between, and the run is looked
+for by its tag. Values of metrics are their own identity, parameters may be given twice, and the status comes last.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hpo_pipelines.errors import TrackingError
+from hpo_pipelines.store import Store
+from hpo_pipelines.task import Task
+from hpo_pipelines.tracking import contents
+from hpo_pipelines.tracking.backend import Backend
+from hpo_pipelines.tracking.contents import LABELS_TAG, TASK_TAG, Point
+
+log = logging.getLogger(__name__)
+
+INTENT = "?"
+"""In the place of a run's id: we were about to make it."""
+OWN = "own"
+"""In the place of a run's id: the step makes it itself when it starts, see :mod:`hpo_pipelines.tracking.steps`."""
+SINCE = "*"
+"""In the place of a task: the last event there was when this backend was first followed into."""
+
+
+def is_run(reference: str) -> bool:
+    """Whether a reference is the id of a run."""
+    return reference not in (INTENT, OWN)
+
+
+_PARAMS_AT_ONCE, _VALUES_AT_ONCE = 100, 1000
+_ANALYZED_AFTER = (25, 500)
+_REMEMBERED = 10_000
+
+
+class Runs:
+    """The runs in one backend. ``holds`` says whether we may still make new ones."""
+
+    def __init__(self, store: Store, backend: Backend, *, holds: Callable[[], bool] = lambda: True) -> None:
+        self._store = store
+        self._backend = backend
+        self._holds = holds
+        self._intended: set[str] = set()
+        self._experiments: dict[str, str] = {}
+        self._known: dict[str, dict[str, str]] = {}
+        self._places: dict[str, str] = {}
+        self._made = 0
+        self._connected = False
+
+    def connect(self) -> None:
+        """Import MLflow, make its database if need be, see that it answers: seconds the first time, then nothing.
+
+        Raises what MLflow raises if it cannot be reached, or if something else answers in its place.
+        """
+        if not self._connected:
+            self.client.search_experiments(max_results=1)
+            self._connected = True
+
+    @cached_property
+    def client(self) -> Any:
+        os.environ.update(self._backend.environment())
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+        # Trying again is the follower's business, which then looks first what became of the last try.
+        os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
+        self._backend.prepare()
+        from mlflow import MlflowClient
+
+        return MlflowClient(self._backend.uri)
+
+    # -- experiments
+
+    def experiment(self, name: str) -> str:
+        """The id of the experiment ``name``, made if there is none, restored if it was deleted."""
+        if name not in self._experiments:
+            self._experiments[name] = self._find_experiment(name) or self._make_experiment(name)
+        return self._experiments[name]
+
+    def _find_experiment(self, name: str) -> str | None:
+        found = self.client.get_experiment_by_name(name)
+        if found is None:
+            return None
+        if found.lifecycle_stage == "deleted":
+            # Its name stays taken, and new runs have to go somewhere.
+            self.client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _make_experiment(self, name: str) -> str:
+        from mlflow.exceptions import MlflowException
+
+        # Without a server MLflow would choose a folder below the current one.
+        place = None if self._backend.is_http else self._backend.place(name)
+        try:
+            return str(self.client.create_experiment(name, artifact_location=place))
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+        # A step that uses MLflow itself was quicker.
+        return self._find_experiment(name) or ""
+
+    # -- making runs
+
+    def reference(self, task: str) -> str | None:
+        """The id of the task's run, INTENT, OWN, or None for a task that nothing was made of."""
+        return self._store.followers.mirrored(self._backend.follower, task)
+
+    def intend(self, tasks: Iterable[str]) -> None:
+        """Record that runs are about to be made for these tasks, which have none."""
+        with self._store.transaction():
+            for task in tasks:
+                self.record(task, INTENT)
+                self._intended.add(task)
+
+    def record(self, task: str, reference: str) -> None:
+        """Save what stands for the task."""
+        self._store.followers.set_mirrored(self._backend.follower, task, reference)
+
+    def forget(self, tasks: Iterable[str]) -> None:
+        """The runs of these tasks, or the experiment, may no longer be there: look for them, and make them again."""
+        self._experiments.clear()
+        for task in tasks:
+            if is_run(self.reference(task) or INTENT):
+                self.record(task, INTENT)
+
+    def open(self, task: Task, experiment: str, tags: Mapping[str, str], *, known: bool = False) -> tuple[str, bool]:
+        """The id of the run of ``task``, which was intended, and whether it was made just now.
+
+        ``known`` says that the backend may have had one before it was followed into.
+        """
+        reference = self.reference(task.id)
+        if reference is not None and is_run(reference):
+            return reference, False
+        found = None
+        if task.id not in self._intended:  # we, or whoever was before us, may have been cut off while making it
+            found = next((run.info.run_id for run in self.find(experiment, task.id)), None)
+        elif known:
+            found = self._index(experiment).get(task.id)
+        self._intended.discard(task.id)
+        run = found or self._make(task, experiment, tags)
+        self.record(task.id, run)
+        return run, True
+
+    def _make(self, task: Task, experiment: str, tags: Mapping[str, str]) -> str:
+        if not self._holds():
+            raise TrackingError(f"{self._backend.follower}: the lease ran out; whoever has it now goes on.")
+        start = contents.milliseconds(task.started_at or task.created_at)
+        run = self.client.create_run(experiment, start_time=start, tags=dict(tags), run_name=task.label)
+        if len(self._places) > _REMEMBERED:
+            self._places.clear()
+        self._places[run.info.run_id] = run.info.artifact_uri
+        self._made += 1
+        if self._made in _ANALYZED_AFTER or self._made % _ANALYZED_AFTER[-1] == 0:
+            self._backend.analyze()
+        return str(run.info.run_id)
+
+    def find(self, experiment: str, task: str) -> list[Any]:
+        """The runs tagged as this task's, oldest first, deleted ones included."""
+        return self._search(experiment, f"tags.`{TASK_TAG}` = '{task}'")
+
+    def _index(self, experiment: str) -> Mapping[str, str]:
+        """Task → run of all the runs there were when this was first asked."""
+        if experiment not in self._known:
+            runs = self._search(experiment, f"tags.`{TASK_TAG}` LIKE '%'")
+            self._known[experiment] = {run.data.tags[TASK_TAG]: run.info.run_id for run in reversed(runs)}
+        return self._known[experiment]
+
+    def _search(self, experiment: str, condition: str) -> list[Any]:
+        from mlflow.entities import ViewType
+
+        runs: list[Any] = []
+        token: str | None = None
+        while True:
+            page = self.client.search_runs(
+                [experiment],
+                condition,
+                run_view_type=ViewType.ALL,
+                order_by=["attributes.start_time ASC"],
+                page_token=token,
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    # -- writing
+
+    def log(
+        self, run: str, values: Sequence[Point], params: Mapping[str, str], tags: Mapping[str, str] | None = None
+    ) -> None:
+        """Add metric values and parameters, and set tags."""
+        from mlflow.entities import Metric, Param, RunTag
+
+        texts = [Param(name, value) for name, value in params.items()]
+        metrics = [Metric(point.key, point.value, point.timestamp, point.step) for point in values]
+        marks = [RunTag(name, value) for name, value in (tags or {}).items()]
+        while texts or metrics or marks:
+            room = _VALUES_AT_ONCE - min(len(texts), _PARAMS_AT_ONCE) - min(len(marks), _PARAMS_AT_ONCE)
+            self.client.log_batch(run, metrics[:room], texts[:_PARAMS_AT_ONCE], marks[:_PARAMS_AT_ONCE])
+            metrics, texts, marks = metrics[room:], texts[_PARAMS_AT_ONCE:], marks[_PARAMS_AT_ONCE:]
+
+    def retag(self, run: str, wanted: Mapping[str, str]) -> None:
+        """Set the tags ``wanted`` and take away those of ours that are not among them."""
+        found = self.client.get_run(run).data.tags
+        ours = {name for name in found if name.startswith("hpo.") or name == "mlflow.note.content"}
+        ours |= set(contents.labels_in(found.get(LABELS_TAG)))
+        for name in sorted(ours - set(wanted)):
+            self.client.delete_tag(run, name)
+        self.log(run, (), {}, {name: value for name, value in wanted.items() if found.get(name) != value})
+
+    def upload(self, run: str, files: Mapping[str, str]) -> None:
+        """Store ``files``, path → text, as the run's artifacts."""
+        place = self._places.get(run) or self.client.get_run(run).info.artifact_uri
+        if place.startswith("/"):
+            # The folder is ours; MLflow would read the whole run once more to find it.
+            _write(Path(place), files)
+            return
+        with tempfile.TemporaryDirectory(prefix="hpo-mlflow-") as folder:
+            _write(Path(folder), files)
+            self.client.log_artifacts(run, folder)
+
+    def show_status(self, run: str, status: str) -> None:
+        """Set the status of a run that has not ended."""
+        self.client.update_run(run, status=status)
+
+    def end(self, run: str, task: Task) -> None:
+        """Set the final status and the end time."""
+        at = contents.milliseconds(task.finished_at or task.created_at)
+        self.client.set_terminated(run, contents.mlflow_status(task.status), at)
+
+    def is_deleted(self, run: str) -> bool:
+        """Whether a person deleted the run in MLflow; what is deleted takes no more writes."""
+        return bool(self.client.get_run(run).info.lifecycle_stage == "deleted")
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    for path, text in files.items():
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, "utf-8", errors="backslashreplace")
