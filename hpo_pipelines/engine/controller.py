@@ -146,6 +146,7 @@ class Controller:
     def _close(self, status: Status, *, outputs: Mapping[str, ArtifactRef] | None = None, **changes: Any) -> None:
         tasks = self.engine.store.tasks
         with self.engine.store.transaction():
+            self.engine.store.cache.hit(*self.scheduler.hits)
             try:
                 self.run = tasks.transition(self.run.id, status, **changes)
             except IllegalTransition:

@@ -25,7 +25,7 @@ from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.snapshot import Code, Locator, component_locator
 from hpo_pipelines.store import Store
-from hpo_pipelines.task import CacheEntry, Task
+from hpo_pipelines.task import CacheEntry, Metric, Task
 from hpo_pipelines.types import ArtifactRef, Resources, Status, new_id
 
 EXECUTORS = ("inline", "local", "ray")
@@ -51,6 +51,9 @@ class Engine:
         self.flights = Flights()
         self._locators: WeakKeyDictionary[Component[..., Any], tuple[str, Locator]] = WeakKeyDictionary()
         self._snapshots: dict[str, ArtifactRef] = {}
+        # What never changes once it is recorded, of the steps that are reused again and again.
+        self._labels: dict[str, str] = {}
+        self._metrics: dict[str, list[Metric]] = {}
         self._timers: set[threading.Timer] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -216,9 +219,18 @@ class Engine:
         return entry, f"reused from {self._label(entry.task)}"
 
     def _label(self, task: str) -> str:
-        step = self.store.tasks.get(task)
-        run = self.store.tasks.get(step.parent) if step.parent else step
-        return f"{run.label}/{step.name}"
+        """What a person calls the step ``task``: ``churn#48/fit``."""
+        if task not in self._labels:
+            step = self.store.tasks.get(task)
+            run = self.store.tasks.get(step.parent) if step.parent else step
+            self._labels[task] = f"{run.label}/{step.name}"
+        return self._labels[task]
+
+    def metrics_of(self, task: str) -> list[Metric]:
+        """What a completed step reported; it reports no more."""
+        if task not in self._metrics:
+            self._metrics[task] = self.store.metrics.of([task])
+        return self._metrics[task]
 
     # -- places
 

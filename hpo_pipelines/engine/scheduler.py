@@ -64,6 +64,8 @@ class Scheduler:
         self.stopping: tuple[Status, str] | None = None
         self.broken: Exception | None = None
         """What kept us from recording what happened, if something did."""
+        self.hits: list[str] = []
+        """Keys that were reused; counted in the store when the run ends."""
         self.lock = threading.RLock()
         self._idle = threading.Condition(self.lock)
         self._open = 0
@@ -211,12 +213,12 @@ class Scheduler:
         step.outputs = entry.outputs
         step.reused = True
         with store.transaction():
-            metrics = store.metrics.of([entry.task])
+            metrics = self.engine.metrics_of(entry.task)
             self._record(step, Status.COMPLETED, reason=step.reason, key=step.key.digest, reused_from=entry.task)
-            store.tasks.set_outputs(step.id, entry.outputs)
+            store.tasks.set_outputs(step.id, entry.outputs, first=True, known=True)
             if metrics:
                 store.metrics.add([Metric(step.id, m.name, m.value, m.step, now) for m in metrics])
-            store.cache.hit(entry.key)
+        self.hits.append(entry.key)
         self._watched(step, [(m.name, m.value, m.step) for m in metrics])
         self._over(step, None, entry)
 
@@ -257,11 +259,8 @@ class Scheduler:
             self._not_completed(step, assignment, message)
 
     def _started(self, step: StepCall, message: Started) -> None:
-        store = self.engine.store
         step.running = Attempt(step.id, step.attempt, Status.RUNNING, time.time(), worker=message.worker)
-        with store.transaction():
-            self._record(step, Status.RUNNING, reason=step.reason, key=step.key.digest)
-            store.tasks.start_attempt(step.running)
+        self._record(step, Status.RUNNING, reason=step.reason, key=step.key.digest)
         step.stage = "running"
 
     def _reported(self, step: StepCall, message: Reported) -> None:
@@ -285,7 +284,7 @@ class Scheduler:
             name, parts = step.component.name, step.key.parts
             entry = CacheEntry(step.key.digest, step.id, name, message.outputs, parts, message.seconds, time.time())
         with store.transaction():
-            store.tasks.set_outputs(step.id, message.outputs)
+            store.tasks.set_outputs(step.id, message.outputs, first=True)
             self._finish_attempt(step, Status.COMPLETED)
             store.tasks.transition(step.id, Status.COMPLETED, reason=step.reason)
             if entry is not None:

@@ -8,7 +8,7 @@ from functools import cache as memoised
 from typing import Any
 
 from sqlalchemy import Select, bindparam, delete, select, update
-from sqlalchemy.dialects import postgresql
+from sqlalchemy.sql.dml import ReturningInsert
 
 from hpo_pipelines.store import artifacts
 from hpo_pipelines.store.database import Database
@@ -29,8 +29,8 @@ _DELETE = delete(cache).where(cache.c.key == bindparam("of"))
 
 
 @memoised
-def _insert(dialect: str) -> postgresql.Insert:
-    return insert_or(dialect, cache).on_conflict_do_nothing()
+def _insert(dialect: str) -> ReturningInsert[str]:
+    return insert_or(dialect, cache).on_conflict_do_nothing().returning(cache.c.key)
 
 
 class Cache:
@@ -47,17 +47,17 @@ class Cache:
         with self._database.transaction() as transaction:
             artifacts.write(transaction, entry.outputs.values())
             row = cache_row(entry if entry.created_at else replace(entry, created_at=transaction.now))
-            done = transaction.execute(_insert(transaction.connection.dialect.name), row)
-            return done.rowcount == 1
+            return transaction.execute(_insert(transaction.connection.dialect.name), row).first() is not None
 
     def lookup(self, key: str) -> CacheEntry | None:
         """The outcome recorded under ``key``."""
         return next(iter(self._entries(_BY_KEY, {"of": key})), None)
 
-    def hit(self, key: str) -> None:
-        """Count one more use of the outcome under ``key``."""
-        with self._database.transaction() as transaction:
-            transaction.execute(_HIT, {"of": key, "now": transaction.now})
+    def hit(self, *keys: str) -> None:
+        """Count one more use of the outcome under each of ``keys``."""
+        if keys:
+            with self._database.transaction() as transaction:
+                transaction.execute(_HIT, [{"of": key, "now": transaction.now} for key in keys])
 
     def delete(self, key: str) -> bool:
         """Forget the outcome under ``key``; ``False`` if there is none. Its artifacts stay."""

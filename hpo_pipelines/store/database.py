@@ -6,6 +6,7 @@ committed state.
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import local
@@ -126,6 +127,8 @@ class Database:
             forked=dialect.bell.reset,
         )
         self._mine = _Mine()
+        # A store that nobody closed, nor uses any more, leaves no connection behind.
+        weakref.finalize(self, self.connections.close)
 
     @contextmanager
     def transaction(self) -> Iterator[Transaction]:
@@ -138,9 +141,6 @@ class Database:
         _refuse_failed(outer)
         try:
             yield outer
-        except StoreError:
-            outer.failed = True
-            raise
         except DBAPIError as error:
             outer.failed = True
             raise StoreError(self.dialect.explain(error)) from error
@@ -183,6 +183,8 @@ class Database:
         try:
             with self.connections.lend(writing=True) as connection, self._begun(connection) as transaction:
                 yield transaction
+                if self._open() is not transaction:
+                    raise StoreError("A transaction ends in the process that began it; this one was forked inside it.")
                 _refuse_failed(transaction)
                 transaction.flush()
         except DBAPIError as error:
@@ -197,8 +199,6 @@ class Database:
         transaction = self._mine.transaction = Transaction(connection, self.dialect, generation)
         try:
             yield transaction
-            if generation != self.connections.generation:
-                raise StoreError("A transaction ends in the process that began it; this one was forked inside it.")
             connection.exec_driver_sql("COMMIT")
         except BaseException:
             if generation == self.connections.generation:

@@ -78,11 +78,18 @@ class Details:
         with self._database.read() as connection:
             return [Edge(*row) for row in connection.execute(_EDGES_OF_RUN, {"run": run_id})]
 
-    def set_outputs(self, task_id: str, refs: Mapping[str, ArtifactRef]) -> None:
-        """Make ``refs``, in their order, the outputs of a task in place of those it had; records their artifacts."""
+    def set_outputs(
+        self, task_id: str, refs: Mapping[str, ArtifactRef], *, first: bool = False, known: bool = False
+    ) -> None:
+        """Make ``refs``, in their order, the outputs of a task in place of those it had; records their artifacts.
+
+        ``first`` promises that it had none, ``known`` that the artifacts are recorded: each saves a statement.
+        """
         with self._database.transaction() as transaction:
-            artifacts_.write(transaction, refs.values())
-            transaction.execute(_DROP_OUTPUTS, {"of": task_id})
+            if not known:
+                artifacts_.write(transaction, refs.values())
+            if not first:
+                transaction.execute(_DROP_OUTPUTS, {"of": task_id})
             rows = [
                 {
                     "task": task_id,

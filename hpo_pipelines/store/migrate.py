@@ -27,8 +27,11 @@ def prepare(database: Database, url: str, *, create: bool) -> None:
     Raises StoreError, with the cure, for a store of a newer release and for somebody else's database.
     """
     with database.read() as connection:
-        if _version(connection, url) == schema.REVISIONS[-1]:
+        version = _version(connection, url)
+        if version == schema.REVISIONS[-1]:
             return
+        if version is None and not create:
+            raise StoreError(f"There is no store at {url}. Check the URL, or run something first.")
         database.dialect.prepare(connection)
     with database.transaction() as transaction:
         connection = transaction.connection
@@ -37,8 +40,6 @@ def prepare(database: Database, url: str, *, create: bool) -> None:
         version = _version(connection, url)
         if version == schema.REVISIONS[-1]:
             return
-        if version is None and not create:
-            raise StoreError(f"There is no store at {url}. Check the URL, or run something first.")
         if version is None:
             schema.metadata.create_all(connection, checkfirst=False)
             version_table.create(connection)

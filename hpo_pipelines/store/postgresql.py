@@ -75,7 +75,7 @@ class Postgresql:
     def explain(self, error: DBAPIError) -> str:
         state = getattr(error.orig, "sqlstate", None) or "08"
         cure = next((cure for prefix, cure in _CURES.items() if state.startswith(prefix)), "")
-        said = str(error.orig).strip().rstrip(".")
+        said = " ".join(str(error.orig).split()).rstrip(".")
         return f"The store {self._url.render_as_string()} refused: {said}. {cure}".rstrip()
 
 

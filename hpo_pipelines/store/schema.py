@@ -172,7 +172,7 @@ metrics = Table(
     Column("id", _row_id, primary_key=True),
     _task(),
     _word("name"),
-    # NULL is NaN: SQLite cannot hold one.
+    # NULL is NaN, which SQLite cannot hold; nor can it hold -0.0, which becomes 0.0.
     Column("value", Double),
     Column("step", BigInteger, nullable=False),
     Column("at", Double, nullable=False),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,7 +43,6 @@ class Store:
         self.leases = Leases(database)
         self.snapshots = Snapshots(database)
         self._database = database
-        self._close = weakref.finalize(self, database.connections.close)
 
     @classmethod
     def open(cls, url: str, *, create: bool = True) -> Store:
@@ -97,7 +95,7 @@ class Store:
 
     def close(self) -> None:
         """Close the connections; those in use by other threads as soon as they are done."""
-        self._close()
+        self._database.connections.close()
 
     def __repr__(self) -> str:
         return f"<Store {shown(self.url)}>"
