@@ -152,6 +152,7 @@ OUTCOMES: dict[type[BaseException], Outcome] = {
 def outcome_of(error: BaseException) -> Outcome:
     """The table's row for ``error``: that of the nearest of its classes, ``(1, 500)`` for any other exception."""
     for cls in type(error).__mro__:
-        if cls in OUTCOMES:
+        # The base comes last: SpaceError reaches it before it reaches the row of search_spaces' own error.
+        if cls in OUTCOMES and cls is not HpoPipelinesError:
             return OUTCOMES[cls]
     return OUTCOMES[HpoPipelinesError]

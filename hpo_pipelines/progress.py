@@ -30,8 +30,10 @@ def bar(progress: Progress) -> Iterator[Callable[[Progress], None]]:
     """
     if not is_terminal(sys.stderr):
         lines = _Lines(progress, sys.stderr)
-        yield lines.changed
-        lines.close()
+        try:
+            yield lines.changed
+        finally:
+            lines.close()
         return
     from rich.console import Console
     from rich.live import Live
@@ -65,9 +67,10 @@ def drawn(progress: Progress) -> RenderableType:
     return Group(first, second) if second else first
 
 
-def line(progress: Progress) -> str:
+def line(progress: Progress, *, over: bool = False) -> str:
     """``progress`` on one line: ``lr: 12/30 trials, 2 running, best 0.98 in churn#14, 40 of 90 steps reused``."""
-    parts = [f"{_done(progress)} trials", *_counts(progress), *_results(progress), _left(progress)]
+    left = "" if over else _left(progress)
+    parts = [f"{_done(progress)} trials", *_counts(progress), *_results(progress), left]
     return f"{progress.name}: {', '.join(part for part in parts if part)}"
 
 
@@ -116,12 +119,12 @@ class _Lines:
     def close(self) -> None:
         """The last line, unless it stands there already."""
         with self._lock:
-            if self._written != line(self._progress):
-                self._write()
+            if self._written != line(self._progress, over=True):
+                self._write(over=True)
 
-    def _write(self) -> None:
+    def _write(self, *, over: bool = False) -> None:
         self._done, self._note, self._at = self._progress.done, self._progress.note, time.monotonic()
-        self._written = line(self._progress)
+        self._written = line(self._progress, over=over)
         print(self._written, file=self._stream, flush=True)
 
 

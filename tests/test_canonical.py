@@ -174,6 +174,12 @@ def test_order_of_dicts_and_sets_does_not_count() -> None:
     assert value_digest(frozenset(items)) == value_digest(frozenset(backwards))
 
 
+def test_order_of_keys_that_are_nan_does_not_count() -> None:
+    left, right = float("nan"), float("nan")
+    assert value_digest({left: [1], right: [2]}) == value_digest({left: [2], right: [1]})
+    assert value_digest({left: [1], right: [1]}) != value_digest({left: [1]})
+
+
 def test_decimal_does_not_depend_on_the_context() -> None:
     value = Decimal("1E+10")
     expected = value_digest(value)

@@ -6,6 +6,7 @@ import pytest
 
 from hpo_pipelines import errors
 from hpo_pipelines.errors import OUTCOMES, HpoPipelinesError, IllegalTransition, Outcome, StepFailed, outcome_of
+from search_spaces.errors import SpaceError as PlainSpaceError
 
 
 def test_every_error_has_an_outcome_and_most_have_one_of_their_own() -> None:
@@ -23,6 +24,7 @@ def test_an_error_without_a_row_has_that_of_its_nearest_class() -> None:
 
     assert outcome_of(Mine("x")) == OUTCOMES[errors.StepError]
     assert outcome_of(ValueError("x")) == Outcome(1, 500)
+    assert outcome_of(errors.SpaceError("x")) == outcome_of(PlainSpaceError("x")) == Outcome(5, 422)
 
 
 def test_the_tree_at_the_top_names_every_error() -> None:

@@ -96,8 +96,12 @@ class FilePart:
     @classmethod
     def of(cls, path: Path) -> FilePart:
         before = path.stat()
-        digest = blake3().update_mmap(path).digest()
-        return cls(path, before.st_size, digest, before.st_mtime_ns)
+        hasher, size = blake3(), 0
+        with path.open("rb") as file:  # Not mapped: a file that shrinks under a map ends the process.
+            while piece := file.read(1 << 20):
+                hasher.update(piece)
+                size += len(piece)
+        return cls(path, size, hasher.digest(), before.st_mtime_ns)
 
     def write(self, file: BinaryIO) -> None:
         """Copy the file into ``file``. Raises ArtifactError if it is no longer what was hashed."""
@@ -177,11 +181,15 @@ class Opened:
         body = view[end - length : end]
         (count,) = _COUNT.unpack_from(body)
         self.parts: list[memoryview] = []
+        self._gaps: list[memoryview] = []
+        reached = 0
         self._segments: list[list[Segment]] = []
         cursor = _COUNT.size + count * _PART.size
         for number in range(count):
             offset, size, segments = _PART.unpack_from(body, _COUNT.size + number * _PART.size)
             self.parts.append(view[offset : offset + size])
+            self._gaps.append(view[reached:offset])
+            reached = offset + size
             found = _SEGMENT.iter_unpack(body[cursor : cursor + segments * _SEGMENT.size])
             self._segments.append([Segment(*fields) for fields in found])
             cursor += segments * _SEGMENT.size
@@ -193,6 +201,13 @@ class Opened:
             if hash_buffer(self.parts[number][start : start + segment.length]) != segment.digest:
                 raise corrupt(self._name, f"part {number} differs from byte {start} on")
             start += segment.length
+
+    def check_all(self) -> None:
+        """Check every byte, those between the parts too. Raises ArtifactCorrupt."""
+        for number in range(len(self.parts)):
+            self.check(number)
+        if any(any(gap) for gap in self._gaps):
+            raise corrupt(self._name, "there are bytes between its parts")
 
 
 def corrupt(name: str, what: str) -> ArtifactCorrupt:

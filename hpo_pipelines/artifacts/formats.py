@@ -17,10 +17,10 @@ from hpo_pipelines.errors import NotSerializable
 
 @dataclass(frozen=True)
 class Written:
-    """A value as parts; ``identity`` is its value digest where the format knows better than ``value_digest``."""
+    """A value as parts; ``stand_in`` is what is identified in its place, where that is not the value itself."""
 
     parts: Sequence[Part]
-    identity: str | None = None
+    stand_in: object = None
 
 
 @dataclass(frozen=True)

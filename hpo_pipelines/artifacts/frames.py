@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 
 from hpo_pipelines.artifacts.codec import Codec, dump_parts, load_parts
 from hpo_pipelines.artifacts.formats import Reading, Written
-from hpo_pipelines.canonical import value_digest
 from hpo_pipelines.errors import NotSerializable
 
 
@@ -63,9 +62,10 @@ class ArrowFormat:
 
         try:
             encoded = self._encode(_table(value))
+            read_back = self._decode(encoded)
         except (pa.ArrowException, TypeError, ValueError) as error:
             raise NotSerializable(f"Arrow has no type for a column of it ({error}); leave the format out") from error
-        return Written([memoryview(encoded)], value_digest(self._decode(encoded)))
+        return Written([memoryview(encoded)], read_back)
 
     def read(self, parts: Sequence[memoryview], source: Reading) -> Any:
         import pyarrow as pa

@@ -71,10 +71,11 @@ class LocalFolder:
         return self._root / name[:2] / name[2:]
 
     def size(self, name: str) -> int | None:
-        try:
-            return self._path(name).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        with _explained(str(self._root)):
+            try:
+                return self._path(name).stat().st_size
+            except FileNotFoundError:
+                return None
 
     def write(self, name: str, content: Callable[[BinaryIO], None]) -> None:
         path = self._path(name)
@@ -91,7 +92,8 @@ class LocalFolder:
                 raise
 
     def open(self, name: str) -> BinaryIO:
-        return self._path(name).open("rb")
+        with _explained(str(self._root), passing=FileNotFoundError):
+            return self._path(name).open("rb")
 
     def delete(self, name: str) -> None:
         with _explained(str(self._root)):
@@ -140,14 +142,8 @@ class RemoteFolder:
                 raise
 
     def open(self, name: str) -> BinaryIO:
-        with _temporary() as local:
-            try:
-                with _explained(self._url):
-                    self._files.get_file(self._path(name), str(local))
-            except ArtifactError as error:
-                if isinstance(error.__cause__, FileNotFoundError):
-                    raise error.__cause__ from None
-                raise
+        with _explained(self._url, passing=FileNotFoundError), _temporary() as local:
+            self._files.get_file(self._path(name), str(local))
             return local.open("rb")
 
     def delete(self, name: str) -> None:
@@ -166,11 +162,11 @@ def _temporary() -> Iterator[Path]:
 
 
 @contextmanager
-def _explained(where: str) -> Iterator[None]:
-    """Turn what a file system raises into an ArtifactError that says what to do."""
+def _explained(where: str, *, passing: type[Exception] = ArtifactError) -> Iterator[None]:
+    """Turn what a file system raises, but for ``passing``, into an ArtifactError that says what to do."""
     try:
         yield
-    except ArtifactError:
+    except (ArtifactError, passing):
         raise
     except Exception as error:  # Cloud clients raise classes of their own.
         raise ArtifactError(f"the artifacts at {where} cannot be used: {error}. {_cure(error)}") from error

@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 from hpo_pipelines.artifacts.codec import Codec
 from hpo_pipelines.artifacts.container import FilePart, Part
 from hpo_pipelines.artifacts.formats import Reading, Written
-from hpo_pipelines.canonical import value_digest
 from hpo_pipelines.errors import NotSerializable
 
 Entry = dict[str, Any]
@@ -55,8 +54,8 @@ class PathFormat:
             )
             parts.append(part)
         manifest = {"kind": kind, "name": path.name, "entries": entries}
-        identity = value_digest(("hpo_pipelines.path", kind, path.suffix if kind == "file" else "", entries))
-        return Written([memoryview(json.dumps(manifest).encode()), *parts], identity)
+        stand_in = ("hpo_pipelines.path", kind, path.suffix if kind == "file" else "", entries)
+        return Written([memoryview(json.dumps(manifest).encode()), *parts], stand_in)
 
     def read(self, parts: Sequence[memoryview], source: Reading) -> Any:
         manifest = json.loads(bytes(parts[0]))

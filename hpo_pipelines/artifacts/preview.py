@@ -7,6 +7,7 @@ import math
 import reprlib
 import sys
 from collections.abc import Callable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -52,22 +53,26 @@ def _picture_of(value: Any) -> dict[str, Any]:
 
 
 def _frame(value: Any) -> dict[str, Any]:
-    corner = value.iloc[:_ROWS, :_COLUMNS]
-    labels = [_text(label) for label in corner.columns]
+    columns = [(_text(label), column.array) for label, column in islice(value.items(), _COLUMNS)]
+    rows = zip(*(_cells(array[:_ROWS].tolist()) for _, array in columns), strict=True)
     return {
         "shape": list(value.shape),
-        "dtypes": dict(zip(labels, map(str, corner.dtypes), strict=True)),
+        "dtypes": {label: str(array.dtype)[:_TEXT] for label, array in columns},
         "head": {
-            "columns": labels,
-            "index": _cells(corner.index),
-            "rows": [_cells(row) for row in corner.itertuples(index=False, name=None)],
+            "columns": [label for label, _ in columns],
+            "index": _cells(value.index[:_ROWS]),
+            "rows": [list(row) for row in rows],
         },
     }
 
 
 def _series(value: Any) -> dict[str, Any]:
     top = value.iloc[:_ROWS]
-    head = {"columns": [_text(value.name)], "index": _cells(top.index), "rows": [[_cell(item)] for item in top]}
+    head = {
+        "columns": [_text(value.name)],
+        "index": _cells(top.index),
+        "rows": [[_cell(item)] for item in top.tolist()],
+    }
     return {"shape": list(value.shape), "dtypes": {_text(value.name): str(value.dtype)[:_TEXT]}, "head": head}
 
 
@@ -101,6 +106,8 @@ def _cells(values: Any) -> list[Any]:
 
 def _cell(value: Any) -> Any:
     """Something that JSON can hold, as itself where it can."""
+    if type(value).__module__ == "numpy" and hasattr(value, "item"):
+        value = value.item()
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, float):

@@ -92,7 +92,7 @@ class ArtifactStore:
             raise NotSerializable(
                 f"output {name!r} of type {type_name(type(value))} cannot be stored: {refusal}."
             ) from (refusal.__cause__)
-        identity = written.identity or _identity(value, digests)
+        identity = _identity(value if written.stand_in is None else written.stand_in, digests)
         sealed = seal(written.parts, digests) if chosen.indexed else seal_plain(_only(written), digests)
         return ArtifactRef(
             digest=sealed.digest,
@@ -127,7 +127,7 @@ class ArtifactStore:
             raise ArtifactError(
                 f"artifact {ref.digest} has format {ref.format!r}, which holds no value; read it with read_bytes."
             )
-        parts = self._parts(ref, indexed=known.indexed)
+        parts = _checked(self._map(ref), ref)
         try:
             return known.read(parts, Reading(code or CloudpickleCodec(), lambda: _fresh_folder(folder)))
         except HpoPipelinesError:
@@ -145,7 +145,7 @@ class ArtifactStore:
         return ref.inline is not None or self._location.size(ref.digest) == ref.size
 
     def open(self, ref: ArtifactRef) -> BinaryIO:
-        """The stored bytes as a readable file. Raises ArtifactMissing."""
+        """The stored bytes as a readable file, checked against nothing. Raises ArtifactMissing."""
         if ref.inline is not None:
             return io.BytesIO(ref.inline)
         try:
@@ -156,14 +156,14 @@ class ArtifactStore:
             ) from error
 
     def read_bytes(self, ref: ArtifactRef) -> bytes:
-        """The stored bytes, checked against nothing. Raises ArtifactMissing."""
-        with self.open(ref) as file:
-            return file.read()
+        """The stored bytes, every one checked. Raises ArtifactMissing, ArtifactCorrupt."""
+        view = self._map(ref)
+        _checked(view, ref, everything=True)
+        return bytes(view)
 
     def verify(self, ref: ArtifactRef) -> None:
         """Read every byte and compare. Raises ArtifactMissing, ArtifactCorrupt."""
-        known = _BY_NAME.get(ref.format)
-        self._parts(ref, indexed=known is not None and known.indexed, everything=True)
+        _checked(self._map(ref), ref, everything=True)
 
     def delete(self, ref: ArtifactRef) -> None:
         """Remove the file, if there is one. Memory that readers hold stays as it is. Raises ArtifactError."""
@@ -180,22 +180,28 @@ class ArtifactStore:
             self._location.write(sealed.digest, sealed.write)
         return None
 
-    def _parts(self, ref: ArtifactRef, *, indexed: bool, everything: bool = False) -> Sequence[memoryview]:
+    def _map(self, ref: ArtifactRef) -> memoryview:
         if ref.inline is not None:
-            view = memoryview(bytearray(ref.inline))
-        else:
-            with self.open(ref) as file:
-                view = map_copy(file)
-        if view.nbytes != ref.size:
-            raise corrupt(ref.digest, f"it has {view.nbytes} bytes instead of {ref.size}")
-        if not indexed:
-            if hash_buffer(view).hex() != ref.digest:
-                raise corrupt(ref.digest, "its bytes do not match its digest")
-            return [view]
-        opened = Opened(view, ref.digest, ref.digest)
-        for number in range(len(opened.parts) if everything else 1):
-            opened.check(number)
-        return opened.parts
+            return memoryview(bytearray(ref.inline))
+        with self.open(ref) as file:
+            return map_copy(file)
+
+
+def _checked(view: memoryview, ref: ArtifactRef, *, everything: bool = False) -> Sequence[memoryview]:
+    """The parts of an artifact. Raises ArtifactCorrupt if the length or what is looked at is not as written."""
+    if view.nbytes != ref.size:
+        raise corrupt(ref.digest, f"it has {view.nbytes} bytes instead of {ref.size}")
+    known = _BY_NAME.get(ref.format)
+    if known is None or not known.indexed:
+        if hash_buffer(view).hex() != ref.digest:
+            raise corrupt(ref.digest, "its bytes do not match its digest")
+        return [view]
+    opened = Opened(view, ref.digest, ref.digest)
+    if everything:
+        opened.check_all()
+    else:
+        opened.check(0)
+    return opened.parts
 
 
 def _write(chosen: Format, value: object, codec: Codec) -> Written:

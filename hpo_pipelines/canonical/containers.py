@@ -81,6 +81,8 @@ def _items(tag: bytes, encoder: Encoder, value: dict[Any, Any]) -> None:
             encoded_items.append((encoder.nested(key), key, item))
         step = "[{}]"
         encoded_items.sort(key=_first)
+        if len({encoded for encoded, _, _ in encoded_items}) < len(value):  # Two keys are nan.
+            encoded_items.sort(key=lambda item: (item[0], encoder.nested(item[2])))
         for encoded, key, item in encoded_items:  # noqa: B007 - the refusal names the key
             encoder.out += encoded
             encoder.write(item)

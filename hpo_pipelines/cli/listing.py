@@ -54,7 +54,8 @@ def _filter(
     from hpo_pipelines.types import Status
 
     if status is not None and status not in list(Status):
-        raise ParameterError(f"--status {status!r}: there is no such status; {closest(status, [str(known) for known in Status])}")
+        known = [str(one) for one in Status]
+        raise ParameterError(f"--status {status!r}: there is no such status; {closest(status, known)}")
     if study is not None:
         from hpo_pipelines.study import Study
 

@@ -252,10 +252,15 @@ def _show(study: Study) -> None:
     if found["best"]:
         _show_best(study)
     else:
-        notes = dict.fromkeys(run.notes or run.reason for run in study.runs if run.status != "running")
-        why = "; ".join(note for note in notes if note)
+        why = "; ".join(dict.fromkeys(filter(None, map(_why_not, study.runs))))
         click.echo(f"no trial gave a value: {why or 'none was run'}", err=True)
     click.echo(f"look further: hpo show {study.name}; hpo ls --study {study.name}; hpo mlflow", err=True)
+
+
+def _why_not(run: Run) -> str | None:
+    """Why a trial has no value: no such objective, or what failed."""
+    error = run.error
+    return run.notes or (f"{error.get('type')}: {error.get('message')}" if error else run.reason)
 
 
 def _show_best(study: Study) -> None:

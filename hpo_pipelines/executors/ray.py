@@ -38,7 +38,7 @@ from hpo_pipelines.executors.base import (
     TimedOut,
     ended,
 )
-from hpo_pipelines.executors.ray_capacity import Capacity, Demand, options
+from hpo_pipelines.executors.ray_capacity import Capacity, Demand, options, ray_nodes
 from hpo_pipelines.failure import Failure
 
 CANCEL_BY_FORCE_SECONDS = 1.3
@@ -116,7 +116,7 @@ class RayExecutor(Executor):
 
         self.address = runtime.address
         self._shared_files = runtime.here if shared_files is None else shared_files
-        self._capacity = Capacity(fixed=runtime.here)
+        self._capacity = Capacity(ray_nodes, fixed=runtime.here)
         self._attempts: dict[str, _Attempt] = {}
         self._in_line = 0
         self._closed = False
@@ -131,6 +131,7 @@ class RayExecutor(Executor):
 
     def submit(self, assignment: Assignment, listener: Listener) -> None:
         demand = self._capacity.demand(assignment)
+        function = _remote_function(assignment, demand)
         with self._lock:
             if self._closed:
                 raise ConfigError("this ray executor is closed; open the workspace again.")
@@ -140,7 +141,7 @@ class RayExecutor(Executor):
             self._in_line += not started
         if started:
             _tell(attempt, Started(f"ray:{self.address}"))
-        self._send(attempt)
+        self._send(attempt, function)
         if not self._mail.started:
             self._inbox.put(partial(self._later, MAILBOX_SECONDS, partial(self._start_mail, attempt)))
 
@@ -160,20 +161,16 @@ class RayExecutor(Executor):
 
     # -- to Ray
 
-    def _send(self, attempt: _Attempt) -> None:
+    def _send(self, attempt: _Attempt, function: Any) -> None:
         from hpo_pipelines.executors.ray_worker import Terms
 
         assignment = attempt.assignment
-        folder = os.getcwd() if self._shared_files else None
         # The clock of a timeout runs from where the worker says that it started.
-        terms = Terms(self._mail.name, not attempt.started or assignment.timeout is not None, folder)
+        announce = not attempt.started or assignment.timeout is not None
+        terms = Terms(self._mail.name, announce, self._shared_files, _working_folder())
         try:
-            function = _remote_function().options(**options(assignment, attempt.demand))
             attempt.ref = function.remote(pickle.dumps((assignment, terms), protocol=5))
             attempt.ref._on_completed(lambda value: self._inbox.put(partial(self._hear_result, attempt, value)))
-        except ValueError as error:  # of an option
-            refused = ConfigError(f"{assignment.label}: Ray refuses what it asks for: {error}.")
-            self._inbox.put(partial(self._hear_result, attempt, refused))
         except Exception as error:  # noqa: BLE001 - Ray is gone, in whichever way
             self._inbox.put(partial(self._hear_result, attempt, error))
         if attempt.cancelled:
@@ -300,7 +297,7 @@ def _tell(attempt: _Attempt, message: Message) -> None:
 
 
 @functools.cache
-def _remote_function() -> Any:
+def _generic_function() -> Any:
     import ray
 
     from hpo_pipelines.executors.ray_worker import execute
@@ -308,13 +305,25 @@ def _remote_function() -> Any:
     return ray.remote(execute)
 
 
+def _remote_function(assignment: Assignment, demand: Demand) -> Any:
+    try:
+        return _generic_function().options(**options(assignment, demand))
+    except ValueError as error:
+        raise ConfigError(f"{assignment.label}: Ray refuses what it asks for: {error}.") from error
+
+
+def _working_folder() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # deleted under us; then the workers stay where they are
+        return ""
+
+
 def _meaning(error: BaseException) -> Ended:
     """What one of Ray's errors says about an attempt."""
     from ray import exceptions
 
     first_line = str(error).strip().partition("\n")[0]
-    if isinstance(error, ConfigError):
-        return Failed(Failure.of(error), error)
     if isinstance(error, exceptions.TaskUnschedulableError):
         return Failed(Failure.of(ConfigError(f"no node of the cluster can serve what the step needs: {first_line}")))
     if isinstance(error, exceptions.OutOfMemoryError):

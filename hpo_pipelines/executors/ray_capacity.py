@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from hpo_pipelines.errors import ConfigError
@@ -20,12 +20,13 @@ REFRESH_SECONDS = 5.0
 
 
 class Capacity:
-    """The nodes of the cluster; safe to use from many threads.
+    """Counts what is free of what ``nodes`` lists for each living node; safe to use from many threads.
 
     ``fixed``: no node will ever join, so that what none of them has can be refused.
     """
 
-    def __init__(self, *, fixed: bool) -> None:
+    def __init__(self, nodes: Callable[[], list[Demand]], *, fixed: bool) -> None:
+        self._list_nodes = nodes
         self._fixed = fixed
         self._nodes: list[Demand] = []
         self._looked = float("-inf")
@@ -82,12 +83,17 @@ class Capacity:
     def _look(self) -> list[Demand]:
         age = time.monotonic() - self._looked
         if age > REFRESH_SECONDS and not (self._fixed and self._nodes):
-            import ray
-
-            nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+            nodes = self._list_nodes()
             with self._lock:
                 self._nodes, self._looked = nodes, time.monotonic()
         return self._nodes
+
+
+def ray_nodes() -> list[Demand]:
+    """What each living node of the connected cluster has in all."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
 def options(assignment: Assignment, demand: Demand) -> dict[str, Any]:

@@ -15,6 +15,7 @@ import json
 import os
 import secrets
 import shutil
+import signal
 import socket
 import sys
 import threading
@@ -96,6 +97,9 @@ class Keeper:
         _remove_sessions(self.folder)
 
     def _start(self) -> dict[str, str]:
+        # The shell that started us ignores them, and all that Ray starts would too.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGQUIT, signal.SIG_DFL)
         token = os.path.join(self.folder, "token")
         descriptor = os.open(token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

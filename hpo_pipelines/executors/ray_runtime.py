@@ -202,15 +202,22 @@ def _log_tail(folder: Path) -> str:
 
 
 def _folder(home: Path) -> Path:
-    """A private folder for Ray under ``home``, or where its path is too long for sockets, under /tmp."""
-    folder = home / "ray"
+    """A private folder for Ray under ``home``, or where its path is too long for sockets, under /tmp.
+
+    One for each environment: driver and workers must have one Python and one Ray.
+    """
+    folder = home / f"ray-{_short_digest(sys.prefix, sys.version)}"
     if len(str(folder)) > LONGEST_FOLDER:
-        folder = Path("/tmp") / f"hpo-ray-{os.getuid()}-{sha256(str(home).encode()).hexdigest()[:8]}"
+        folder = Path("/tmp") / f"hpo-ray-{os.getuid()}-{_short_digest(str(home), sys.prefix, sys.version)}"
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if folder.stat().st_uid != os.getuid():
         raise ConfigError(f"{folder} belongs to somebody else; set HPO_HOME to a shorter path of your own.")
     folder.chmod(0o700)
     return folder
+
+
+def _short_digest(*parts: str) -> str:
+    return sha256("\n".join(parts).encode()).hexdigest()[:8]
 
 
 # -- the surroundings of ray.init

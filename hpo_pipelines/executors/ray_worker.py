@@ -40,8 +40,10 @@ class Terms:
     """Name of the driver's :class:`Mailbox`."""
     announce: bool
     """Whether the driver wants to hear when the attempt starts."""
-    folder: str | None
-    """The driver's working folder, where worker and driver are on one machine; else they share no files."""
+    shared_files: bool
+    """Whether worker and driver are on one machine."""
+    folder: str
+    """The driver's working folder there."""
 
 
 @dataclass(frozen=True)
@@ -94,13 +96,13 @@ class _Attempt:
         self.verdict: Ended | None = None
         self.over = threading.Event()
         self._ending = threading.Lock()
-        self._console = assignment.console if terms.folder else _private_file()
-        self._outbox = Outbox(self._post, None if terms.folder else self._console)
+        self._console = assignment.console if terms.shared_files else _private_file()
+        self._outbox = Outbox(self._post, None if terms.shared_files else self._console)
 
     def run(self, loader: worker.Loader) -> Report:
         if self.terms.announce:
             self._outbox.put(Started(f"ray:{socket.gethostname()}:{os.getpid()}"))
-        if self.terms.folder:
+        if self.terms.shared_files:
             with contextlib.suppress(OSError):
                 os.chdir(self.terms.folder)
         else:
@@ -155,7 +157,7 @@ class _Attempt:
             os._exit(1)
 
     def _remove_console(self) -> None:
-        if not self.terms.folder:
+        if not self.terms.shared_files:
             with contextlib.suppress(OSError):
                 os.unlink(self._console)
 
@@ -177,6 +179,10 @@ class _Process:
     def run(self, assignment: Assignment, terms: Terms) -> Report:
         # Anew each time: code that runs an event loop puts its own in this place.
         signal.set_wakeup_fd(self._signalled.fileno(), warn_on_full_buffer=False)
+        if terms.shared_files:
+            # Ray blocks it against Ctrl-C in a terminal, which has no hold of a Ray of ours; a step's children would
+            # inherit that, and could not be interrupted by the step itself.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         self.attempt = _Attempt(assignment, terms, self.interrupts)
         try:
             return self.attempt.run(self.loader)

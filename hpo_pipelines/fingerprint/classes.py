@@ -33,6 +33,7 @@ _WRITTEN = frozenset(
 )
 """What dataclasses, attrs and named tuples write from the fields, which are counted themselves."""
 
+_NOWHERE = ("<string>", "<attrs generated")
 _HOLDERS = (
     staticmethod,
     classmethod,
@@ -58,7 +59,7 @@ class ClassBody:
     source: str
     assigned: frozenset[str] | None
 
-    def attributes(self, is_ours: Callable[[str], bool], is_data: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
+    def attributes(self, owns: Callable[[type], bool], is_data: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
         """The attributes that count, by name: what the statement bound, and what somebody set later.
 
         Left out is what a metaclass or a decorator of a library keeps in the class, and what is made from the fields.
@@ -66,7 +67,7 @@ class ClassBody:
         cls = self.cls
         fields = vars(cls).get("__dataclass_fields__", {})
         for name, value in sorted(vars(cls).items()):
-            if name not in _MACHINERY and name not in fields and self._counts(name, value, is_ours, is_data):
+            if name not in _MACHINERY and name not in fields and self._counts(name, value, owns, is_data):
                 yield name, value
         for field in fields.values():
             for value in (field.default, field.default_factory):
@@ -79,32 +80,37 @@ class ClassBody:
         if issubclass(cls, Enum):
             yield "members", {name: member.value for name, member in cls.__members__.items()}
 
-    def _counts(self, name: str, value: Any, is_ours: Callable[[str], bool], is_data: Callable[[Any], bool]) -> bool:
-        functions = list(functions_in(value))
+    def _counts(self, name: str, value: Any, owns: Callable[[type], bool], is_data: Callable[[Any], bool]) -> bool:
+        functions = functions_in(value)
         if functions:
             generated = name in _WRITTEN and any(hasattr(self.cls, mark) for mark in _WRITERS)
-            return not (generated and all(function.__code__.co_filename.startswith("<") for function in functions))
+            return not (generated and all(function.__code__.co_filename.startswith(_NOWHERE) for function in functions))
         if name.startswith("__") and name.endswith("__"):
             return False
-        if is_data(value) or is_ours(str(type(value).__module__)):
+        if is_data(value) or owns(type(value)):
             return True
         if isinstance(value, type):
-            return is_ours(str(value.__module__))
+            return owns(value)
         return self.assigned is not None and name in self.assigned and not hasattr(type(value), "__get__")
 
 
-def functions_in(value: Any) -> Iterator[FunctionType]:
+def functions_in(value: Any) -> list[FunctionType]:
     """The Python functions that an attribute of a class is made of."""
-    if isinstance(value, FunctionType):
-        yield value
-        yield from functions_in(value.__dict__.get("__wrapped__"))
-    elif isinstance(value, property):
-        for part in (value.fget, value.fset, value.fdel):
-            yield from functions_in(part)
-    elif isinstance(value, _HOLDERS):
-        yield from functions_in(getattr(value, "__func__", None) or getattr(value, "func", None))
-    elif type(value) is type(_cached):
-        yield from functions_in(value.__wrapped__)
+    found: dict[FunctionType, None] = {}
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, FunctionType):
+            if item not in found:
+                found[item] = None
+                pending.append(item.__dict__.get("__wrapped__"))
+        elif isinstance(item, property):
+            pending += [item.fset, item.fdel, item.fget]
+        elif isinstance(item, _HOLDERS):
+            pending.append(getattr(item, "__func__", None) or getattr(item, "func", None))
+        elif type(item) is type(_cached):
+            pending.append(item.__wrapped__)
+    return list(found)
 
 
 @functools.lru_cache(maxsize=1)
@@ -115,9 +121,10 @@ def _cached() -> None:
 def namespace_of(cls: type) -> Mapping[str, Any]:
     """The globals of the module that ``cls`` was defined in."""
     module = sys.modules.get(cls.__module__)
-    if module is not None:
-        return vars(module)
     own = next(_own_functions(cls), None)
+    # Several modules may have had one name: that of a script, or of a module loaded again.
+    if module is not None and (own is None or vars(module).get(cls.__qualname__.partition(".")[0]) is cls):
+        return vars(module)
     return {"__name__": cls.__module__} if own is None else own.__globals__
 
 

@@ -131,7 +131,8 @@ class Reach:
         self.root = project_of(function.__globals__)
         code = function.__code__
         found = definition(code, function.__globals__)
-        normal = found[0].normal(found[1]) if found else normal_code(code, function.__doc__)
+        normal = found[0].normal(found[1]) if found else None
+        normal = normal or normal_code(code, function.__doc__)
         scope = scope_of(function, name, found[0] if found else None)
         lines = [normal.digest]
         for decorator in normal.decorators:
@@ -160,6 +161,10 @@ class Reach:
         if not chain:
             return False
         value, _ = scope.find(chain[0], self.guards)
+        if (
+            value is MISSING and scope.text is not None
+        ):  # A function by value has the names that its body uses, no more.
+            return scope.text.imports.get(chain[0], ("",))[0].partition(".")[0] == "hpo_pipelines"
         for attribute in chain[1:]:
             value = getattr(value, attribute, MISSING) if isinstance(value, ModuleType) else MISSING
         while isinstance(value, partial):
@@ -178,7 +183,7 @@ class Reach:
         # Names that are local to the class body, or to a method that has no function any more, are not to be found.
         lines += self._looked_up(scope, body.normal.chains, only_found=True)
         lines += [f"base {self._tokens.of(base, name)}" for base in (*cls.__bases__, type(cls))]
-        for attribute, value in body.attributes(self.is_ours, self._tokens.is_data):
+        for attribute, value in body.attributes(self._tokens.owns, self._tokens.is_data):
             lines.append(f"{attribute} {self._value(value, f'{name}.{attribute}', attribute)}")
         module = sys.modules.get(cls.__module__)
         if module is not None and self.is_compiled(cls.__module__):
@@ -225,7 +230,7 @@ class Reach:
             if ours:
                 self.guards.name(namespace, name, found)
             label = f"{module_label(namespace)}:{name}"
-            value = sys.modules.get(f"{value.__name__}.{name}", MISSING) if found is MISSING else found
+            value = _attribute(value, name) if found is MISSING else found
         if value is MISSING:
             return "unbound"
         if isinstance(value, ModuleType | FunctionType | type) or root in scope.cells or root in scope.imports:
@@ -250,14 +255,14 @@ class Reach:
         if text is None:
             file = file_of_module(namespace)
             text = None if file is None else text_of_file(file, namespace)
-        if text is None or name not in text.imports:
+        module_name, level, attribute = ("", 0, "") if text is None else text.imports.get(name, ("", 0, ""))
+        if not attribute:
             return None
-        module_name, level, attribute = text.imports[name]
         statement = Import(module_name, level, attribute, name)
         absolute = absolute_name(namespace, statement)
         try:
             module = import_from(namespace, statement)
-        except ImportError:
+        except Exception:  # noqa: BLE001 - a fallback was bound in its place; where it comes from is its own business
             return None
         if vars(module).get(attribute, MISSING) is not value:
             return None
@@ -291,6 +296,17 @@ class Reach:
         if value is MISSING or isinstance(value, ModuleType):
             return f"from {label} import {statement.name}"
         return f"from {label} import {self._value(value, f'{label}:{statement.name}', statement.name)}"
+
+
+def _attribute(module: ModuleType, name: str) -> object:
+    """An attribute that a module has not got yet: a submodule, or what its own ``__getattr__`` gives."""
+    found = sys.modules.get(f"{module.__name__}.{name}", MISSING)
+    if found is not MISSING or "__getattr__" not in vars(module):
+        return found
+    try:
+        return getattr(module, name, MISSING)
+    except Exception:  # noqa: BLE001 - somebody's __getattr__; the code itself will hear what is wrong
+        return MISSING
 
 
 def _shown(value: object) -> str:

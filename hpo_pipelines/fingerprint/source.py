@@ -54,7 +54,7 @@ class SourceText:
         self.functions: dict[tuple[int, str], Function] = {}
         self.classes: defaultdict[str, list[ast.ClassDef]] = defaultdict(list)
         self.imports: dict[str, tuple[str, int, str]] = {}
-        """What ``from {dots}module import name as alias`` at the top level bound: alias to (module, dots, name)."""
+        """What imports at the top level bound: alias to (module, dots, name), without a name for ``import module``."""
         self._flags = flags
         self._normals: dict[Any, Normal] = {}
         self._index(self.tree.body, "")
@@ -68,6 +68,9 @@ class SourceText:
             elif isinstance(node, ast.ClassDef):
                 self.classes[scope + node.name].append(node)
                 self._index(node.body, f"{scope}{node.name}.")
+            elif isinstance(node, ast.Import) and not scope:
+                for item in node.names:
+                    self.imports[item.asname or item.name.partition(".")[0]] = (item.name, 0, "")
             elif isinstance(node, ast.ImportFrom) and not scope:
                 for item in node.names:
                     self.imports[item.asname or item.name] = (node.module or "", node.level, item.name)
@@ -112,10 +115,13 @@ class SourceText:
         found = [node for node in _lambdas_at(self.tree, code.co_firstlineno) if _place(node.body) in places]
         return found[0] if len(found) == 1 else None
 
-    def normal(self, node: Function) -> Normal:
-        """The normal form of a function of this text."""
+    def normal(self, node: Function) -> Normal | None:
+        """The normal form of a function of this text; None for one too deep to be walked."""
         if node not in self._normals:
-            self._normals[node] = normal_function(node)
+            try:
+                self._normals[node] = normal_function(node)
+            except RecursionError:
+                return None
         return self._normals[node]
 
     def normal_class(self, node: ast.ClassDef, without: frozenset[ast.AST]) -> Normal:

@@ -13,16 +13,19 @@ an Enum member                             its class and name
 a logger; a lock, a ContextVar; object()   its name; its type: none of them holds anything that a result depends on
 a wrapper made by a library (``jit``)      its type and the first-party function that it wraps
 a path inside the user's project           its place in there, so that two checkouts in different folders agree
+an object of a library's Python class      its class and its attributes
 anything else                              none: noted as a problem
 =========================================  =========================================================================
 """
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import functools
 import logging
 import operator
+import sys
 import threading
 import types
 import typing
@@ -31,6 +34,8 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Protocol
+
+from blake3 import blake3
 
 from hpo_pipelines.canonical import NotCanonical, value_digest
 from hpo_pipelines.fingerprint.guards import Guards, items_of_dict, names_of, parts_of_function
@@ -49,6 +54,7 @@ _DESCRIPTORS = (
     types.ClassMethodDescriptorType,
     types.MethodWrapperType,
 )
+_NATIVE = (types.WrapperDescriptorType, types.MethodDescriptorType)
 _ALIASES = (types.GenericAlias, types.UnionType, type(typing.Optional[int]), type(typing.List[int]))  # noqa: UP006, UP045
 _FORMS = (
     typing.TypeVar,
@@ -58,7 +64,8 @@ _FORMS = (
     type(typing.Any),
     type(typing.Optional),
 )
-_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: a class made by a class statement (or by C code that is as polite).
+_DEEP = 50
+"""How many objects and containers inside each other are looked into."""
 
 
 class Follower(Protocol):
@@ -75,6 +82,9 @@ class Follower(Protocol):
 
     def class_(self, cls: type) -> str:
         """The name of a first-party class's part."""
+
+    def is_compiled(self, module: str) -> bool:
+        """Whether a module is first-party and made of machine code."""
 
     def module(self, module: types.ModuleType) -> str:
         """The name of a whole module's part, or of what a distribution installed."""
@@ -97,37 +107,52 @@ class Tokens:
         """What ``value`` is."""
         cls = type(value)
         if self.is_data(value):
-            return self._data(value)
+            with contextlib.suppress(NotCanonical):  # It contains itself.
+                return self._data(value)
         if cls is str or cls in _PATHS:
             return f"{cls.__name__} in the project: {str(value)[len(self._follow.root) :]}"
         if cls in _SEQUENCES or cls in _MAPPINGS:
             return self._once(value, at, self._container)
         for kinds, write in _WRITERS:
-            if isinstance(value, kinds):
+            if issubclass(cls, kinds):  # Not isinstance: a proxy claims to be what it stands for.
                 return write(self, value, at)
         module = str(cls.__module__)
-        if module.startswith("hpo_pipelines.") and hasattr(value, "function"):  # A Component or a Pipeline.
-            self._follow.guards.members(value, lambda owner: (owner.function,))
-            return self.of(value.function, at)
+        if module.startswith("hpo_pipelines."):
+            return self._own(value, at)
+        origin = getattr(value, "__module__", None) if callable(value) else None
+        if isinstance(origin, str) and self._follow.is_compiled(origin):  # Cython's functions, for instance.
+            return f"{getattr(value, '__qualname__', cls.__qualname__)} of {self._module(sys.modules[origin], at)}"
         if isinstance(value, Enum):
             return f"member {self._class(cls, at)}.{value.name or value.value!r}"
         if cls is object:
             return "object()"
-        if self._follow.is_ours(module):
+        if self.owns(cls):
             return self._once(value, at, self._instance)
         self._follow.external(module)
         return self._foreign(value, at)
 
     def is_data(self, value: Any) -> bool:
         """Whether ``value`` is built-in data through and through, without a path that lies inside the project."""
-        cls = type(value)
-        if cls is list or cls is tuple or cls is set or cls is frozenset:
-            return all(map(self.is_data, value))
-        if cls is dict:
-            return all(map(self.is_data, value)) and all(map(self.is_data, value.values()))
-        if cls is str or cls in _PATHS:
-            return not self._is_inside(value)
-        return cls in _ATOMS
+        pending, seen = [value], set()
+        while pending:
+            item = pending.pop()
+            cls = type(item)
+            if cls is str or cls in _PATHS:
+                if self._is_inside(item):
+                    return False
+            elif cls in (list, tuple, set, frozenset, dict):
+                if id(item) not in seen:
+                    seen.add(id(item))
+                    pending += item
+                    pending += item.values() if cls is dict else ()
+            elif cls not in _ATOMS:
+                return False
+        return True
+
+    def owns(self, cls: type) -> bool:
+        """Whether a class is first-party. What C code defines is, only if its module is: it may claim any name."""
+        module = str(cls.__module__)
+        return self._follow.is_compiled(module) if _is_native(cls) else self._follow.is_ours(module)
 
     def _is_inside(self, value: str | PurePath) -> bool:
         text, root = str(value), self._follow.root
@@ -143,6 +168,8 @@ class Tokens:
         """``write(value, at)``, unless that is under way: a value may contain itself."""
         if id(value) in self._open:
             return "itself"
+        if len(self._open) >= _DEEP:
+            return self._follow.problem(at, value, f"it is nested more than {_DEEP} deep")
         self._open.add(id(value))
         self._follow.guards.keep(value)
         try:
@@ -151,21 +178,21 @@ class Tokens:
             self._open.discard(id(value))
 
     def _container(self, value: Any, at: str) -> str:
-        name = type(value).__name__
+        name = f"{type(value).__name__} {getattr(value, 'maxlen', '')}"
         if isinstance(value, _SEQUENCES):
             self._follow.guards.members(value, tuple)
             items = [self.of(item, f"{at}[{index}]") for index, item in enumerate(value)]
-            return f"{name} {sorted(items) if isinstance(value, set | frozenset) else items}"
+            return f"{name} {_digest(sorted(items) if isinstance(value, set | frozenset) else items)}"
         self._follow.guards.members(value, items_of_dict)
-        pairs = [(self.of(key, f"{at}<key>"), self.of(item, f"{at}[{key!r:.40}]")) for key, item in value.items()]
+        pairs = [(self.of(key, f"{at}<key>"), self.of(item, f"{at}{_step(key)}")) for key, item in value.items()]
         factory = self.of(value.default_factory, at) if isinstance(value, defaultdict) else ""
-        return f"{name} {factory} {pairs if isinstance(value, OrderedDict) else sorted(pairs)}"
+        return f"{name} {factory} {_digest(pairs if isinstance(value, OrderedDict) else sorted(pairs))}"
 
     def _instance(self, value: Any, at: str) -> str:
-        """An object of a first-party class: what its class does, and what it holds."""
+        """An object that Python code defines: its class, and what it holds."""
         cls = type(value)
-        base: Any = next((base for base in cls.__mro__ if not base.__flags__ & _HEAP_TYPE), object)
-        if base is not object and base not in _CONTENT:
+        base = _hiding(cls)
+        if base is not None and base not in _CONTENT:
             return self._canonical(value, at, f"what a {base.__name__} holds cannot be seen")
         caches = {
             name
@@ -177,8 +204,17 @@ class Tokens:
         if hasattr(value, "__dict__"):
             self._follow.guards.members(value, names_of)
         held = [(name, self.of(item, f"{at}.{name}")) for name, item in state.items() if name not in caches]
-        content = "" if base is object else self.of(base(value), at)
-        return f"instance {self._class(cls, at)} {content} {sorted(held)}"
+        content = "" if base is None else self.of(base(value), at)
+        return f"instance {self._class(cls, at)} {_digest([content, *sorted(held)])}"
+
+    def _own(self, value: Any, at: str) -> str:
+        """An object of this project's: a Component or a Pipeline is its function."""
+        if type(value).__module__ in ("hpo_pipelines.component", "hpo_pipelines.pipeline") and hasattr(
+            value, "function"
+        ):
+            self._follow.guards.members(value, lambda owner: (owner.function,))
+            return self.of(value.function, at)
+        return self._canonical(value, at, "it is not the value of a constant")
 
     def _foreign(self, value: Any, at: str) -> str:
         """An object of a library's class."""
@@ -191,6 +227,11 @@ class Tokens:
             return f"{self._class(type(value), at)} of {self.of(wrapped, at)}"
         if isinstance(value, operator.itemgetter | operator.attrgetter | operator.methodcaller):
             return f"{type(value).__name__} {self.of(value.__reduce__()[1:], at)}"
+        if isinstance(value, types.SimpleNamespace):
+            self._follow.guards.members(value, names_of)
+            return f"namespace {self.of(dict(vars(value)), at)}"
+        if _hiding(type(value)) is None:
+            return self._once(value, at, self._instance)
         return self._follow.problem(at, value, why)
 
     def _canonical(self, value: Any, at: str, why: str) -> str:
@@ -209,7 +250,7 @@ class Tokens:
         inner += [cell for cell in parts_of_function(value)[1:] if isinstance(cell, types.FunctionType)]
         # A library's wrapper: what of ours it calls counts, what it keeps for itself is the library's business.
         held = [self.of(item, at) for item in inner if item is not None and self._leads_home(item)]
-        return f"external {module}:{value.__code__.co_qualname} {held}"
+        return f"external {module}:{value.__code__.co_qualname} {_digest(held) if held else ''}"
 
     def _leads_home(self, value: Any) -> bool:
         if isinstance(value, types.MappingProxyType):
@@ -218,7 +259,7 @@ class Tokens:
 
     def _class(self, cls: type, at: str = "") -> str:
         module = str(cls.__module__)
-        if self._follow.is_ours(module):
+        if self.owns(cls):
             return f"class {self._follow.class_(cls)}"
         self._follow.external(module)
         return f"external {module}:{cls.__qualname__}"
@@ -230,6 +271,8 @@ class Tokens:
         owner = value.__self__
         if owner is None or isinstance(owner, types.ModuleType | type):
             module = str(value.__module__ or getattr(owner, "__module__", None) or "builtins")
+            if self._follow.is_compiled(module):
+                return f"{value.__qualname__} of {self._module(sys.modules[module], at)}"
             self._follow.external(module)
             return f"external {module}:{value.__qualname__}"
         return f"method {value.__name__} of {self.of(owner, at)}"
@@ -239,12 +282,11 @@ class Tokens:
 
     def _partial(self, value: Any, at: str) -> str:
         self._follow.guards.members(value, lambda owner: (owner.func, *owner.args, *owner.keywords.values()))
-        return (
-            f"{type(value).__name__} {[self.of(item, at) for item in (value.func, value.args, dict(value.keywords))]}"
-        )
+        inner = (value.func, value.args, dict(value.keywords))
+        return f"{type(value).__name__} {_digest([self.of(item, at) for item in inner])}"
 
     def _property(self, value: property, at: str) -> str:
-        return f"property {[self.of(item, at) for item in (value.fget, value.fset, value.fdel)]}"
+        return f"property {_digest([self.of(item, at) for item in (value.fget, value.fset, value.fdel)])}"
 
     def _wrapper(self, value: Any, at: str) -> str:
         names = ("dispatcher", "__wrapped__", "func", "__func__")
@@ -259,17 +301,38 @@ class Tokens:
 
     def _alias(self, value: Any, at: str) -> str:
         origin, arguments = typing.get_origin(value), typing.get_args(value)
-        return f"type {self.of(origin, at)} {[self.of(argument, at) for argument in arguments]}"
+        return f"type {self.of(origin, at)} {_digest([self.of(argument, at) for argument in arguments])}"
 
     def _form(self, value: Any, at: str) -> str:
         return f"type {value!r} {self.of(getattr(value, '__supertype__', None), at)}"
 
 
+def _digest(tokens: object) -> str:
+    """Tokens inside a token stand there by their digest: quoting them would double the quotes at every level."""
+    return blake3(repr(tokens).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _step(key: object) -> str:
+    return f"[{key!r:.40}]" if isinstance(key, str | int) else f"[a {type(key).__name__}]"
+
+
 def unwrapped(value: Any) -> Any:
-    """What ``value`` wraps in the end, be it through ``__wrapped__`` or ``function``."""
-    while hasattr(value, "__wrapped__"):
+    """What ``value`` wraps in the end."""
+    seen = set()
+    while hasattr(value, "__wrapped__") and id(value) not in seen:
+        seen.add(id(value))
         value = value.__wrapped__
     return value
+
+
+def _is_native(cls: type) -> bool:
+    """Whether C code defines a class: only then it has methods of these kinds of its own."""
+    return any(isinstance(value, _NATIVE) for value in vars(cls).values())
+
+
+def _hiding(cls: type) -> Any:
+    """The base of ``cls`` whose objects hold something that Python does not show, None if there is none."""
+    return next((base for base in cls.__mro__ if base is not object and _is_native(base)), None)
 
 
 def _slots(value: Any) -> dict[str, Any]:

@@ -188,5 +188,5 @@ class Parameters(Mapping[str, Parameter]):
             return read(value)
         except Mismatch as mismatch:
             shown = f"{mismatch.value!r:.200} ({type(mismatch.value).__name__})"
-            message = f"{self.owner}: parameter {name + mismatch.path!r} takes {mismatch.expected}; got {shown}."
+            message = f"{self.owner}: parameter '{name}{mismatch.path}' takes {mismatch.expected}; got {shown}."
             raise ParameterError(f"{message} {mismatch.cure}".strip()) from None

@@ -16,7 +16,7 @@ from typing import Any
 
 from hpo_pipelines.errors import DefinitionError
 from hpo_pipelines.parameters.containers import Fixed, Items, Pairs, Record
-from hpo_pipelines.parameters.encoding import Mismatch
+from hpo_pipelines.parameters.encoding import Mismatch, encode
 from hpo_pipelines.parameters.shapes import Anything, Choice, Member, OneOf, Scalar, Shape, Written
 
 UNKNOWN = inspect.Parameter.empty
@@ -138,21 +138,25 @@ def description_of(annotation: Any) -> str:
 def with_default(shape: Shape, name: str, default: Any) -> Shape:
     """``shape`` such that it admits ``default``: ``path: str = None`` means ``str | None``.
 
-    Raises DefinitionError when a default is not of its parameter's type.
+    Raises DefinitionError when a default is not of its parameter's type, or cannot be recorded.
     """
     if default is UNKNOWN:
         return shape
     try:
-        shape.accept(default)
+        accepted = shape.accept(default)
     except Mismatch as mismatch:
         if default is None:
             return OneOf((shape, Scalar(type(None))))
+        where = f" (at {mismatch.path})" if mismatch.path else ""
         raise DefinitionError(
-            f"the default of {name!r} must be {mismatch.expected}; it is {mismatch.value!r}{_at(mismatch)}. "
+            f"the default of {name!r} must be {mismatch.expected}; it is {mismatch.value!r}{where}. "
             "Correct the default or the annotation."
         ) from None
+    try:
+        encode(accepted)
+    except Mismatch as mismatch:
+        raise DefinitionError(
+            f"the default of {name!r} cannot be recorded: it holds {mismatch.value!r}, and a parameter is "
+            f"{mismatch.expected}. Make it inside the pipeline, from values that are."
+        ) from None
     return shape
-
-
-def _at(mismatch: Mismatch) -> str:
-    return f" (at {mismatch.path})" if mismatch.path else ""

@@ -288,8 +288,8 @@ class Anything(Shape):
             return value
         try:
             return decode(encode(value))  # A copy: runs must not share a mutable default.
-        except Mismatch as mismatch:
-            raise Mismatch(mismatch.value, JSONABLE, mismatch.path, "Annotate the parameter with its class.") from None
+        except Mismatch:
+            raise Mismatch(value, JSONABLE, cure="Annotate the parameter with the class of what it holds.") from None
 
     def exact(self, value: Any) -> bool:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import re
 import sys
@@ -11,11 +12,12 @@ from dataclasses import dataclass
 from types import FunctionType, ModuleType
 from typing import Any
 
+from hpo_pipelines.firstparty import module_source
 from hpo_pipelines.snapshot import codec
 from hpo_pipelines.snapshot.closure import BY_VALUE
 from hpo_pipelines.snapshot.code import Code
 from hpo_pipelines.snapshot.imports import imports_in_code
-from hpo_pipelines.snapshot.loaded import text_of
+from hpo_pipelines.snapshot.loaded import read_file, text_of
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
@@ -91,7 +93,10 @@ class _Pickler(codec.Pickler):
 
 
 def _names(collector: _Collector) -> dict[str, Any]:
-    """What ``__main__`` holds under the names that annotations and class statements mention; no pickle carries those."""
+    """What ``__main__`` holds under the names that decorators, annotations and class statements mention.
+
+    Pickled functions come with the names that they use when they run; these are used before that, or by who reads them.
+    """
     found: dict[str, Any] = {}
     seen: set[object] = set()
     while fresh := (collector.functions | collector.classes) - seen:
@@ -110,22 +115,45 @@ def _mentioned(items: Iterable[Any]) -> Iterator[tuple[Mapping[str, Any], str]]:
     for item in items:
         module = sys.modules.get(item.__module__)
         if item.__module__ in BY_VALUE and module is not None:
-            texts = [text for text in _annotations(item).values() if isinstance(text, str)]
-            names = {name for text in texts for name in _IDENTIFIER.findall(text)}
-            if isinstance(item, type):
-                names |= _in_class_statement(item, text_of(module) or "")
+            names = {name for text in _annotations(item) for name in _IDENTIFIER.findall(text)}
+            for statement in _statements(item):
+                names |= {node.id for node in ast.walk(statement) if isinstance(node, ast.Name)}
             yield from ((vars(module), name) for name in sorted(names))
 
 
-def _annotations(item: Any) -> Mapping[str, Any]:
+def _annotations(item: Any) -> list[str]:
+    """The annotations that are text."""
     found = vars(item).get("__annotations__") if isinstance(item, type) else item.__annotations__
-    return found or {}
+    return [text for text in (found or {}).values() if isinstance(text, str)]
 
 
-def _in_class_statement(cls: type, text: str) -> set[str]:
+def _statements(item: Any) -> list[ast.stmt]:
+    """The ``def`` or ``class`` statements that may have made ``item``, decorators included."""
+    kinds = ast.ClassDef if isinstance(item, type) else ast.FunctionDef | ast.AsyncFunctionDef
+    module = sys.modules[item.__module__]
+    # A class says nothing of the notebook's cell that it comes from; its methods do, and those of its neighbours.
+    members = vars(item).values() if isinstance(item, type) else (item,)
+    functions = [member for member in members if isinstance(member, FunctionType)]
+    whole = text_of(module) if getattr(module, "__file__", None) else module_source(module)
+    texts = {whole, *(text_of_function(function) for function in functions)}
+    nodes = (node for text in texts if text for node in _tree(text))
+    return [node for node in nodes if isinstance(node, kinds) and node.name == item.__name__]
+
+
+@functools.lru_cache(maxsize=64)
+def _tree(text: str) -> tuple[ast.AST, ...]:
     try:
-        tree = ast.parse(text)
-    except (SyntaxError, ValueError):
-        return set()
-    statements = [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef) and node.name == cls.__name__]
-    return {node.id for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Name)}
+        return tuple(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):  # a notebook's cell may hold what is no Python
+        return ()
+
+
+def text_of_function(function: FunctionType | None) -> str | None:
+    """The text that ``function`` was compiled from: of its module as loaded, of a cell, of a file."""
+    if function is None:
+        return None
+    filename = function.__code__.co_filename
+    module = sys.modules.get(function.__globals__.get("__name__", ""))
+    if module is not None and getattr(module, "__file__", None) == filename:
+        return text_of(module)
+    return read_file(filename)

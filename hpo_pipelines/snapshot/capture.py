@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CodeType, FunctionType, ModuleType
@@ -14,12 +13,11 @@ from blake3 import blake3
 from hpo_pipelines.errors import CodeUnavailable
 from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.firstparty import distributions_of, is_first_party
-from hpo_pipelines.snapshot.byvalue import main_of, take
+from hpo_pipelines.snapshot.byvalue import main_of, take, text_of_function
 from hpo_pipelines.snapshot.closure import BY_VALUE, Closure
 from hpo_pipelines.snapshot.code import Code, live
 from hpo_pipelines.snapshot.content import Content, Unit, identity
 from hpo_pipelines.snapshot.imports import nested_code
-from hpo_pipelines.snapshot.loaded import read_file, text_of
 from hpo_pipelines.snapshot.names import PrivateName
 
 
@@ -57,7 +55,7 @@ def capture(pipeline: Any, *, first_party: Collection[str] = frozenset()) -> Cap
     if not _has_a_name(pipeline, function, closure, code):
         closure = Closure(extra)
         taken = take(pipeline, code)
-        payload, texts = taken.payload, _texts_of(taken.functions)
+        payload, texts = taken.payload, _texts_of(taken.functions, extra)
         closure.reach(taken.modules)
     components = _component_sources(function, {**_texts_by_file(closure.units), **texts}, extra)
     by_value = "" if payload is None else _identity_by_value(function, payload, components, extra)
@@ -82,19 +80,14 @@ def _has_a_name(pipeline: Any, function: Any, closure: Closure, code: Code) -> b
     return module in closure.units or not is_first_party(module, closure.first_party)
 
 
-def _texts_of(functions: Iterable[FunctionType]) -> dict[str, str]:
-    """The texts of the files and cells that ``functions`` were compiled from."""
-    texts = {function.__code__.co_filename: _text(function) for function in functions}
+def _texts_of(functions: Iterable[FunctionType], first_party: frozenset[str]) -> dict[str, str]:
+    """The texts of the files and cells that the user's own among ``functions`` were compiled from."""
+    texts: dict[str, str | None] = {}
+    for function in functions:
+        home = str(function.__globals__.get("__name__", "__main__"))
+        if home in BY_VALUE or is_first_party(home, first_party):
+            texts[function.__code__.co_filename] = text_of_function(function)
     return {name: text for name, text in texts.items() if text is not None}
-
-
-def _text(function: FunctionType) -> str | None:
-    """The text that ``function`` was compiled from: of its module as loaded, of a cell, of a file."""
-    filename = function.__code__.co_filename
-    module = sys.modules.get(function.__globals__.get("__name__", ""))
-    if module is not None and getattr(module, "__file__", None) == filename:
-        return text_of(module)
-    return read_file(filename)
 
 
 def _texts_by_file(units: Mapping[str, Unit]) -> dict[str, str]:
@@ -163,6 +156,6 @@ def _source(function: Any, texts: Mapping[str, str]) -> str | None:
     if not isinstance(plain, FunctionType):
         return None
     code = plain.__code__
-    text = texts.get(code.co_filename) or _text(plain)
+    text = texts.get(code.co_filename) or text_of_function(plain)
     lines = (text or "").splitlines(keepends=True)[code.co_firstlineno - 1 :]
     return "".join(inspect.getblock(lines)) if lines else None

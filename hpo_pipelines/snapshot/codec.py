@@ -11,6 +11,7 @@ import copyreg
 import dataclasses
 import functools
 import importlib
+import operator
 import pickle
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -84,16 +85,21 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
     """Writes one pickle in the names of ``names``."""
 
     def __init__(self, names: Names, file: Any, buffer_callback: Callable[[Any], Any] | None = None) -> None:
-        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
         self._names = names
+        self._table = self._reducers()
         self._plain: set[type] = set()
+        super().__init__(file, protocol=5, buffer_callback=buffer_callback)
+
+    def _reducers(self) -> dict[type, Any]:
+        """How values of some types are taken apart."""
+        return _dispatch_table(len(copyreg.dispatch_table)).copy()
 
     @property
     def dispatch_table(self) -> dict[type, Any]:
-        return _dispatch_table(len(copyreg.dispatch_table))
+        return self._table
 
     def reducer_override(self, obj: Any) -> Any:
-        # Called for every object but those of the simplest built-in types: what is in question comes first.
+        # Called for every object but those of the simplest built-in types: what is common comes first.
         kind = type(obj)
         if kind in self._plain:
             return NotImplemented
@@ -105,6 +111,8 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
             # A component, a cached function, a wrapper with its function's name: anything that a module may hold.
             return self._named(obj) or NotImplemented
         self._plain.add(kind)
+        # What the pickler does anyway for a type without an entry, at less than what it costs to find no entry.
+        self._table.setdefault(kind, _reduce)
         return NotImplemented
 
     def _named(self, obj: Any) -> Any:
@@ -131,6 +139,9 @@ class Pickler(cloudpickle.CloudPickler):  # type: ignore[misc]
         cells = function.__closure__ or ()
         state = (function.__dict__, {name: getattr(function, name) for name in _SLOTS}, cells)
         return inner_function, (module, function.__code__, len(cells)), state, None, None, fill_inner
+
+
+_reduce = operator.methodcaller("__reduce_ex__", 5)
 
 
 @functools.lru_cache(maxsize=1)

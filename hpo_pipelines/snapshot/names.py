@@ -48,11 +48,14 @@ class Window(ModuleType):
     def __init__(self, module: ModuleType, filename: str) -> None:
         super().__setattr__("_module", weakref.ref(module))
         super().__setattr__("_filename", filename)
+        super().__setattr__("_name", module.__name__)
 
     def __getattribute__(self, name: str) -> Any:
         own = super().__getattribute__
         if name == "__file__":
             return own("_filename")
+        if name == "__name__":
+            return own("_name")
         module = own("_module")()
         if module is None:
             raise AttributeError(f"{name}: the snapshot of this module is no longer loaded")

@@ -15,9 +15,11 @@ from __future__ import annotations
 import builtins
 import importlib
 import importlib.util
+import itertools
 import sys
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.machinery import ModuleSpec
 from types import CodeType, FunctionType, MappingProxyType, ModuleType
@@ -49,21 +51,23 @@ class PrivateCode(SnapshotCode):
         for unit in content.modules.values():
             if unit.origin is not None:
                 self._texts[f"{unit.origin}{self._mark}"] = unit.source
-        self.main = self._make_main()
         self.builtins: dict[str, Any] = {**vars(builtins), "__import__": self._import}
-        self.names: Mapping[str, PrivateName] = {name: PrivateName(name, id(self)) for name in content.modules}
-        sys.modules[self.main.__name__] = Window(self.main, self.inside(self.content.main.get("file", "")))
+        number = next(_numbers)
+        self.names: Mapping[str, PrivateName] = {name: PrivateName(name, number) for name in content.modules}
+        self.main = self._make_main(PrivateName("__main__", number))
         show_lines(self._texts.items())
         self._shelves.put_up()
         keys = (*self.names.values(), self.main.__name__)
-        weakref.finalize(self, _forget, keys, tuple(self._texts), self._shelves).atexit = False
+        weakref.finalize(self, _left, keys, tuple(self._texts), self._shelves).atexit = False
 
-    def _make_main(self) -> ModuleType:
+    def _make_main(self, name: PrivateName) -> ModuleType:
         """What stands for the ``__main__`` that the code by value is from; not this process's."""
-        main = ModuleType(PrivateName("__main__", id(self)))
-        given = self.content.main
-        main.__dict__["__file__"] = given.get("file")
+        main, given = ModuleType(name), self.content.main
+        if "file" in given:
+            main.__file__ = given["file"]
         main.__spec__ = ModuleSpec(given["module"], None) if "module" in given else None
+        main.__dict__["__builtins__"] = self.builtins
+        sys.modules[name] = Window(main, self.inside(given.get("file", "")))
         return main
 
     def _name(self, names: Mapping[str, Any]) -> None:
@@ -109,7 +113,8 @@ class PrivateCode(SnapshotCode):
             package, _, last = name.rpartition(".")
             parent = self._load(package) if package else None
             # The parent may have imported it, as any import of a package's __init__ can.
-            return self._modules.get(name) or self._execute(name, parent, last)
+            module = self._modules.get(name)
+            return self._execute(name, parent, last) if module is None else module
 
     def _execute(self, name: str, parent: ModuleType | None, last: str) -> ModuleType:
         spec = self._spec(name, parent)
@@ -117,16 +122,19 @@ class PrivateCode(SnapshotCode):
             module = self._modules[name] = importlib.import_module(name)
             setattr(parent, last, module)
             return module
-        module = self._modules[name] = importlib.util.module_from_spec(spec)
+        module = importlib.util.module_from_spec(spec)
         if name in self.names:
             self._establish(module, name)
+        # In this order: who finds a module that is not loading takes it without the lock.
+        self._loading.add(name)
+        self._modules[name] = module
         # Before the module runs, so that in a circle of imports `import a.b as c` never looks into sys.modules.
         if parent is not None:
             setattr(parent, last, module)
-        self._loading.add(name)
         try:
             if spec.loader is not None:
                 spec.loader.exec_module(module)
+            module = self._modules[name] = self._replaced(name, module)
         except BaseException:
             del self._modules[name]
             if parent is not None:
@@ -137,6 +145,11 @@ class PrivateCode(SnapshotCode):
         if parent is not None:
             setattr(parent, last, module)
         return module
+
+    def _replaced(self, name: str, module: ModuleType) -> ModuleType:
+        """What ``module`` has put in its own place in ``sys.modules``, if it did."""
+        shown = sys.modules.get(self.names[name]) if name in self.names else None
+        return module if shown is None or isinstance(shown, Window) else shown
 
     def _spec(self, name: str, parent: ModuleType | None) -> ModuleSpec | None:
         """How to make ``name``; None for what only the process has, in a namespace package or a compiled one."""
@@ -196,15 +209,7 @@ class PrivateCode(SnapshotCode):
         return _PrivatePickler(self, file, buffer_callback)
 
     def _unpickler(self, file: Any, buffers: Iterable[Any], *, redefine: bool) -> codec.Unpickler:
-        # What this process knows of a class by value stays: it may be the very class that the process goes on using.
-        return _PrivateUnpickler(self, file, buffers)
-
-
-def _forget(names: Iterable[PrivateName], texts: Iterable[str], shelves: Shelves) -> None:
-    for name in names:
-        sys.modules.pop(name, None)
-    hide_lines(texts)
-    shelves.take_down()
+        return _PrivateUnpickler(self, file, buffers, is_code=redefine)
 
 
 class _Importlib(ModuleType):
@@ -227,9 +232,8 @@ class _PrivatePickler(codec.Pickler):
 
     _names: PrivateCode
 
-    @property
-    def dispatch_table(self) -> dict[type, Any]:
-        return {**super().dispatch_table, CodeType: self._code}
+    def _reducers(self) -> dict[type, Any]:
+        return {**super()._reducers(), CodeType: self._code}
 
     def _code(self, code: CodeType) -> Any:
         return by_value._code_reduce(code.replace(co_filename=self._names.outside(code.co_filename)))
@@ -240,6 +244,11 @@ class _PrivateUnpickler(codec.Unpickler):
 
     _names: PrivateCode
 
+    def __init__(self, names: PrivateCode, file: Any, buffers: Iterable[Any], *, is_code: bool) -> None:
+        # What this process knows of a class by value stays: it may be the very class that it goes on using.
+        super().__init__(names, file, buffers, redefine=False)
+        self._is_code = is_code
+
     def _builtin_type(self, name: str) -> Any:
         return self._code if name == "CodeType" else by_value._builtin_type(name)
 
@@ -248,11 +257,14 @@ class _PrivateUnpickler(codec.Unpickler):
         return code.replace(co_filename=self._names.inside(code.co_filename))
 
     def _make_function(self, code: CodeType, globals: dict[str, Any], *args: Any) -> FunctionType:
+        if str(globals.get("__name__")) in BY_VALUE:
+            main = self._names.main
+            globals.update(__name__=main.__name__, __spec__=main.__spec__)
+            if self._is_code:
+                main.__dict__.update(globals)
+                globals = main.__dict__
         # A function keeps the builtins that it was made with.
         globals["__builtins__"] = self._names.builtins
-        if globals.get("__name__") in BY_VALUE:
-            globals["__name__"] = self._names.main.__name__
-            globals["__spec__"] = self._names.main.__spec__
         return FunctionType(code, globals, *args)
 
     def _function_state(self, function: FunctionType, state: Any) -> None:
@@ -265,13 +277,12 @@ class _PrivateUnpickler(codec.Unpickler):
         self._localize(function)
 
     def _class_state(self, cls: Any, state: Any) -> Any:
-        if id(cls) not in self._settled:
-            super()._class_state(cls, state)
-            self._localize(cls)
-        return cls
+        attributes, slots = state
+        home = self._names.name(attributes.get("__module__", cls.__module__))
+        return super()._class_state(cls, ({**attributes, "__module__": home}, slots))
 
-    def _localize(self, made: Any) -> None:
-        made.__module__ = self._names.name(made.__module__)
+    def _localize(self, function: FunctionType) -> None:
+        function.__module__ = self._names.name(function.__module__)
 
     substitutes: ClassVar[Mapping[tuple[str, str], Callable[..., Any]]] = MappingProxyType(
         {
@@ -287,6 +298,8 @@ class _PrivateUnpickler(codec.Unpickler):
 
 _loaded: weakref.WeakValueDictionary[str, PrivateCode] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
+_numbers = itertools.count()
+_leftovers: deque[tuple[Iterable[str], Iterable[str], Shelves]] = deque()
 
 
 def load_private(content: bytes) -> Code:
@@ -298,5 +311,21 @@ def load_private(content: bytes) -> Code:
     with _loading:
         code = _loaded.get(decoded.digest)
         if code is None:
+            _sweep()
             code = _loaded[decoded.digest] = PrivateCode(decoded)
         return code
+
+
+def _left(names: Iterable[str], texts: Iterable[str], shelves: Shelves) -> None:
+    # The garbage collector may come by while anyone walks over sys.modules, which must not change under their feet.
+    _leftovers.append((names, texts, shelves))
+
+
+def _sweep() -> None:
+    """Remove what snapshots that are gone have left in the process: their names, and the lines of their sources."""
+    while _leftovers:
+        names, texts, shelves = _leftovers.popleft()
+        for name in names:
+            sys.modules.pop(name, None)
+        hide_lines(texts)
+        shelves.take_down()

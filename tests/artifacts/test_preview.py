@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpo_pipelines.artifacts import ArtifactStore, preview
@@ -48,6 +48,7 @@ def test_an_object_that_cannot_be_shown_is_stored_all_the_same(value: Any) -> No
 
 def test_frames() -> None:
     frame = pd.DataFrame({"n": [1, 2, 3, 4, 5, 6], "x": [1.5, np.nan, np.inf, 0, 0, 0], "s": list("abcdef")})
+    assert preview(frame[["n"]] > 1)["head"]["rows"][0] == [False]
     assert preview(frame) == {
         "type": "pandas.DataFrame",
         "shape": [6, 3],
@@ -110,12 +111,11 @@ def test_previews_are_small(value: object) -> None:
     assert picture["type"]
 
 
-@given(
-    st.recursive(
-        st.none() | st.integers() | st.floats() | st.text() | st.binary(),
-        lambda inner: st.lists(inner) | st.sets(st.text()),
-    )
-)
+PLAIN = st.none() | st.integers() | st.floats() | st.text() | st.binary()
+
+
+@settings(max_examples=50)
+@given(st.recursive(PLAIN, lambda inner: st.lists(inner, max_size=5) | st.sets(st.text(), max_size=5), max_leaves=10))
 def test_law_previews_are_json_and_small(value: object) -> None:
     assert len(json.dumps(preview(value), allow_nan=False)) < LIMIT
     assert preview(value) == preview(value)

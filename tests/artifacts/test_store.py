@@ -128,9 +128,10 @@ class StoreContract:
             data = bytearray(store.read_bytes(ref))
             data[10_000] ^= 1
             self.overwrite(store, ref, bytes(data))
-            assert store.exists(ref), "only verify reads the bytes"
-            with pytest.raises(ArtifactCorrupt, match="run the step"):
-                store.verify(ref)
+            assert store.exists(ref), "which looks at the length only"
+            for use in (store.verify, store.read_bytes):
+                with pytest.raises(ArtifactCorrupt, match="run the step"):
+                    use(ref)
 
     def test_truncation_is_found_without_reading_everything(self, store: ArtifactStore) -> None:
         for value in (b"x" * 20_000, np.arange(5000.0), pd.DataFrame({"a": np.arange(5000.0)})):
@@ -342,7 +343,10 @@ def test_a_file_for_a_folder(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("")
     with pytest.raises(ArtifactError, match="must be a folder"):
         ArtifactStore(tmp_path / "taken").put(b"x" * 20_000)
-    assert not ArtifactStore(tmp_path / "taken").exists(replace(ArtifactStore(tmp_path).put(b"x" * 20_000)))
+    ref = ArtifactStore(tmp_path).put(b"x" * 20_000)
+    for use in (ArtifactStore(tmp_path / "taken").exists, ArtifactStore(tmp_path / "taken").get):
+        with pytest.raises(ArtifactError, match="must be a folder"):
+            use(ref)
 
 
 FULL = """
@@ -450,7 +454,7 @@ def test_a_damaged_pickle_is_never_run(store: ArtifactStore) -> None:
     ref = store.put(("x" * 20_000, {1}))
     path = Path(store.url) / ref.digest[:2] / ref.digest[2:]
     path.chmod(0o644)
-    path.write_bytes(store.read_bytes(ref).replace(b"xxxx", b"yyyy", 1))
+    path.write_bytes(path.read_bytes().replace(b"xxxx", b"yyyy", 1))
     with pytest.raises(ArtifactCorrupt, match="part 0"):
         store.get(ref)
 
@@ -634,7 +638,8 @@ def same_types(left: Any, right: Any) -> bool:
     if isinstance(left, list | tuple):
         return len(left) == len(right) and all(map(same_types, left, right))
     if isinstance(left, np.ndarray):
-        return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
+        # numpy's own pickles bring some dtypes into native byte order; the values are compared by the digests.
+        return left.shape == right.shape and left.dtype.newbyteorder("<") == right.dtype.newbyteorder("<")
     if isinstance(left, float):
         return math.copysign(1, left) == math.copysign(1, right) and (left == right or left != left)
     return same_types(left.weights, right.weights) if isinstance(left, Model) else bool(left == right)
@@ -662,9 +667,9 @@ def test_law_plain_values_are_readable_json(value: object) -> None:
         assert "\\ud" in ascii(value), "only surrogates have no UTF-8"
 
 
-@given(st.binary(max_size=300), st.integers(0, 299))
+@given(st.binary(max_size=300), st.integers(0, 6000))
 def test_law_a_flipped_bit_is_found(data: bytes, place: int) -> None:
-    ref = NOWHERE.put((data, np.arange(20)))
+    ref = NOWHERE.put((data, np.arange(600)))  # Two parts, with a gap between them.
     assert ref.inline is not None
     stored = bytearray(ref.inline)
     stored[place % len(stored)] ^= 4

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import json
+import linecache
+import sys
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -307,3 +311,108 @@ def test_a_later_format_is_refused(project: Project) -> None:
     record = json.loads(captured(project).encode())
     with pytest.raises(CodeUnavailable, match="Upgrade hpo_pipelines"):
         Content.decode(json.dumps({**record, "format": 99}).encode())
+
+
+NOTEBOOK = [
+    """
+from __future__ import annotations
+import threading
+from dataclasses import dataclass
+from tools import scale
+lock = threading.Lock()
+class Pipeline:
+    def __init__(self, function): self.function, self.name = function, function.__name__
+    def __call__(self, *args): return self.function(*args)
+""",
+    """
+@dataclass
+class Config:
+    leaf: Leaf | None = None
+    guard: lock = None
+class Leaf: pass
+class Model:
+    def fit(self): raise ValueError(helper(1))
+""",
+    "def helper(x): return f'first {scale(x)}'",
+    """
+@Pipeline
+def churn(config: Config = None):
+    return Model().fit()
+""",
+]
+
+
+@pytest.fixture
+def cell(project: Project, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Runs a cell of a notebook, which is what ``__main__`` is meanwhile."""
+    main = ModuleType("__main__")
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    project.write(tools="def scale(x): return x")
+
+    def run(text: str) -> dict[str, Any]:
+        name = f"<ipython-input-{len(linecache.cache)}>"
+        monkeypatch.setitem(linecache.cache, name, (len(text), None, text.splitlines(True), name))
+        exec(compile(text, name, "exec"), vars(main))
+        return vars(main)
+
+    return run
+
+
+def test_the_cells_of_a_notebook_travel(project: Project, cell: Callable[[str], dict[str, Any]]) -> None:
+    for text in NOTEBOOK:
+        cell(text)
+    churn = cell("")["churn"]
+    before = capture(churn)
+    assert capture(churn).digest == before.digest
+    cell("def helper(x): return f'second {scale(x)}'")
+    after = capture(churn)
+    assert after.digest != before.digest
+    script = """
+        import traceback
+        try:
+            code.entry()()
+        except ValueError as error:
+            outputs["text"] = traceback.format_exc()
+    """
+    for content, said in ((before.content, "first 1"), (after.content, "second 1")):
+        assert list(Content.decode(content).modules) == ["tools"]
+        text = project.worker(content, script)["text"]
+        assert f"ValueError: {said}" in text
+        assert "def fit(self): raise ValueError(helper(1))" in text
+
+
+def test_names_that_annotations_mention_travel_and_what_cannot_is_left_out(
+    cell: Callable[[str], dict[str, Any]],
+) -> None:
+    for text in NOTEBOOK:
+        cell(text)
+    code = load_private(capture(cell("")["churn"]).content)
+    space = code.entry().function.__globals__
+    assert space is not vars(sys.modules["__main__"])
+    assert {"Config", "Leaf", "dataclass", "Pipeline"} <= set(space)
+    assert "lock" not in space
+    assert space["Leaf"].__module__ == "__main__"
+
+
+def test_a_script_under_python_m_keeps_its_name(project: Project) -> None:
+    project.write(
+        pkg__init="",
+        pkg__helper="k = 1",
+        pkg__flow=f"""{FLOW}
+import sys
+from hpo_pipelines.snapshot import capture
+@Pipeline
+def churn():
+    from .helper import k
+    return k
+if __name__ == "__main__":
+    sys.stdout.write(capture(churn).content.hex())
+""",
+    )
+    script = "import runpy\nrunpy.run_module('pkg.flow', run_name='__main__', alter_sys=True)"
+    content = bytes.fromhex(project.python(script))
+    assert Content.decode(content).main == {"file": str(project.folder / "pkg" / "flow.py"), "module": "pkg.flow"}
+    project.write(pkg__helper="k = 2")
+    entry = load_private(content).entry()
+    assert entry() == 1
+    assert entry.function.__globals__["__spec__"].name == "pkg.flow"

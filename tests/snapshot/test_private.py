@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import gc
 import inspect
+import linecache
 import sys
 import sysconfig
 import threading
 import traceback
 import typing
+import weakref
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from hpo_pipelines.fingerprint import code_fingerprint
-from hpo_pipelines.snapshot import Code, capture, component_locator, live, load_private
+from hpo_pipelines.snapshot import capture, component_locator, live, load_private
 from hpo_pipelines.snapshot.names import PrivateName
 
 if TYPE_CHECKING:
@@ -43,8 +45,7 @@ def snapshot(project: Project, body: str = "return None", **modules: str) -> byt
 
 
 def private_names() -> list[str]:
-    gc.collect()
-    return [name for name in sys.modules if type(name) is PrivateName]
+    return [name for name in list(sys.modules) if type(name) is PrivateName]
 
 
 def test_old_code_runs_after_its_files_were_edited_and_deleted(project: Project) -> None:
@@ -288,6 +289,23 @@ def test_a_module_reaches_itself_through_sys_modules(project: Project) -> None:
     assert load_private(content).entry()() == ((3, False, "settings"), 2)
 
 
+def test_a_module_may_put_something_else_in_its_place(project: Project) -> None:
+    content = snapshot(
+        project,
+        "import settings\nfrom settings import other\nreturn settings.value, other",
+        settings="""
+            import sys
+            class Settings:
+                value = 1
+                other = 2
+            sys.modules[__name__] = Settings()
+        """,
+    )
+    assert load_private(content).entry()() == (1, 2)
+    assert "settings" not in sys.modules
+    assert project.worker(content, 'outputs["got"] = code.entry()()')["got"] == (1, 2)
+
+
 def test_tracebacks_and_sources_are_those_of_their_version(project: Project) -> None:
     source = "class Model:\n    def fit(self):\n        raise ValueError('version {}')\n"
     contents = [snapshot(project, "import model\nmodel.Model().fit()", model=source.format(n)) for n in (1, 2)]
@@ -369,19 +387,38 @@ def test_locators_made_of_private_code_lead_a_worker(project: Project) -> None:
 
 
 def test_code_goes_when_nobody_runs_it(project: Project) -> None:
+    other = snapshot(project, "return 2")
     content = snapshot(project, "import pkg.leaf\nreturn 1", pkg__init="", pkg__leaf="class Model: pass")
-    before = private_names()
-    hooks = len(sys.path_hooks)
-    code: Code | None = load_private(content)
-    assert code is not None
-    entry = code.entry()
+    gc.collect()
+    load_private(other)
+    gc.collect()
+    before, hooks, lines = private_names(), len(sys.path_hooks), len(linecache.cache)
+    entry = load_private(content).entry()
     assert entry() == 1
-    code = None
-    assert len(private_names()) > len(before)
+    gc.collect()
     assert entry() == 1
+    leaf = next(name for name in private_names() if name == "pkg.leaf")
+    alive = weakref.ref(vars(sys.modules[leaf])["Model"])
     del entry
-    assert private_names() == before
-    assert len(sys.path_hooks) == hooks
+    gc.collect()
+    assert alive() is None
+    assert not hasattr(sys.modules[leaf], "Model")
+    # What is left in the process goes when the next snapshot comes.
+    load_private(other)
+    assert "pkg.leaf" not in private_names()
+    assert len(private_names()) == len(before)
+    assert (len(sys.path_hooks), len(linecache.cache)) == (hooks, lines)
+
+
+def test_collecting_old_code_never_changes_what_somebody_walks_over(project: Project) -> None:
+    contents = [snapshot(project, f"import helper\nreturn {n}", helper="") for n in range(3)]
+    for content in contents:
+        load_private(content).entry()()
+        for _ in sys.modules:
+            gc.collect(0)
+    for _ in sys.modules:
+        gc.collect()
+        break
 
 
 def test_no_thread_sees_a_module_half_loaded(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,9 +531,50 @@ sys.stdout.write(code_fingerprint(fit).digest + " " + capture(churn).content.hex
 """
     digest, content = project.python(script).split()
     project.write(late="def scale(x): return -x")
-    (project.folder / "script.py").write_text("# another script\n" * 50)
-    code = load_private(bytes.fromhex(content))
+    later = f"""
+from hpo_pipelines.fingerprint import code_fingerprint
+from hpo_pipelines.snapshot import load_private
+churn = load_private(bytes.fromhex({content!r})).entry()
+found = code_fingerprint(churn.function.__globals__["fit"])
+print(found.digest, found.problems, churn(2.0))
+"""
+    assert project.python(later) == f"{digest} () 12.0\n"
+
+
+def test_what_annotations_of_a_script_mention_is_there(project: Project) -> None:
+    script = f"""
+from __future__ import annotations
+import dataclasses, sys, threading
+from dataclasses import dataclass, field
+from hpo_pipelines.snapshot import capture
+{FLOW}
+@dataclass
+class Leaf:
+    x: int = 0
+
+@dataclass
+class Config:
+    leaf: Leaf | None = None
+    event: threading.Event | None = None
+    words: list[str] = field(default_factory=list)
+
+lock = threading.Lock()
+
+@Pipeline
+def churn(config: Config | None = None, unpicklable: lock = None) -> Leaf:
+    return dataclasses.replace(config or Config(), words=["a"])
+sys.stdout.write(capture(churn).content.hex())
+"""
+    code = load_private(bytes.fromhex(project.python(script)))
     churn = code.entry()
-    fit = churn.function.__globals__["fit"]
-    assert code_fingerprint(fit).digest == digest
-    assert churn(2.0) == 12.0
+    config = type(churn())
+    assert churn() == config(words=["a"])
+    leaf = churn.function.__globals__["Leaf"]
+    assert typing.get_type_hints(config) == {
+        "leaf": leaf | None, "event": threading.Event | None, "words": list[str],
+    }  # fmt: skip
+    assert churn.function.__annotations__["return"] == "Leaf"
+    assert dataclasses.is_dataclass(churn.function.__globals__["Leaf"])
+    assert [f.default_factory is dataclasses.MISSING for f in dataclasses.fields(config)] == [True, True, False]
+    # Not this process's own.
+    assert not hasattr(sys.modules["__main__"], "Leaf")

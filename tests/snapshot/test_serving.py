@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.resources
+import inspect
+import json
+import linecache
+import pkgutil
+import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
 from hpo_pipelines.errors import CodeUnavailable
-from hpo_pipelines.snapshot import Content, capture, load_private
+from hpo_pipelines.snapshot import Content, capture, install, load_private, loaded, serving
 
 if TYPE_CHECKING:
     from conftest import Project
@@ -28,6 +35,62 @@ def churn(*args):
 def content_of(project: Project, body: str, **modules: str) -> bytes:
     project.write(churn=CHURN + "".join(f"    {line}\n" for line in body.splitlines()), **modules)
     return capture(project.module("churn").churn).content
+
+
+@pytest.fixture
+def _worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Makes this process a worker, and an ordinary process again."""
+    monkeypatch.setattr(serving, "_served", None)
+    monkeypatch.setattr(loaded, "_serving", False)
+    monkeypatch.setattr(loaded, "_memories", {})
+    yield
+    if serving._served is not None:
+        serving._served.stop()
+
+
+@pytest.mark.usefixtures("_worker")
+def test_a_process_takes_one_snapshot_after_another(project: Project) -> None:
+    body = "from team import ours\nimport pkg.leaf\nreturn pkg.leaf.k, ours.k"
+    contents = []
+    for k in (1, 2):
+        contents.append(content_of(project, body, team__ours=f"k = {k}", pkg__init="", pkg__leaf=f"k = {k}"))
+        project.forget()
+    before = (len(sys.meta_path), len(sys.path_hooks), len(linecache.cache))
+    codes = [install(contents[0])]
+    assert codes[0].entry()() == (1, 1)
+    assert install(contents[0]) is codes[0]
+    code = install(contents[1])
+    assert code is not codes[0]
+    assert code.digest != codes[0].digest
+    assert code.entry()() == (2, 2)
+    # A pickle of the code that is served; what else there is comes from the process.
+    value = code.load(code.dumps([code.resolve("pkg.leaf", "k"), code.module("json"), code.entry()]))
+    assert value == [2, json, code.entry()]
+    assert code.owns("pkg")
+    assert not code.owns("json")
+    assert inspect.getsource(sys.modules["pkg.leaf"]) == "k = 2"
+    assert "snapshot" in str(code)
+    assert serving._served is not None
+    serving._served.stop()
+    serving._served = None
+    assert (len(sys.meta_path), len(sys.path_hooks), len(linecache.cache)) == before
+    assert not {"churn", "pkg", "pkg.leaf", "team", "team.ours"} & set(sys.modules)
+
+
+@pytest.mark.usefixtures("_worker")
+def test_the_loader_answers_what_tools_ask(project: Project) -> None:
+    content = content_of(project, "import pkg.leaf, team.ours", pkg__init="x = 1", pkg__leaf="", team__ours="")
+    (project.folder / "pkg" / "data.txt").write_text("data")
+    install(content).entry()()
+    pkg, team = sys.modules["pkg"], sys.modules["team"]
+    assert pkg.__loader__.get_source("pkg") == "x = 1"
+    assert pkg.__loader__.get_filename("pkg") == str(project.folder / "pkg" / "__init__.py")
+    assert pkg.__loader__.is_package("pkg")
+    assert pkgutil.get_data("pkg", "data.txt") == b"data"
+    assert importlib.resources.files("pkg").joinpath("data.txt").read_text() == "data"
+    assert [info.name for info in pkgutil.iter_modules(pkg.__path__, "pkg.")] == ["pkg.leaf"]
+    assert not hasattr(team, "__file__") or team.__file__ is None
+    importlib.invalidate_caches()
 
 
 def test_a_worker_runs_modules_that_exist_nowhere_else(project: Project) -> None:

@@ -73,7 +73,9 @@ class CacheContract:
     def test_outcomes_of_a_component_newest_first(self, store: Store, build) -> None:
         run = build.run()
         for i, name in enumerate(("fit", "load", "fit", "fit")):
-            store.cache.record(build.entry(f"k{i}", build.step(run, name, position=i), created_at=i + 1, out=build.ref()))
+            store.cache.record(
+                build.entry(f"k{i}", build.step(run, name, position=i), created_at=i + 1, out=build.ref())
+            )
         assert [entry.key for entry in store.cache.list("fit")] == ["k3", "k2", "k0"]
         assert [entry.key for entry in store.cache.list()] == ["k3", "k2", "k1", "k0"]
         assert [entry.key for entry in store.cache.latest("fit", 2)] == ["k3", "k2"]
