@@ -143,12 +143,11 @@ class Workspace:
 
     def start(self, run: str, options: RunOptions | None = None) -> Run:
         """Run the draft or queued task ``run`` here, to its end."""
-        controller, values = self.controller(run, options)
+        controller, values = self.controller(self.store.tasks.get(run), options)
         return Run(self, controller.drive(values))
 
-    def controller(self, run: str, options: RunOptions | None = None) -> tuple[Controller, dict[str, Any]]:
-        """What drives ``run``, not yet started, and its decoded parameters."""
-        task = self.store.tasks.get(run)
+    def controller(self, task: Task, options: RunOptions | None = None) -> tuple[Controller, dict[str, Any]]:
+        """What drives the run ``task``, not yet started, and its decoded parameters."""
         pipeline, code = self.code(task)
         self._mirror.start()
         options = replace(options or RunOptions(), executor=task.executor, first_party=frozenset(pipeline.first_party))

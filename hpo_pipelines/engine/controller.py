@@ -51,7 +51,8 @@ class Controller:
 
         Raises what the body raised only where it must not be swallowed (KeyboardInterrupt), after recording it.
         """
-        self.run = self.engine.store.tasks.transition(self.run.id, Status.RUNNING)
+        if self.run.status is not Status.RUNNING:
+            self.run = self.engine.store.tasks.transition(self.run.id, Status.RUNNING)
         self.engine.enter(self)
         try:
             with console.teed(self.engine.console_path(self.run.id, "controller"), echo=self.options.echo):

@@ -156,6 +156,8 @@ class Engine:
         while not self._stop.wait(0.25):
             with self._lock:
                 active = dict(self._active)
+            for controller in active.values():
+                controller.scheduler.write_reports()
             for id, status in self.store.tasks.statuses(list(active)).items():
                 if status.finished and active[id].scheduler.stopping is None:
                     active[id].stop(status, f"{status} from elsewhere")

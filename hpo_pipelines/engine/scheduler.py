@@ -64,6 +64,7 @@ class Scheduler:
         self.stopping: tuple[Status, str] | None = None
         self.broken: Exception | None = None
         """What kept us from recording what happened, if something did."""
+        self._reports: list[Metric] = []
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
         self.lock = threading.RLock()
@@ -127,6 +128,11 @@ class Scheduler:
                     self.engine.cancel(self.executor_of(step), step)
                 if step.stage in ("new", "recorded"):
                     self._over(step, Status.ABORTED, reason=self.stopping[1])
+
+    def metric(self, component: str, name: str) -> float | None:
+        """The last value of a metric of the last call of ``component``, as far as this run reported it."""
+        last = next((step for step in reversed(self.steps) if step.component.name == component), None)
+        return None if last is None else last.metrics.get(name)
 
     def unseen_failure(self) -> StepCall | None:
         """The first step that failed without the body having been told."""
@@ -219,6 +225,7 @@ class Scheduler:
             if metrics:
                 store.metrics.add([Metric(step.id, m.name, m.value, m.step, now) for m in metrics])
         self.hits.append(entry.key)
+        step.metrics.update({m.name: m.value for m in metrics})
         self._watched(step, [(m.name, m.value, m.step) for m in metrics])
         self._over(step, None, entry)
 
@@ -266,8 +273,16 @@ class Scheduler:
     def _reported(self, step: StepCall, message: Reported) -> None:
         number = step.counts.get(message.name, 0) if message.step is None else message.step
         step.counts[message.name] = number + 1
-        self.engine.store.metrics.add([Metric(step.id, message.name, message.value, number, message.at)])
+        step.metrics[message.name] = message.value
+        self._reports.append(Metric(step.id, message.name, message.value, number, message.at))
         self._watched(step, [(message.name, message.value, number)])
+
+    def write_reports(self) -> None:
+        """Write the metrics that were reported since the last time: often enough to be watched, in few transactions."""
+        with self.lock:
+            reports, self._reports = self._reports, []
+            if reports:
+                self.engine.store.metrics.add(reports)
 
     def _watched(self, step: StepCall, series: list[tuple[str, float, int]]) -> None:
         for name, value, number in series:
@@ -284,6 +299,7 @@ class Scheduler:
             name, parts = step.component.name, step.key.parts
             entry = CacheEntry(step.key.digest, step.id, name, message.outputs, parts, message.seconds, time.time())
         with store.transaction():
+            self.write_reports()
             store.tasks.set_outputs(step.id, message.outputs, first=True)
             self._finish_attempt(step, Status.COMPLETED)
             store.tasks.transition(step.id, Status.COMPLETED, reason=step.reason)
@@ -298,6 +314,7 @@ class Scheduler:
             step.running = None
 
     def _not_completed(self, step: StepCall, assignment: Assignment, message: NotCompleted) -> None:
+        self.write_reports()
         step.losses += type(message).__name__ == "Lost"
         retry = step.component.options.retry
         log = console.tail(assignment.console)

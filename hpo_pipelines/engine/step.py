@@ -209,6 +209,8 @@ class StepCall:
         self.key: Any = None
         self.reason = ""
         self.counts: dict[str, int] = {}
+        self.metrics: dict[str, float] = {}
+        """The last value of each metric it reported."""
         self.look_at: Any = None
         self._values: dict[str, Any] = {}
         self._digests: dict[str, str] = {}

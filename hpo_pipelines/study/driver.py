@@ -85,6 +85,8 @@ class Driver:
         self._lock = threading.RLock()
         self._stopping = ""
         self._controllers: dict[int, Controller] = {}
+        self._first: str | None = None
+        """The run of trial 0."""
         self._changed: Callable[[Progress], None] = lambda progress: None
         self._deadline = math.inf if limits.timeout is None else time.monotonic() + limits.timeout
 
@@ -112,6 +114,7 @@ class Driver:
     def _reconcile(self) -> list[int]:
         """Bring Optuna's trials in line with the store; returns the numbers of those to run again."""
         runs = {run.task.trial: run.task for run in self.study.runs}
+        self._first = runs[0].id if 0 in runs else None
         again: list[int] = []
         for trial in self.optuna.get_trials(deepcopy=False):
             run = runs.get(trial.number)
@@ -200,12 +203,12 @@ class Driver:
     def _trial(self, number: int | None) -> None:
         trial = self._ask(number)
         try:
-            run = self._record(trial)
+            run = self._record(trial, again=number is not None)
         except HpoPipelinesError:
             self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             raise
         options = RunOptions(watch=self._watch(trial), echo=False)
-        controller, values = self.workspace.controller(run.id, options)
+        controller, values = self.workspace.controller(run, options)
         with self._lock:
             self._controllers[trial.number] = controller
             self.progress.running += 1
@@ -226,28 +229,26 @@ class Driver:
             # A trial that a crash left running is continued under its own number.
             return optuna.Trial(self.optuna, frozen._trial_id)
 
-    def _record(self, trial: optuna.Trial) -> Task:
+    def _record(self, trial: optuna.Trial, *, again: bool) -> Task:
         with self._lock:
             sampled = sampling.suggest(trial, self.space)
             clone = self.workspace.cloned(self.base, sampled)
             clone = replace(
                 clone,
-                cloned_from=self.base.id if self.base.number is not None else self._first_run(),
-                status=Status.QUEUED,
+                cloned_from=self.base.id if self.base.number is not None else self._first,
+                status=Status.RUNNING,
                 study=self.study.id,
                 trial=trial.number,
                 git=self.base.git,
             )
             with self.workspace.store.transaction():
-                self._supersede(trial.number)
+                if again:
+                    self._supersede(trial.number)
                 run = self.workspace.store.tasks.create(clone)
-            trial.set_user_attr("run", run.id)
+            if trial.number == 0:
+                # Trials of a pipeline are clones of the first one, which has the base parameters.
+                self._first = run.id
             return run
-
-    def _first_run(self) -> str | None:
-        """Trials of a pipeline are clones of the first one, which has the base parameters."""
-        first = self.workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, study=self.study.id, trial=0), limit=1)
-        return first[0].id if first else None
 
     def _supersede(self, number: int) -> None:
         """An unfinished run of this trial, left by a crash, makes way for the new one."""
@@ -280,13 +281,13 @@ class Driver:
         with self._lock:
             if run.status is Status.ABORTED:
                 return  # left running in Optuna: resuming runs it again
-            self._tell(number, run)
+            self._tell(number, run, controller)
             self.progress.done += 1
             self.progress.steps += len(controller.scheduler.steps)
             self.progress.reused += sum(step.reused for step in controller.scheduler.steps)
             self._changed(self.progress)
 
-    def _tell(self, number: int, run: Task) -> None:
+    def _tell(self, number: int, run: Task, controller: Controller | None = None) -> None:
         if run.status is Status.PRUNED:
             self.optuna.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
             self.progress.pruned += 1
@@ -294,7 +295,7 @@ class Driver:
         value = None
         if run.status is Status.COMPLETED:
             try:
-                value = Run(self.workspace, run).objective(self.study.objective)
+                value = self._objective(run, controller)
             except HpoPipelinesError as error:
                 self.workspace.store.tasks.update(run.id, notes=str(error))
                 self.progress.note = str(error)
@@ -306,6 +307,15 @@ class Driver:
         best, sign = self.progress.best, 1 if self.study.direction == "maximize" else -1
         if best is None or sign * value > sign * best:
             self.progress.best, self.progress.best_run = value, run.label
+
+    def _objective(self, run: Task, controller: Controller | None) -> float:
+        """The run's objective: from what its driver heard where that is enough, else from the store."""
+        component, dot, metric = (self.study.objective or "").rpartition(".")
+        if controller is not None and dot:
+            heard = controller.scheduler.metric(component, metric)
+            if heard is not None:
+                return heard
+        return Run(self.workspace, run).objective(self.study.objective)
 
     def _best(self) -> None:
         try:

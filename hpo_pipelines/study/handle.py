@@ -137,7 +137,8 @@ class Study:
     @property
     def best_params(self) -> dict[str, Any]:
         """The parameters of the best run that the space gave it, with their types; inactive ones left out."""
-        params, active = self.best_run.params, {}
+        params = self.best_run.params
+        active: dict[str, Any] = {}
         for name in self.space.order():
             if self.space.is_active(name, active):
                 active[name] = params[name]

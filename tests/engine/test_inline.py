@@ -18,7 +18,7 @@ class TestInline(RunContract):
 
     def test_the_users_frames_are_in_the_traceback(self, workspace: Workspace) -> None:
         draft = bodies.refusing.draft(x=9, workspace=workspace, executor="inline")
-        controller, values = workspace.controller(draft.id)
+        controller, values = workspace.controller(draft.task)
         controller.drive(values)
         assert isinstance(controller.raised, bodies.Refused)
         names = []
