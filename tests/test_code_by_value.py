@@ -67,7 +67,9 @@ def forget() -> None:
 def test_a_clone_runs_the_old_code(folder: Path, executor: str, fate: str) -> None:
     home = folder / "home"
     with Workspace(home=home) as workspace:
-        base = workspace.run(pipeline_called(str(folder / "travelling.py") + ":travelling"), {"x": 3}, executor=executor)
+        base = workspace.run(
+            pipeline_called(str(folder / "travelling.py") + ":travelling"), {"x": 3}, executor=executor
+        )
         assert base.value == 2006
     forget()
     if fate == "edited":

@@ -77,7 +77,7 @@ def test_is_on_an_unpacked_output_or_on_a_call_is_refused() -> None:
 
         @pipeline
         def unpacks() -> bool:
-            a, b = halves(load("abc"))
+            _, b = halves(load("abc"))
             return b is not None
 
     with pytest.raises(DefinitionError, match=r"result\(load\('abc'\)\) is None"):

@@ -46,7 +46,8 @@ def compare(*, references: tuple[str, ...], everything: bool, code: bool, as_jso
     if not rows and not changes:
         click.echo("no differences", err=True)
         return 0
-    names = [f"{label} " * labels[:index].count(label) + label for index, label in enumerate(labels)]
+    # A run given twice has two columns: blanks make their names differ.
+    names = [label + " " * labels[:index].count(label) for index, label in enumerate(labels)]
     if rows:
         click.echo(table([{"": row.what, **dict(zip(names, map(row.text, row.values), strict=True))} for row in rows]))
     for name, diff in changes.items():

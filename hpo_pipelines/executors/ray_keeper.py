@@ -78,8 +78,7 @@ class Keeper:
         lock = os.open(os.path.join(self.folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600)
         if not _alone(lock, path):
             return
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
+        _remove(path)
         with socket.socket(socket.AF_UNIX) as server:
             server.bind(path)
             server.listen(64)
@@ -92,7 +91,8 @@ class Keeper:
             self._reply(answer)
             self._wait_for_the_last()
             # From here on who comes finds nobody, and starts a keeper that waits for the lock.
-            os.unlink(path)
+            _remove(path)
+            server.shutdown(socket.SHUT_RDWR)
         self._node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
         _remove_sessions(self.folder)
 
@@ -131,14 +131,17 @@ class Keeper:
         return {"address": self._node.gcs_address, "token": token, "folder": self.folder}
 
     def _accept(self, server: socket.socket) -> None:
-        with contextlib.suppress(OSError):
-            while True:
+        while True:
+            try:
                 user, _ = server.accept()
-                with self._changed:
-                    self._users.add(user)
-                    if self._answer is not None:
-                        user.sendall(self._answer)
-                threading.Thread(target=self._watch, args=(user,), daemon=True).start()
+            except OSError:
+                return  # shut
+            with self._changed:
+                self._users.add(user)
+                self._changed.notify_all()
+                if self._answer is not None:
+                    _send(user, self._answer)
+            threading.Thread(target=self._watch, args=(user,), daemon=True).start()
 
     def _watch(self, user: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -153,8 +156,7 @@ class Keeper:
         with self._changed:
             self._answer = json.dumps(answer).encode() + b"\n"
             for user in self._users:
-                with contextlib.suppress(OSError):
-                    user.sendall(self._answer)
+                _send(user, self._answer)
 
     def _wait_for_the_last(self) -> None:
         with self._changed:
@@ -163,6 +165,11 @@ class Keeper:
                 self._changed.wait_for(lambda: not self._users)
                 if not self._changed.wait_for(lambda: self._users, self.linger):
                     return
+
+
+def _send(user: socket.socket, answer: bytes) -> None:
+    with contextlib.suppress(OSError):  # it has gone already, which its watcher sees too
+        user.sendall(answer)
 
 
 def _alone(lock: int, path: str) -> bool:
@@ -183,8 +190,13 @@ def _store_size() -> int:
     return max(100 * 2**20, min(STORE_LIMIT, int(memory * STORE_SHARE)))
 
 
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 def _remove_sessions(folder: str) -> None:
-    for name in os.listdir(folder):
+    for name in os.listdir(folder) if os.path.isdir(folder) else ():
         path = os.path.join(folder, name)
         if name.startswith("session_") and not os.path.islink(path):
             shutil.rmtree(path, ignore_errors=True)

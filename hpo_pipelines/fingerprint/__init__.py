@@ -13,6 +13,10 @@ of the digest: see :attr:`CodeFingerprint.packages`.
 
 What cannot be seen: names looked up by text (``getattr(obj, name)``, ``importlib.import_module(name)``, ``globals()``),
 what an instance's method is when the instance comes in as an argument without annotation, files that the code reads.
+
+A function that travelled by value agrees with the one that was imported if its source is to be had (a file, an entry
+in ``linecache``), and it is under no decorator, and annotated with no class, that the same script defines: names that
+its body does not use stay behind.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ from hpo_pipelines.fingerprint.normal import Chain, Import
 from hpo_pipelines.fingerprint.scope import (
     Scope,
     absolute_name,
+    bound_by,
     file_of_module,
     import_from,
     module_label,
@@ -219,6 +220,8 @@ class Reach:
             return None  # __name__, __file__: where the code is, not what it does.
         value, label = scope.find(root, self.guards)
         if value is MISSING:
+            value = scope.imported(root)
+        if value is MISSING:
             return None if scope.has_builtin(root) else "unbound"
         namespace, name, text = scope.namespace, root, scope.text
         while isinstance(value, ModuleType) and rest:
@@ -278,19 +281,15 @@ class Reach:
             self.external(absolute)
             return f"import {absolute}"
         try:
-            module = import_from(scope.namespace, statement)
-            top = absolute.partition(".")[0]
-            if not statement.name and statement.alias == top != absolute:
-                module = import_from(scope.namespace, Import(top, 0, "", top))
+            module, value = bound_by(scope.namespace, statement)
         except ImportError:
             return f"import {absolute}: absent"
         except Exception as error:  # noqa: BLE001 - a module's own code may raise anything
             return self.problem(scope.name, error, f"importing {absolute} raises {error!r}")
         label = module_label(vars(module))
         if not statement.name:
-            scope.imports[statement.alias] = (module, label)
+            scope.imports[statement.alias] = (value, label)
             return f"import {label}"
-        value = vars(module).get(statement.name, MISSING)
         self.guards.name(vars(module), statement.name, value)
         scope.imports[statement.alias] = (value, f"{label}:{statement.name}")
         if value is MISSING or isinstance(value, ModuleType):

@@ -45,6 +45,20 @@ class Scope:
         guards.name(self.namespace, name, found)
         return found, f"{self.module}:{name}"
 
+    def imported(self, name: str) -> Any:
+        """What the module's own import statement binds to a ``name`` that is not there, MISSING if there is none.
+
+        A function that travelled by value has only the names that its body uses, not those of its annotations.
+        """
+        statement = None if self.text is None else self.text.imports.get(name)
+        if statement is None:
+            return MISSING
+        module, level, attribute = statement
+        try:
+            return bound_by(self.namespace, Import(module, level, attribute, name))[1]
+        except Exception:  # noqa: BLE001 - the module itself did without, or the name would be there
+            return MISSING
+
     def has_builtin(self, name: str) -> bool:
         return hasattr(builtins, name)
 
@@ -78,6 +92,20 @@ def import_from(namespace: Mapping[str, Any], statement: Import) -> ModuleType:
     module = load(statement.module, namespace, None, (statement.name or "",), statement.level)
     assert isinstance(module, ModuleType)
     return module
+
+
+def bound_by(namespace: Mapping[str, Any], statement: Import) -> tuple[ModuleType, Any]:
+    """The module that an import statement names, and what it binds: that, its top-level package, or a member.
+
+    MISSING for a member that is not there. Raises what importing raises.
+    """
+    module = import_from(namespace, statement)
+    if statement.name:
+        return module, vars(module).get(statement.name, MISSING)
+    top = statement.module.partition(".")[0]
+    if statement.alias == top != statement.module:
+        module = import_from(namespace, Import(top, 0, "", top))
+    return module, module
 
 
 def absolute_name(namespace: Mapping[str, Any], statement: Import) -> str:

@@ -74,6 +74,8 @@ class SourceText:
             elif isinstance(node, ast.ImportFrom) and not scope:
                 for item in node.names:
                     self.imports[item.asname or item.name] = (node.module or "", node.level, item.name)
+            elif isinstance(node, ast.If) and not scope and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+                self._index(node.orelse, scope)
             else:
                 for block in BLOCKS.get(type(node), ()):
                     self._index(getattr(node, block), scope)

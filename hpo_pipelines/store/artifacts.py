@@ -30,9 +30,8 @@ def write(transaction: Transaction, refs: Iterable[ArtifactRef]) -> None:
     """Record ``refs``, those that are new."""
     new = {(ref.digest, ref.value_digest): ref for ref in refs}
     rows = [artifact_row(ref) for key, ref in new.items() if key not in transaction.artifacts]
-    if rows:
-        transaction.execute(_insert(transaction.connection.dialect.name), rows)
-        transaction.artifacts.update(new)
+    transaction.write(_insert(transaction.connection.dialect.name), rows)
+    transaction.artifacts.update(new)
 
 
 def read(connection: Connection, digests: Iterable[str]) -> dict[tuple[str, str], ArtifactRef]:

@@ -7,12 +7,12 @@ committed state.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import local
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, Executable, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from hpo_pipelines.errors import StoreError
@@ -82,6 +82,12 @@ class Transaction:
             self._now = self._dialect.now(self.connection)
         return self._now
 
+    def write(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Execute ``statement`` for each of ``rows``."""
+        if rows:
+            # Many at once takes psycopg a pipeline, which one row does not pay back.
+            self.execute(statement, rows[0] if len(rows) == 1 else rows)
+
     def event(self, task: str, kind: str, data: Mapping[str, Any]) -> None:
         self._events.append({"at": self.now, "task": task, "kind": kind, "data": to_json(data)})
 
@@ -97,13 +103,13 @@ class Transaction:
             return
         self._dialect.order(self.connection)
         if self._metrics:
-            self.execute(_INSERT_METRICS, [row for _, rows in self._metrics for row in rows])
+            self.write(_INSERT_METRICS, [row for _, rows in self._metrics for row in rows])
             # Nobody else inserts metrics now, so the last ones are ours, without a gap.
             last = self.execute(_LAST_METRIC).scalar_one()
             for event, rows in reversed(self._metrics):
                 event["data"] = to_json({"first": last - len(rows) + 1, "last": last})
                 last -= len(rows)
-        self.execute(_INSERT_EVENTS, self._events)
+        self.write(_INSERT_EVENTS, self._events)
         self._events, self._metrics, self.told = [], [], True
 
 

@@ -53,8 +53,7 @@ def _upsert_attempt(dialect: str) -> postgresql.Insert:
 def write_edges(transaction: Transaction, new: Iterable[Edge]) -> None:
     """Record ``new``; an edge that is known stays one edge."""
     rows = [{**vars(edge), "output": plain(edge.output), "input": plain(edge.input)} for edge in new]
-    if rows:
-        transaction.execute(_insert_edges(transaction.connection.dialect.name), rows)
+    transaction.write(_insert_edges(transaction.connection.dialect.name), rows)
 
 
 class Details:
@@ -100,8 +99,7 @@ class Details:
                 }
                 for position, (name, ref) in enumerate(refs.items())
             ]
-            if rows:
-                transaction.execute(_INSERT_OUTPUTS, rows)
+            transaction.write(_INSERT_OUTPUTS, rows)
 
     def outputs(self, task_id: str) -> dict[str, ArtifactRef]:
         """The outputs of a task by name, in their order; empty for a task that has none or does not exist."""

@@ -57,8 +57,7 @@ class Tasks(Details):
         with self._database.transaction() as transaction:
             stored = [_as_stored(transaction, task) for task in new]
             try:
-                if stored:
-                    transaction.execute(_INSERT, [task_row(task) for task in stored])
+                transaction.write(_INSERT, [task_row(task) for task in stored])
             except IntegrityError as error:
                 _explain_study(transaction, error)
                 raise

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hpo_pipelines.tracking.base import Follower, Pace
     from hpo_pipelines.tracking.process import MirrorProcess
+    from hpo_pipelines.tracking.runs import run_id_of
     from hpo_pipelines.tracking.server import MlflowServer
     from hpo_pipelines.tracking.steps import StepTracking
 
@@ -22,9 +23,10 @@ _ORIGINS = {
     "MlflowServer": "server",
     "Pace": "base",
     "StepTracking": "steps",
+    "run_id_of": "runs",
 }
 
-__all__ = ["Follower", "MirrorProcess", "MlflowServer", "Pace", "StepTracking"]
+__all__ = ["Follower", "MirrorProcess", "MlflowServer", "Pace", "StepTracking", "run_id_of"]
 
 
 def __getattr__(name: str) -> Any:

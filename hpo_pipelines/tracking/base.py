@@ -169,8 +169,8 @@ class Follower:
 
     def _failed(self, error: Exception) -> float:
         self._failures += 1
-        expected = isinstance(error, HpoPipelinesError)
-        log.warning("%s, failure %d: %s", self.name, self._failures, error, exc_info=not expected)
+        # Once is enough to find out where it comes from.
+        log.warning("%s, failure %d: %s", self.name, self._failures, error, exc_info=self._failures == 1)
         self._settle(problem=one_line(error))
         return self.pace.after_failure(self._failures)
 

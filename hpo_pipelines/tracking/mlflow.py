@@ -13,11 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from hpo_pipelines.errors import TaskNotFound
+from hpo_pipelines.errors import HpoPipelinesError, TaskNotFound, TrackingError
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Attempt, Event, Metric, Task
 from hpo_pipelines.tracking import contents
 from hpo_pipelines.tracking.backend import Backend
+from hpo_pipelines.tracking.base import one_line
 from hpo_pipelines.tracking.contents import ATTEMPT_TAG, PARENT_TAG, Point
 from hpo_pipelines.tracking.news import Gathering, News
 from hpo_pipelines.tracking.runs import OWN, SINCE, Runs, is_run
@@ -63,6 +64,7 @@ class MlflowMirror:
     ) -> None:
         self._store = store
         self._step_runs = step_runs
+        self._shown_uri = backend.shown
         self._gathering = Gathering(store)
         self._runs = Runs(store, backend, holds=holds)
         self._shown: set[str] = set()
@@ -73,7 +75,18 @@ class MlflowMirror:
         self._source_name = lru_cache(maxsize=256)(self._entry_of)
 
     def take(self, events: Sequence[Event]) -> None:
-        """Show what ``events`` tell of. Raises what MLflow raises while it cannot be reached."""
+        """Show what ``events`` tell of. Raises TrackingError while MLflow cannot be reached or does not take it."""
+        try:
+            self._take(events)
+        except HpoPipelinesError:
+            raise
+        except Exception as error:
+            raise TrackingError(
+                f"MLflow at {self._shown_uri} does not take our runs: {one_line(error)}. "
+                "What is missing there is added when it does."
+            ) from error
+
+    def _take(self, events: Sequence[Event]) -> None:
         self._runs.connect()
         if self._known_until is None:
             self._known_until = self._since(events[0].id)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipelines.errors import TrackingError
+from hpo_pipelines.settings import Settings
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Task
 from hpo_pipelines.tracking import contents
@@ -35,6 +36,15 @@ SINCE = "*"
 def is_run(reference: str) -> bool:
     """Whether a reference is the id of a run."""
     return reference not in (INTENT, OWN)
+
+
+def run_id_of(store: Store, settings: Settings, task: str) -> str | None:
+    """The id of the MLflow run that shows ``task``, None as long as there is none.
+
+    Also None for a step that makes its run itself, which is found by its tag. Raises ConfigError when tracking is off.
+    """
+    reference = store.followers.mirrored(Backend.of(settings).follower, task)
+    return reference if reference is not None and is_run(reference) else None
 
 
 _PARAMS_AT_ONCE, _VALUES_AT_ONCE = 100, 1000

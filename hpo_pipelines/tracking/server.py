@@ -33,6 +33,7 @@ class MlflowServer:
         self._settings = settings
         self._place = host, port
         self._socket: socket.socket | None = None
+        self._uri = self.backend.uri
         self._child: ChildProcess | None = None
         self._lock = threading.Lock()
 
@@ -40,10 +41,7 @@ class MlflowServer:
     def uri(self) -> str:
         """The tracking URI to give to MLflow's clients. They may use it at once."""
         self.start()
-        if self._socket is None:
-            return self.backend.uri
-        host, port = self._socket.getsockname()[:2]
-        return f"http://{host}:{port}"
+        return self._uri
 
     def start(self) -> None:
         """Open the socket and start the process, without waiting for it. Does nothing the second time."""
@@ -51,6 +49,8 @@ class MlflowServer:
             if self.backend.is_http or self._child is not None:
                 return
             self._socket = _listening(*self._place)
+            host, port = self._socket.getsockname()[:2]
+            self._uri = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
             self._child = ChildProcess("server", self._settings, self._heard, files=[self._socket.fileno()])
             self._child.start()
 

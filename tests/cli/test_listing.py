@@ -70,7 +70,7 @@ def test_show_a_run(hpo: Hpo) -> None:
     shown = hpo("show", "training#1")
     assert shown.code == 0
     assert shown.out.startswith("training#1  completed  ")
-    for text in ("x = 1", "epochs = 2", "model = 5", "├─ ✓ number", "└─ ✓ fit.2", "auc=0.4", "4 steps"):
+    for text in ("x = 1", "epochs = 2", "model = 5", "├─ ↻ number.2", "└─ ✓ fit.2", "auc=0.4", "4 steps"):
         assert text in shown.out
 
 

@@ -28,14 +28,13 @@ def test_a_returned_dict_is_a_line_for_each_key(hpo: Hpo) -> None:
 
 
 def test_json_is_all_there_is_on_standard_output(hpo: Hpo) -> None:
-    ended = hpo("run", f"{BODIES}:loud", "--json", "--tag", "a", "--tag", "b")
+    ended = hpo("run", f"{BODIES}:training", "--json", "--tag", "a", "--tag", "b")
     assert ended.code == 0
     run = ended.document
-    assert (run["run"], run["status"], run["tags"]) == ("loud#1", "completed", ["a", "b"])
-    assert run["params"] == {"x": 1}
-    assert [step["step"] for step in run["steps"]] == ["noisy"]
-    assert "controller 1" in ended.err  # what the body prints is not lost
-    assert "loud#1  completed" not in ended.err
+    assert (run["run"], run["status"], run["tags"]) == ("training#1", "completed", ["a", "b"])
+    assert run["params"] == {"x": 1, "epochs": 2}
+    assert [step["step"] for step in run["steps"]] == ["number", "fit", "number.2", "fit.2"]
+    assert ended.err == "the body says 5\n"
 
 
 FAILING = [

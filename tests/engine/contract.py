@@ -84,7 +84,7 @@ class RunContract:
         assert list(run.steps) == ["number", "fit", "number.2", "fit.2"]
         assert run.metrics["fit.auc"] == pytest.approx(0.1 + 0.3)
         assert run.metrics["fit.2.auc"] == pytest.approx(0.1 + 0.3)
-        series = [m for m in workspace.store.metrics.of([run.steps["fit"].id])]
+        series = workspace.store.metrics.of([run.steps["fit"].id])
         assert [(m.step, round(m.value, 3)) for m in series] == [(0, 0.1), (1, 0.2)]
         controls = {(e.source, e.target) for e in workspace.store.tasks.edges(run.id) if e.kind == "control"}
         assert (run.steps["fit"].id, run.steps["number.2"].id) in controls
@@ -141,7 +141,7 @@ class RunContract:
 
     def test_wrong_parameters_are_refused_before_anything_runs(self, workspace: Workspace) -> None:
         before = len(workspace.runs(limit=1000))
-        with pytest.raises(ParameterError, match="did you mean 'x'|no parameter 'xx'"):
+        with pytest.raises(ParameterError, match=r"no parameter 'xx'"):
             self.run(workspace, bodies.simple, xx=1)
         with pytest.raises(ParameterError, match="'x'"):
             self.run(workspace, bodies.simple, x="many")

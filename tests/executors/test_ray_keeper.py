@@ -96,12 +96,16 @@ def test_who_comes_before_ray_is_up_is_answered_when_it_is(folder: Path) -> None
 
 
 def test_it_lingers(folder: Path) -> None:
-    thread = serve(IdleKeeper(str(folder), 30.0, 1.0))
+    keeper = IdleKeeper(str(folder), 1.0, 1.0)
+    thread = serve(keeper)
     call(folder).close()
     again = call(folder)
     assert answer(again)
+    thread.join(1.2)
     assert thread.is_alive()
     again.close()
+    thread.join(10)
+    assert keeper._node.killed
 
 
 def test_one_folder_has_one_keeper(folder: Path) -> None:
@@ -118,7 +122,7 @@ def test_one_folder_has_one_keeper(folder: Path) -> None:
 def test_nobody_comes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_keeper, "FIRST_USER_SECONDS", 0.05)
     keeper = IdleKeeper(str(folder), 0.0, 1.0)
-    wait_until(lambda: not thread.is_alive(), "it to give up") if (thread := serve(keeper)) else None
+    serve(keeper).join(10)
     assert keeper._node.killed
 
 
@@ -194,7 +198,7 @@ Idle(sys.argv[1], 0.0, 1.0).run()
 
     def test_a_keeper_that_cannot_start(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.script(folder, "raise SystemExit('no Ray here')", monkeypatch)
-        with pytest.raises(ConfigError, match="did not come up(.|\n)*no Ray here\nno Ray here\n$"):
+        with pytest.raises(ConfigError, match=r"did not come up(.|\n)*no Ray here\nno Ray here\n$"):
             ray_runtime._keeper(folder)
 
     def test_what_a_dead_keeper_left_does_not_matter(self, folder: Path) -> None:
@@ -203,7 +207,11 @@ Idle(sys.argv[1], 0.0, 1.0).run()
         assert ray_runtime._call(folder) is None
         keeper = IdleKeeper(str(folder), 0.0, 1.0)
         thread = serve(keeper)
-        wait_until(lambda: ray_runtime._call(folder) is not None or not thread.is_alive(), "the keeper")
+        wait_until(lambda: keeper._node is not None, "the keeper")
+        user = ray_runtime._call(folder)
+        assert user is not None
+        assert answer(user)
+        user.close()
         thread.join(10)
 
     def test_folders_are_private_and_short(self, tmp_path: Path, folder: Path) -> None:

@@ -20,14 +20,18 @@ from hpo_pipelines.fingerprint import code_fingerprint, unwrap
 SCALE = {
     "helpers.py": "FACTOR = 3\n\ndef scale(x):\n    return x * FACTOR\n",
     "train.py": """
+from typing import TYPE_CHECKING
 import helpers
+import numpy as np
 from helpers import scale
 from hpo_pipelines import component
+if TYPE_CHECKING:
+    from nowhere import Thing
 
 WORDS = {"b", "a", "c"}
 
 @component(outputs=("one", "two"))
-def fit(x, names=frozenset({"x", "y"})):
+def fit(x: np.ndarray, thing: "Thing" = None, names=frozenset({"x", "y"})):
     return scale(x), [name for name in names if name in {"p", "q"} and name in WORDS]
 """,
 }

@@ -138,7 +138,7 @@ def _caught(at: list[Any], arguments: list[Any]) -> Any:
 def _caught_downstream(at: list[Any], arguments: list[Any]) -> Any:
     try:
         return int(add(refuse(_number(at[0])), 1))
-    except Exception as error:
+    except Refused as error:
         return f"downstream of {error}"
 
 

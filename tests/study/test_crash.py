@@ -41,6 +41,13 @@ def start(home: Path, folder: Path) -> subprocess.Popen[str]:
     )
 
 
+def kill_after(driver: subprocess.Popen[str], folder: Path, steps: int) -> None:
+    """SIGKILL the driver once ``steps`` steps have run, or its end, whichever comes first."""
+    eventually(lambda: driver.poll() is not None or len(list(folder.iterdir())) >= steps, 60)
+    driver.kill()
+    driver.communicate()
+
+
 @pytest.mark.integration
 @pytest.mark.parametrize("seed", range(3))
 def test_a_killed_driver_loses_no_finished_trial(tmp_path: Path, seed: int) -> None:
@@ -49,11 +56,7 @@ def test_a_killed_driver_loses_no_finished_trial(tmp_path: Path, seed: int) -> N
     chance = random.Random(seed)
     kept: set[str] = set()
     for _ in range(3):
-        driver = start(home, folder)
-        wanted = chance.randint(1, 4) + len(kept)
-        eventually(lambda: driver.poll() is not None or len(list(folder.iterdir())) >= wanted, 60)
-        driver.kill()
-        driver.communicate()
+        kill_after(start(home, folder), folder, chance.randint(1, 4) + len(kept))
         with Workspace(home=home) as workspace:
             task = find(workspace, "crashing")
             if task is not None:

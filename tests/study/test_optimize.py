@@ -73,7 +73,7 @@ def test_the_same_name_goes_on_to_the_new_total(workspace: Workspace) -> None:
 
 def test_another_space_or_direction_under_the_same_name_is_refused(workspace: Workspace) -> None:
     study(workspace, bodies.simple, {"x": Int(1, 5)}, None, n_trials=2, name="pinned")
-    with pytest.raises(StudyError, match="another space.*allow_changes"):
+    with pytest.raises(StudyError, match=r"another space.*allow_changes"):
         study(workspace, bodies.simple, {"x": Int(1, 6)}, None, n_trials=3, name="pinned")
     with pytest.raises(StudyError, match="another direction"):
         study(workspace, bodies.simple, {"x": Int(1, 5)}, None, n_trials=3, direction="minimize", name="pinned")
@@ -186,7 +186,7 @@ def test_trials_dataframe(workspace: Workspace) -> None:
 
 
 def test_an_unknown_study_names_those_there_are(workspace: Workspace) -> None:
-    with pytest.raises(StudyError, match="no study called 'hole'.*whole"):
+    with pytest.raises(StudyError, match=r"no study called 'hole'.*whole"):
         Study.called(workspace, "hole")
 
 

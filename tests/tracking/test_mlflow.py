@@ -332,7 +332,7 @@ def test_a_run_that_was_made_before_an_error_came_back_is_found(
     with monkeypatch.context() as patch:
         patch.setattr(mirror.client, "create_run", cut_off)
         mirror.follower.turn()
-    assert mirror.follower.problem == "ConnectionError: reset by peer"
+    assert "does not take our runs: ConnectionError: reset by peer. What is" in str(mirror.follower.problem)
     mirror.catch_up()
     assert shown.run(run).info.status == "FINISHED"
 
