@@ -1,7 +1,7 @@
 """``python -m benchmarks [CASE …] [--rounds N] [--json]``: the cases, interleaved, as ratios against the floor.
 
 (a) a chain of five no-op steps · (b) a fan-out of 100 · (c) a study of 100 trials of three no-op steps, one and four
-at a time · (d) every step reused · (e) a 200 MB DataFrame through four steps. Store, artifacts and MLflow mirror are on.
+at a time · (d) every step reused · (e) a 200 MB DataFrame through four steps. Store, artifacts and mirror are on.
 """
 
 from __future__ import annotations

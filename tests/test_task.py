@@ -3,7 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -62,6 +62,7 @@ class StateMachine(RuleBasedStateMachine):
 
 
 TestStateMachine = StateMachine.TestCase
+TestStateMachine.settings = settings(max_examples=30, stateful_step_count=15, deadline=None)
 
 
 names = st.sampled_from(["lr", "epochs", "path", "depth"])

@@ -169,6 +169,7 @@ class RayExecutor(Executor):
         announce = not attempt.started or assignment.timeout is not None
         terms = Terms(self._mail.name, announce, self._shared_files, _working_folder())
         try:
+            ray_runtime.check()
             attempt.ref = function.remote(pickle.dumps((assignment, terms), protocol=5))
             attempt.ref._on_completed(lambda value: self._inbox.put(partial(self._hear_result, attempt, value)))
         except Exception as error:  # noqa: BLE001 - Ray is gone, in whichever way
@@ -192,6 +193,7 @@ class RayExecutor(Executor):
         if attempt.assignment.id not in self._attempts:
             return
         try:
+            ray_runtime.check()
             ray.cancel(attempt.ref, force=force)
         except Exception:  # noqa: BLE001 - Ray is gone, and the step with it
             _log.debug("cancelling %s", attempt.assignment.label, exc_info=True)
@@ -235,7 +237,8 @@ class RayExecutor(Executor):
         if isinstance(value, BaseException):
             attempt.outcome = _meaning(value)
             # A worker that died may have had the time to say why.
-            wait = LAST_WORDS_SECONDS if isinstance(attempt.outcome, Lost) and not attempt.cancelled else 0.0
+            explained = attempt.cancelled or attempt.verdict or not isinstance(attempt.outcome, Lost)
+            wait = 0.0 if explained else LAST_WORDS_SECONDS
         else:
             self._hear_report(attempt, value)
             wait = LATE_SECONDS
@@ -282,6 +285,9 @@ class RayExecutor(Executor):
             else:
                 self._in_line -= 1
         attempt.ref = None
+        for number in sorted(attempt.early):  # behind one that never arrived
+            if not isinstance(attempt.early[number], Started) and not ended(attempt.early[number]):
+                _tell(attempt, attempt.early[number])
         if attempt.cancelled:
             # Whatever it returned: a task whose child was killed may return normally.
             _tell(attempt, Cancelled())

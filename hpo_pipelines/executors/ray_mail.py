@@ -8,6 +8,7 @@ from typing import Any
 
 import ray
 
+from hpo_pipelines.executors import ray_runtime
 from hpo_pipelines.executors.ray_worker import Mailbox
 from hpo_pipelines.types import new_id
 
@@ -52,6 +53,7 @@ class Mail:
         epoch, taken = "", 0
         while not self._closed.is_set():
             try:
+                ray_runtime.check()
                 self._create()
                 epoch, taken, letters = ray.get(self._mailbox.take.remote(epoch, taken, PATIENCE_SECONDS))
             except Exception:  # noqa: BLE001 - Ray is down, or restarts the actor: neither ends a driver

@@ -65,6 +65,12 @@ def connect(home: Path) -> Runtime:
         return _runtime
 
 
+def check() -> None:
+    """Raise ConfigError unless Ray is connected: its calls would otherwise start a Ray of their own."""
+    if not _is_up():
+        raise ConfigError("the connection to Ray was closed (ray.shutdown); open the workspace again.")
+
+
 def _is_up() -> bool:
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()

@@ -7,17 +7,18 @@ committed state.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from threading import local
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, Executable, func, insert, select
+from sqlalchemy import Connection, Engine, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from hpo_pipelines.errors import StoreError
 from hpo_pipelines.store.bell import Bell
 from hpo_pipelines.store.connections import Connections
+from hpo_pipelines.store.driver import Driver, Statements
 from hpo_pipelines.store.records import to_json
 from hpo_pipelines.store.schema import events, metrics
 
@@ -60,9 +61,9 @@ class Transaction:
     ids become visible in order, and that lock is held for a moment only, always after every row's lock.
     """
 
-    def __init__(self, connection: Connection, dialect: Dialect, generation: int) -> None:
+    def __init__(self, connection: Connection, driver: Driver, dialect: Dialect, generation: int) -> None:
         self.connection = connection
-        self.execute = connection.execute
+        self.rows, self.count, self.write = driver.rows, driver.count, driver.write
         self.generation = generation
         self.failed = False
         """A statement was refused. The databases differ on what is left then, so nothing of the whole is kept."""
@@ -82,12 +83,6 @@ class Transaction:
             self._now = self._dialect.now(self.connection)
         return self._now
 
-    def write(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Execute ``statement`` for each of ``rows``."""
-        if rows:
-            # Many at once takes psycopg a pipeline, which one row does not pay back.
-            self.execute(statement, rows[0] if len(rows) == 1 else rows)
-
     def event(self, task: str, kind: str, data: Mapping[str, Any]) -> None:
         self._events.append({"at": self.now, "task": task, "kind": kind, "data": to_json(data)})
 
@@ -105,7 +100,7 @@ class Transaction:
         if self._metrics:
             self.write(_INSERT_METRICS, [row for _, rows in self._metrics for row in rows])
             # Nobody else inserts metrics now, so the last ones are ours, without a gap.
-            last = self.execute(_LAST_METRIC).scalar_one()
+            ((last,),) = self.rows(_LAST_METRIC, {})
             for event, rows in reversed(self._metrics):
                 event["data"] = to_json({"first": last - len(rows) + 1, "last": last})
                 last -= len(rows)
@@ -132,6 +127,7 @@ class Database:
             forgiving=dialect.survives_fork,
             forked=dialect.bell.reset,
         )
+        self._statements = Statements()
         self._mine = _Mine()
         # A store that nobody closed, nor uses any more, leaves no connection behind.
         weakref.finalize(self, self.connections.close)
@@ -200,12 +196,13 @@ class Database:
 
     @contextmanager
     def _begun(self, connection: Connection) -> Iterator[Transaction]:
-        connection.exec_driver_sql(self.dialect.begin)
+        driver = Driver(connection, self._statements)
+        driver.sql(self.dialect.begin)
         generation = self.connections.generation
-        transaction = self._mine.transaction = Transaction(connection, self.dialect, generation)
+        transaction = self._mine.transaction = Transaction(connection, driver, self.dialect, generation)
         try:
             yield transaction
-            connection.exec_driver_sql("COMMIT")
+            driver.sql("COMMIT")
         except BaseException:
             if generation == self.connections.generation:
                 _roll_back(connection)

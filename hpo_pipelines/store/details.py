@@ -88,7 +88,7 @@ class Details:
             if not known:
                 artifacts_.write(transaction, refs.values())
             if not first:
-                transaction.execute(_DROP_OUTPUTS, {"of": task_id})
+                transaction.count(_DROP_OUTPUTS, {"of": task_id})
             rows = [
                 {
                     "task": task_id,
@@ -116,14 +116,14 @@ class Details:
     def start_attempt(self, attempt: Attempt) -> None:
         """Record an attempt as it starts. Raises StoreError if the task has one of this number."""
         with self._database.transaction() as transaction:
-            transaction.execute(_INSERT_ATTEMPT, attempt_row(attempt))
+            transaction.write(_INSERT_ATTEMPT, [attempt_row(attempt)])
             transaction.event(attempt.task, "attempt", {"number": attempt.number, "status": attempt.status})
 
     def finish_attempt(self, attempt: Attempt) -> None:
         """Record how an attempt ended; one whose start was not recorded is recorded whole."""
         with self._database.transaction() as transaction:
             statement = _upsert_attempt(transaction.connection.dialect.name)
-            transaction.execute(statement, attempt_row(attempt))
+            transaction.write(statement, [attempt_row(attempt)])
             transaction.event(attempt.task, "attempt", {"number": attempt.number, "status": attempt.status})
 
     def attempts(self, task_id: str) -> list[Attempt]:

@@ -55,7 +55,9 @@ class Sqlite:
         options: dict[str, Any] = {"check_same_thread": False}
         if "timeout" not in self._url.query:
             options["timeout"] = WAIT
-        engine = create_engine(self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", connect_args=options)
+        engine = create_engine(
+            self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", paramstyle="named", connect_args=options
+        )
         event.listen(engine, "connect", _set_up)
         return engine
 

@@ -21,6 +21,7 @@ from hpo_pipelines.store import Store
 from hpo_pipelines.task import Task
 from hpo_pipelines.tracking import contents
 from hpo_pipelines.tracking.backend import Backend
+from hpo_pipelines.tracking.base import one_line
 from hpo_pipelines.tracking.contents import LABELS_TAG, TASK_TAG, Point
 
 log = logging.getLogger(__name__)
@@ -50,6 +51,7 @@ def run_id_of(store: Store, settings: Settings, task: str) -> str | None:
 _PARAMS_AT_ONCE, _VALUES_AT_ONCE = 100, 1000
 _ANALYZED_AFTER = (25, 500)
 _REMEMBERED = 10_000
+_UPLOAD_TRIES = 3
 
 
 class Runs:
@@ -64,6 +66,7 @@ class Runs:
         self._known: dict[str, dict[str, str]] = {}
         self._places: dict[str, str] = {}
         self._made = 0
+        self._failed_uploads = 0
         self._connected = False
 
     def connect(self) -> None:
@@ -226,10 +229,28 @@ class Runs:
         self.log(run, (), {}, {name: value for name, value in wanted.items() if found.get(name) != value})
 
     def upload(self, run: str, files: Mapping[str, str]) -> None:
-        """Store ``files``, path → text, as the run's artifacts."""
+        """Store ``files``, path → text, as the run's artifacts.
+
+        Where that fails again and again (a bucket that only the server may write) the rest goes on without. Raises
+        TrackingError the first times.
+        """
+        if self._failed_uploads >= _UPLOAD_TRIES:
+            return
+        try:
+            self._upload(run, files)
+        except Exception as error:
+            self._failed_uploads += 1
+            text = f"MLflow's artifacts cannot be written: {one_line(error)}."
+            if self._failed_uploads < _UPLOAD_TRIES:
+                raise TrackingError(text) from error
+            log.error("%s From here on runs are shown without theirs.", text, exc_info=error)
+        else:
+            self._failed_uploads = 0
+
+    def _upload(self, run: str, files: Mapping[str, str]) -> None:
         place = self._places.get(run) or self.client.get_run(run).info.artifact_uri
         if place.startswith("/"):
-            # The folder is ours; MLflow would read the whole run once more to find it.
+            # MLflow would write there too, after it has read the whole run once more to find out where.
             _write(Path(place), files)
             return
         with tempfile.TemporaryDirectory(prefix="hpo-mlflow-") as folder:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,12 @@ class Terminal(io.StringIO):
 
     def isatty(self) -> bool:
         return True
+
+    @contextlib.contextmanager
+    def installed(self) -> Iterator[None]:
+        """Make this the standard output and error. Not in a fixture: pytest sets its own before each test."""
+        with contextlib.redirect_stdout(self), contextlib.redirect_stderr(self):
+            yield
 
     def screen(self) -> list[str]:
         """What is left standing after cursor movements and erasures, as far as they are those that rich makes."""
@@ -53,14 +60,11 @@ class Terminal(io.StringIO):
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
-    """Standard error is a terminal; standard output too."""
-    made = Terminal()
+    """A terminal of 100 columns and 30 lines."""
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("LINES", "30")
-    monkeypatch.setattr(sys, "stderr", made)
-    monkeypatch.setattr(sys, "stdout", made)
-    return made
+    return Terminal()
 
 
 @pytest.fixture
@@ -79,7 +83,7 @@ def test_on_a_terminal_the_tree_is_left_standing_and_prints_stand_above_it(
     place: Workspace, terminal: Terminal
 ) -> None:
     draft = drafted(place, bodies.training)
-    with shown(draft, plain=False):
+    with terminal.installed(), shown(draft, plain=False):
         draft.run()
     screen = terminal.screen()
     assert screen[0] == "the body says 5"
@@ -87,12 +91,11 @@ def test_on_a_terminal_the_tree_is_left_standing_and_prints_stand_above_it(
     assert screen[1].endswith("completed  4 steps, 1 reused") or screen[1].endswith("completed  4 steps")
     assert [line.split()[2] for line in screen[2:]] == ["number", "fit", "number.2", "fit.2"]
     assert "\x1b[?25h" in terminal.getvalue()  # the cursor is back
-    assert sys.stdout is terminal
 
 
 def test_a_failure_is_drawn_too(place: Workspace, terminal: Terminal) -> None:
     draft = drafted(place, bodies.refusing, x=3)
-    with shown(draft, plain=False):
+    with terminal.installed(), shown(draft, plain=False):
         draft.run()
     screen = "\n".join(terminal.screen())
     assert "✗ refusing#1" in screen
@@ -107,16 +110,22 @@ def test_while_it_runs_the_tree_says_what_runs_and_what_waits(
     gate, mark = tmp_path / "gate", tmp_path / "mark"
     draft = bodies.early.draft(workspace=place, executor="local", gate=str(gate), mark=str(mark))
 
+    seen: list[str] = []
+
     def open_the_gate() -> None:
-        until(lambda: "waits for waits" in terminal.getvalue() and "● waits" in terminal.getvalue())
-        gate.touch()
+        try:
+            until(lambda: "waits for waits" in "\n".join(terminal.screen()))
+            seen.extend(terminal.screen())
+        finally:
+            gate.touch()
 
     opening = threading.Thread(target=open_the_gate)
     opening.start()
-    with shown(draft):
+    with terminal.installed(), shown(draft):
         finished = draft.run()
     opening.join()
     assert finished.status == "completed", finished.error
+    assert [line.split()[1:3] for line in seen if "├─ ●" in line] == [["●", "waits"]]
     assert "✓ use" in "\n".join(terminal.screen())
 
 
@@ -129,7 +138,7 @@ def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
 
 def test_inline_runs_leave_the_terminal_to_a_debugger(place: Workspace, terminal: Terminal) -> None:
     draft = drafted(place, bodies.simple)
-    with shown(draft):
+    with terminal.installed(), shown(draft):
         draft.run()
     assert "\x1b[?25l" not in terminal.getvalue()
     assert "simple#1/add  \x1b" in terminal.getvalue()
@@ -288,8 +297,9 @@ def test_prints_and_logs_stand_above_what_is_drawn(terminal: Terminal) -> None:
     other = logging.StreamHandler(io.StringIO())
     logger.addHandler(other)
     console = Console(file=terminal)
+    quiet = Live("drawn", console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
     try:
-        with printing_above(console), Live("drawn", console=console, auto_refresh=False, redirect_stdout=False):
+        with terminal.installed(), printing_above(console), quiet:
             print("[bold]not markup[/bold]")
             print("10%\r100%")
             logger.warning("logged %s", 1)
@@ -298,7 +308,7 @@ def test_prints_and_logs_stand_above_what_is_drawn(terminal: Terminal) -> None:
             sys.stdout.writelines(["a\n", "b\n"])
             kept = sys.stdout
             assert kept.isatty()
-        print("below")
+        print("below", file=terminal)
         print("kept", file=kept)  # whoever holds on to the stream writes on
     finally:
         logger.removeHandler(handler)

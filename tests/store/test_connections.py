@@ -121,3 +121,60 @@ def test_closing_waits_for_nobody_and_lends_to_nobody(connections: Connections) 
     assert one.closed
     with pytest.raises(StoreError, match="This store is closed"), connections.lend():
         pass
+
+
+def test_a_fork_closes_what_rests_and_lends_nothing_meanwhile(connections: Connections) -> None:
+    with connections.lend() as resting:
+        pass
+    lent = threading.Event()
+
+    def lend() -> None:
+        with connections.lend():
+            lent.set()
+
+    connections.before_fork()
+    assert resting.closed
+    thread = threading.Thread(target=lend)
+    thread.start()
+    assert not lent.wait(0.05)
+    connections.after_fork_in_parent()
+    thread.join()
+    assert lent.is_set()
+
+
+def test_a_fork_waits_for_what_other_threads_hold(connections: Connections) -> None:
+    held, give_back = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with connections.lend():
+            held.set()
+            assert give_back.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(30)
+    threading.Timer(0.05, give_back.set).start()
+    connections.before_fork()
+    connections.after_fork_in_child()  # nothing was in use, so the child may go on
+    thread.join()
+    with connections.lend() as one:
+        assert one.exec_driver_sql("SELECT 1").scalar_one() == 1
+    assert connections.generation == 1
+
+
+@pytest.mark.parametrize("forgiving", [True, False])
+def test_a_child_forked_in_the_middle_of_use_is_refused_unless_that_is_forgiven(
+    connections: Connections, forgiving: bool
+) -> None:
+    connections._forgiving = forgiving
+    with connections.lend() as parents:
+        connections.before_fork()
+        connections.after_fork_in_child()
+        if forgiving:
+            with connections.lend() as own:
+                assert own is not parents
+        else:
+            with pytest.raises(StoreError, match="forked while the store was in use"):
+                connections.lend().__enter__()
+    assert not parents.closed  # it is the parent's
+    parents.close()

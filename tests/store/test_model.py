@@ -276,7 +276,7 @@ def sqlite_urls(tmp_path: Path) -> Callable[[], str]:
 
 
 def test_sqlite_agrees_with_the_model(sqlite_urls: Callable[[], str]) -> None:
-    check(sqlite_urls, 10)
+    check(sqlite_urls, 6)
 
 
 @pytest.mark.integration

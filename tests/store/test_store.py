@@ -315,6 +315,11 @@ class TestSqlite(StoreContract):
         with pytest.raises(StoreError, match=message):
             Store.open(url)
 
+    def test_a_password_is_not_shown(self, store: Store) -> None:
+        assert repr(store) == f"<Store {store.url}>"
+        shown = repr(Store("postgresql://me:secret@host/x", store._database))
+        assert shown == "<Store postgresql://me:***@host/x>"
+
     def test_somebody_elses_files_are_refused_and_left_alone(self, tmp_path: Path) -> None:
         text = tmp_path / "notes.txt"
         text.write_text("dear diary, " * 100)

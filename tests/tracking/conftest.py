@@ -191,14 +191,19 @@ def database(template: Path, home: Path) -> Path:
 
 
 class Shown:
-    """What MLflow shows, read with its own client."""
+    """What MLflow shows, read with a client of its own."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, client: Any) -> None:
+        self.client = client
+
+    @classmethod
+    def at(cls, uri: str) -> Shown:
+        """By MLflow itself."""
         with warnings.catch_warnings():
             # Its imports warn about its own dependencies.
             warnings.simplefilter("ignore")
             from mlflow import MlflowClient
-        self.client = MlflowClient(uri)
+        return cls(MlflowClient(uri))
 
     def runs(self, where: str = "", experiment: str = "retention/churn") -> list[Any]:
         """The runs of an experiment, oldest first; ``where`` in MLflow's filter language."""
@@ -227,4 +232,5 @@ class Shown:
 
 @pytest.fixture
 def shown(database: Path) -> Shown:
-    return Shown(f"sqlite:///{database}")
+    """What the database under the settings' own tracking URI shows."""
+    return Shown.at(f"sqlite:///{database}")

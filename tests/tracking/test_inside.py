@@ -136,7 +136,7 @@ def worked(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         steps.append((function, variables))
     results = work(steps, folder, THEIRS=f"sqlite:///{theirs}")
     tracking.close()
-    yield Worked(results, tasks, Shown(f"sqlite:///{home / 'mlflow.db'}"), folder, Shown(f"sqlite:///{theirs}"))
+    yield Worked(results, tasks, Shown.at(f"sqlite:///{home / 'mlflow.db'}"), folder, Shown.at(f"sqlite:///{theirs}"))
     store.close()
 
 

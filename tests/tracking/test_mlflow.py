@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,11 @@ from hpo_pipelines.tracking.backend import Backend
 from hpo_pipelines.tracking.base import Follower, Pace
 from hpo_pipelines.tracking.mlflow import MlflowMirror
 from hpo_pipelines.tracking.runs import OWN
+from hpo_pipelines.tracking.server import MlflowServer
 from hpo_pipelines.types import Kind, Status, new_id
 
 from .conftest import Call, Recorder, Shown
-
-# MLflow uses what its own dependencies deprecate.
-pytestmark = [pytest.mark.integration, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+from .memory_mlflow import Client, Memory
 
 MORE = {"lr": 0.1, "epochs": 5, "opt": None, "layers": [8, 4], "day": {"$date": "2024-01-31"}}
 
@@ -51,13 +51,57 @@ class Mirroring:
 Mirrored = Callable[..., Mirroring]
 
 
-@pytest.fixture
-def mirroring(store: Store, settings: Settings, shown: Shown, monkeypatch: pytest.MonkeyPatch) -> Mirrored:
+@dataclass(frozen=True)
+class Place:
+    """A backend under two names, and how to see and to purge what is in it."""
+
+    settings: Settings
+    other_name: str
+    shown: Shown
+    purge: Callable[[], None]
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param(
+            "sqlite",
+            # MLflow uses what its own dependencies deprecate.
+            marks=[pytest.mark.integration, pytest.mark.filterwarnings("ignore::DeprecationWarning")],
+        ),
+    ]
+)
+def place(request: pytest.FixtureRequest, settings: Settings, home: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     # The mirror sets variables for its whole process, which here is the tests'.
     for name, value in Backend.of(settings).environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    return lambda **options: Mirroring(store, settings, **options)
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    if request.param == "memory":
+        memory = Memory(home / "mlflow-artifacts")
+        memory.install(monkeypatch)
+        remote = replace(settings, tracking_uri="http://memory")
+        return Place(remote, "http://the-same-memory", Shown(Client(memory)), memory.runs.clear)
+    database = request.getfixturevalue("database")
+    other = f"sqlite:///{home}/../{home.name}/mlflow.db"
+    return Place(settings, other, Shown.at(f"sqlite:///{database}"), lambda: purge(database))
+
+
+def purge(database: Path) -> None:
+    """What `mlflow gc` leaves: no trace of any run."""
+    with closing(sqlite3.connect(database, timeout=10.0)) as connection, connection:
+        for table in ("tags", "params", "metrics", "latest_metrics", "runs"):
+            connection.execute(f"DELETE FROM {table}")
+
+
+@pytest.fixture
+def shown(place: Place) -> Shown:
+    return place.shown
+
+
+@pytest.fixture
+def mirroring(store: Store, place: Place) -> Mirrored:
+    return lambda **options: Mirroring(store, place.settings, **options)
 
 
 def test_a_run_in_a_study(recorder: Recorder, mirroring: Mirrored, shown: Shown, home: Path) -> None:
@@ -338,14 +382,12 @@ def test_a_run_that_was_made_before_an_error_came_back_is_found(
 
 
 def test_another_name_of_the_same_database_gives_no_copies(
-    recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown, settings: Settings, home: Path
+    recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown, place: Place
 ) -> None:
-    from dataclasses import replace
-
     runs = [recorder.run([Call("fit", {"auc": [0.5]})]) for _ in range(3)]
     mirroring().catch_up()
-    other = Mirroring(store, replace(settings, tracking_uri=f"sqlite:///{home}/../{home.name}/mlflow.db"))
-    assert other.backend.follower != Backend.of(settings).follower
+    other = Mirroring(store, replace(place.settings, tracking_uri=place.other_name))
+    assert other.backend.follower != Backend.of(place.settings).follower
     other.catch_up()
     assert len(shown.runs()) == 6
     for run in runs:
@@ -426,14 +468,14 @@ def test_many_values_and_parameters_go_in_parts(
 
 
 def test_a_run_purged_from_mlflow_is_made_again_whole(
-    recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown, database: Path
+    recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown, place: Place
 ) -> None:
     run = recorder.start(params={"lr": 0.1})
     step = recorder.begin_step(run, Call("fit"), 0, "fit")
     recorder.report(step.id, "auc", [0.1])
     mirror = mirroring()
     mirror.catch_up()
-    purge(database)
+    place.purge()
     recorder.report(step.id, "auc", [0.2], start=1)
     recorder.end_step(step, Call("fit"))
     store.tasks.transition(run.id, Status.COMPLETED)
@@ -446,8 +488,70 @@ def test_a_run_purged_from_mlflow_is_made_again_whole(
     assert shown.history(shown.run(step), "auc") == [(0, 0.1), (1, 0.2)]
 
 
-def purge(database: Path) -> None:
-    """What `mlflow gc` leaves: no trace of any run."""
-    with closing(sqlite3.connect(database, timeout=10.0)) as connection, connection:
-        for table in ("tags", "params", "metrics", "latest_metrics", "runs"):
-            connection.execute(f"DELETE FROM {table}")
+def test_artifacts_that_cannot_be_written_do_not_hold_up_the_rest(
+    recorder: Recorder, mirroring: Mirrored, shown: Shown, home: Path
+) -> None:
+    (home / "mlflow-artifacts").write_text("a file where the folder should be")
+    runs = [recorder.run(own={"auc": [0.5]}) for _ in range(3)]
+    mirror = mirroring()
+    problems = []
+    for _ in range(3):
+        mirror.follower.turn()
+        problems.append(mirror.follower.problem)
+    assert "artifacts cannot be written: NotADirectoryError" in str(problems[0])
+    assert problems[2] is None
+    for run in runs:
+        assert shown.run(run).info.status == "FINISHED"
+        assert shown.history(shown.run(run), "auc") == [(0, 0.5)]
+
+
+def test_artifacts_in_a_servers_own_place_go_through_its_client(
+    recorder: Recorder, store: Store, settings: Settings, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "GIT_PYTHON_REFRESH", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    memory = Memory(home / "bucket", scheme="memory:")
+    memory.install(monkeypatch)
+    run = recorder.run(git={"diff": "+x"})
+    Mirroring(store, replace(settings, tracking_uri="http://memory")).catch_up()
+    shown = Shown(Client(memory))
+    assert shown.files(shown.run(run)) == ["code", "params.json"]
+    assert shown.files(shown.run(run), "code") == ["code/changes.diff"]
+
+
+@pytest.mark.integration
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_what_happened_while_the_server_was_down_is_caught_up(
+    recorder: Recorder, store: Store, settings: Settings, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "GIT_PYTHON_REFRESH"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    shown = Shown.at(f"sqlite:///{database}")
+    server = MlflowServer(settings)
+    uri = server.uri
+    server.wait()
+    mirror = Mirroring(store, replace(settings, tracking_uri=uri))
+    runs = [recorder.run([Call("fit", {"auc": [0.1, 0.2]})], params={"lr": 0.1})]
+    mirror.catch_up()
+    half = recorder.start(params={"lr": 0.2})
+    step = recorder.begin_step(half, Call("fit"), 0, "fit")
+    mirror.catch_up()
+    assert server.stop(60.0)
+    recorder.report(step.id, "auc", [0.1, 0.2])
+    recorder.end_step(step, Call("fit"))
+    runs += [store.tasks.transition(half.id, Status.COMPLETED), recorder.run([Call("fit", {"auc": [0.1, 0.2]})])]
+    for _ in range(3):
+        mirror.follower.turn()
+        assert f"{uri} does not take our runs" in str(mirror.follower.problem)
+    with MlflowServer(settings, port=int(uri.rpartition(":")[2])) as again:
+        again.wait()
+        mirror.catch_up()
+    assert len(shown.runs()) == 6
+    for run in runs:
+        found = shown.run(run)
+        assert found.info.status == "FINISHED"
+        assert shown.history(found, "fit.auc") == [(0, 0.1), (1, 0.2)]
+        assert "outputs.json" in shown.files(found)

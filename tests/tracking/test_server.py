@@ -103,7 +103,7 @@ def server(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 class TestServing:
     def test_runs_can_be_written_and_linked_to(self, server: MlflowServer) -> None:
-        client = Shown(server.uri).client
+        client = Shown.at(server.uri).client
         experiment = client.create_experiment("retention/churn")
         run = client.create_run(experiment).info.run_id
         client.log_text(run, "hello", "hello.txt")

@@ -1,0 +1,91 @@
+"""Running SQLAlchemy's statements on the driver itself.
+
+A step is a few dozen statements, always the same ones. SQLAlchemy writes their SQL, once; what it does around each
+execution, and again around each row, costs more than SQLite takes to do the work, so writes go past it. No statement
+run here needs a value converted: all columns hold text, numbers and bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+from sqlalchemy import Connection, Executable
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql.elements import ClauseElement
+
+Values = Mapping[str, Any]
+
+
+class Statements:
+    """The SQL of each statement, and the values that are part of it, in the words of one database."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Executable, tuple[str, ...]], tuple[str, dict[str, Any]]] = {}
+
+    def compiled(self, statement: Executable, connection: Connection, values: Values) -> tuple[str, dict[str, Any]]:
+        """The SQL of ``statement`` for values of these names, and the values that it brings itself."""
+        key = (statement, tuple(values))
+        known = self._known.get(key)
+        if known is None:
+            assert isinstance(statement, ClauseElement)
+            compiled = statement.compile(dialect=connection.dialect, column_keys=list(values))
+            own = {name: value for name, value in compiled.params.items() if name not in values}
+            known = self._known[key] = (str(compiled), own)
+        return known
+
+
+class Driver:
+    """One connection's driver, for the length of a transaction. Raises SQLAlchemy's DBAPIError."""
+
+    def __init__(self, connection: Connection, statements: Statements) -> None:
+        self._connection = connection
+        self._statements = statements
+        self._cursor = connection.connection.cursor()
+
+    def sql(self, sql: str) -> None:
+        """Execute plain ``sql``."""
+        try:
+            self._cursor.execute(sql)
+        except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
+            self._refused(error, sql)
+
+    def rows(self, statement: Executable, values: Values) -> Sequence[Sequence[Any]]:
+        """Execute ``statement``; the rows that it returns."""
+        self._execute(statement, values)
+        return self._cursor.fetchall()
+
+    def count(self, statement: Executable, values: Values) -> int:
+        """Execute ``statement``; the number of rows that it wrote."""
+        self._execute(statement, values)
+        return self._cursor.rowcount
+
+    def write(self, statement: Executable, rows: Sequence[Values]) -> None:
+        """Execute ``statement`` for each of ``rows``, all of the same names."""
+        if len(rows) == 1:
+            # Many at once takes psycopg a pipeline, which one row does not pay back.
+            self._execute(statement, rows[0])
+        elif rows:
+            sql, own = self._statements.compiled(statement, self._connection, rows[0])
+            try:
+                self._cursor.executemany(sql, [{**own, **row} for row in rows] if own else rows)
+            except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
+                self._refused(error, sql)
+
+    def _execute(self, statement: Executable, values: Values) -> None:
+        sql, own = self._statements.compiled(statement, self._connection, values)
+        try:
+            self._cursor.execute(sql, {**own, **values} if own else values)
+        except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
+            self._refused(error, sql)
+
+    def _refused(self, error: Exception, sql: str) -> NoReturn:
+        dialect = self._connection.dialect
+        if not isinstance(error, dialect.loaded_dbapi.Error):
+            raise error
+        lost = dialect.is_disconnect(error, self._connection.connection.driver_connection, self._cursor)
+        if lost:
+            self._connection.invalidate(error)
+        raise DBAPIError.instance(
+            sql, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect
+        ) from error
