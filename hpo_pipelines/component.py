@@ -27,6 +27,8 @@ class Options:
     """How a component runs; nothing here but ``outputs`` changes what it computes."""
 
     outputs: tuple[str, ...] = ()
+    formats: Mapping[str, str] = field(default_factory=dict)
+    """The artifact format of outputs that ask for one."""
     resources: Resources = field(default_factory=Resources)
     retry: Retry = field(default_factory=Retry)
     timeout: float | None = None
@@ -128,7 +130,7 @@ def component(function: Callable[P, R], /) -> Component[P, R]: ...
 @overload
 def component(
     *,
-    outputs: Sequence[str] = (),
+    outputs: Sequence[str] | Mapping[str, str] = (),
     resources: Resources | None = None,
     retry: Retry | int | None = None,
     timeout: float | str | None = None,
@@ -139,7 +141,7 @@ def component(
     function: Callable[P, R] | None = None,
     /,
     *,
-    outputs: Sequence[str] = (),
+    outputs: Sequence[str] | Mapping[str, str] = (),
     resources: Resources | None = None,
     retry: Retry | int | None = None,
     timeout: float | str | None = None,
@@ -149,7 +151,9 @@ def component(
     """Make a component of a function, with or without parentheses.
 
     ``outputs`` names the members of a returned tuple or dict, which become separate artifacts; without it a
-    ``tuple[A, B]``, NamedTuple or TypedDict annotation does the same. ``retry`` may be a number of further attempts,
+    ``tuple[A, B]``, NamedTuple or TypedDict annotation does the same. As a mapping it also says in which format each is
+    stored: ``{"train": "parquet", "test": "arrow"}``, or ``{"value": "parquet"}`` for the output of a component that has
+    just one. ``retry`` may be a number of further attempts,
     ``timeout`` seconds or text such as ``"10min"``, ``cache=False`` is short for ``Cache(enabled=False)``.
 
     Raises DefinitionError for what cannot be a component: a class, a coroutine, a generator, wrong options.
@@ -162,6 +166,7 @@ def component(
             target,
             Options(
                 outputs=_names(outputs),
+                formats=dict(outputs) if isinstance(outputs, Mapping) else {},
                 resources=_option(resources, Resources, "resources") or Resources(),
                 retry=Retry(retry) if isinstance(retry, int) else _option(retry, Retry, "retry") or Retry(),
                 timeout=None if timeout is None else duration(timeout),
@@ -193,14 +198,16 @@ def check_function(target: object, decorator: str) -> None:
         )
 
 
-def _names(outputs: Sequence[str]) -> tuple[str, ...]:
+def _names(outputs: Sequence[str] | Mapping[str, str]) -> tuple[str, ...]:
+    if isinstance(outputs, Mapping) and not all(isinstance(format, str) for format in outputs.values()):
+        raise DefinitionError(f"outputs={dict(outputs)!r}: as a mapping, outputs gives each name a format's name.")
     if isinstance(outputs, str) or not all(isinstance(name, str) and name.isidentifier() for name in outputs):
         raise DefinitionError(
             f'outputs={outputs!r}: outputs is a tuple of names such as ("train", "test"), each a Python identifier.'
         )
     if len(set(outputs)) != len(outputs):
         raise DefinitionError(f"outputs={outputs!r}: two outputs have one name.")
-    return tuple(outputs)
+    return () if tuple(outputs) == (SINGLE,) and isinstance(outputs, Mapping) else tuple(outputs)
 
 
 T = TypeVar("T")

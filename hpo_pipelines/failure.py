@@ -14,9 +14,11 @@ from hpo_pipelines.errors import StepError, StepFailed
 
 @dataclass(frozen=True)
 class Failure:
-    """A step's failure as it travels: readable parts for everyone, the exception itself where it could be pickled.
+    """A step's failure as it travels: readable parts for everyone, and what the exception is made of, if that pickles.
 
-    ``retryable`` says whether the step's ``Retry.on`` names the exception. ``log`` is the tail of the step's console.
+    ``pickled`` holds the exception's class and state for :func:`rebuilt`: exceptions that pickle themselves call their
+    ``__init__`` again with what they kept in ``args``, which is often not what it takes. ``retryable`` says whether the
+    step's ``Retry.on`` names the exception. ``log`` is the tail of the step's console.
     """
 
     type: str
@@ -34,7 +36,7 @@ class Failure:
             frames = frames.tb_next if frames is not None and frames.tb_next is not None else frames
         text = "".join(traceback.format_exception(type(error), error, frames))
         try:
-            pickled = cloudpickle.dumps(error)
+            pickled = cloudpickle.dumps((type(error), _arguments(error), error.args, vars(error)))
         except Exception:  # noqa: BLE001 - a user's exception may hold anything; its readable parts remain
             pickled = None
         return cls(type(error).__qualname__, str(error), text, pickled, retryable, log)
@@ -67,6 +69,18 @@ def step_failed(failure: Failure, step: str, original: BaseException | None) -> 
     return error
 
 
+def rebuilt(parts: tuple[type[BaseException], tuple[Any, ...], tuple[Any, ...], dict[str, Any]]) -> BaseException:
+    """The exception that ``Failure.of`` took apart, made again without calling its class's own ``__init__``."""
+    cls, arguments, args, state = parts
+    error = cls.__new__(cls, *arguments)
+    # OSError, UnicodeError and their like keep their arguments in C fields that only the built-in __init__ fills.
+    built_in: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
+    built_in.__init__(error, *arguments)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
+
 def _combined(original: BaseException) -> BaseException:
     cls = type(original)
     if cls not in _classes:
@@ -76,16 +90,7 @@ def _combined(original: BaseException) -> BaseException:
             )
         except TypeError:  # a class that cannot be subclassed, or whose layout forbids a second base
             _classes[cls] = StepFailed
-    combined = _classes[cls]
-    arguments = _arguments(original)
-    error = combined.__new__(combined, *arguments)
-    # Not the class's own __init__, which may want other arguments than it kept; but OSError, UnicodeError and their
-    # like keep theirs in C fields that only the built-in __init__ fills.
-    built_in: Any = next(base for base in cls.__mro__ if base.__module__ == "builtins")
-    built_in.__init__(error, *arguments)
-    error.args = original.args
-    error.__dict__.update(vars(original))
-    return error
+    return rebuilt((_classes[cls], _arguments(original), original.args, vars(original)))
 
 
 def _arguments(original: BaseException) -> tuple[Any, ...]:

@@ -94,7 +94,7 @@ def _results(progress: Progress) -> list[str]:
 
 def _left(progress: Progress) -> str:
     left = progress.seconds_left
-    return "" if left is None or progress.done == progress.total else f"{duration(left)} left"
+    return f"{duration(left)} left" if left else ""
 
 
 class _Lines:

@@ -193,6 +193,7 @@ def test_what_cannot_be_a_component() -> None:
     ("options", "message"),
     [
         ({"outputs": "train"}, "tuple of names"),
+        ({"outputs": {"a": 3}}, "a format's name"),
         ({"outputs": ("a", "a")}, "two outputs have one name"),
         ({"outputs": ("not a name",)}, "Python identifier"),
         ({"resources": {"cpu": 2}}, r"takes a Resources\(...\), not a dict"),

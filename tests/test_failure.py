@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from hpo_pipelines.errors import StepFailed, StepTimedOut
-from hpo_pipelines.failure import Failure, step_failed
+from hpo_pipelines.failure import Failure, rebuilt, step_failed
 
 
 class Odd(Exception):
@@ -54,6 +54,17 @@ def test_attributes_of_the_users_exception_survive() -> None:
     original = Odd(7, detail="seven")
     error = step_failed(failure_of(original), "fit", original)
     assert error.detail == "seven"  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "original", [Odd(7, detail="seven"), OSError(2, "No such file", "data.csv"), KeyError("lr"), StopIteration(3)]
+)
+def test_an_exception_is_rebuilt_without_its_init(original: BaseException) -> None:
+    failure = failure_of(original)
+    assert failure.pickled is not None
+    again = rebuilt(pickle.loads(failure.pickled))
+    assert type(again) is type(original)
+    assert (str(again), again.args, vars(again)) == (str(original), original.args, vars(original))
 
 
 def test_what_could_not_travel_is_told_in_words() -> None:

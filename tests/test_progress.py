@@ -94,11 +94,10 @@ def test_on_a_terminal_the_bar_is_left_standing(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("TERM", "xterm")
     terminal = Terminal()
     progress = state(total=2)
-    with contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(terminal):
-        with bar(progress) as changed:
-            print("from a body")
-            progress.done = 2
-            changed(progress)
+    with contextlib.redirect_stderr(terminal), contextlib.redirect_stdout(terminal), bar(progress) as changed:
+        print("from a body")
+        progress.done = 2
+        changed(progress)
     text = terminal.getvalue()
     assert text.index("from a body") < text.rindex("2/2")
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
@@ -106,7 +105,7 @@ def test_on_a_terminal_the_bar_is_left_standing(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_is_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    closed = Terminal()
+    closed = io.StringIO()
     closed.close()
     assert is_terminal(Terminal())
     assert not is_terminal(io.StringIO())

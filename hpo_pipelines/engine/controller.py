@@ -12,7 +12,7 @@ from hpo_pipelines.engine.scheduler import RunOptions, Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
 from hpo_pipelines.errors import IllegalTransition, Pruned, StepAborted
 from hpo_pipelines.executors import console
-from hpo_pipelines.failure import Failure, step_failed
+from hpo_pipelines.failure import Failure, rebuilt, step_failed
 from hpo_pipelines.output import is_output, result
 from hpo_pipelines.snapshot import Code
 from hpo_pipelines.task import Metric, Task
@@ -203,7 +203,7 @@ class Controller:
         original = origin.error
         if original is None and origin.failure.pickled is not None:
             try:
-                original = self.code.load(origin.failure.pickled)
+                original = rebuilt(self.code.load(origin.failure.pickled))
             except Exception:  # noqa: BLE001 - an exception of a library absent here still has its readable parts
                 original = None
         error = step_failed(origin.failure, origin.name, original)

@@ -84,7 +84,11 @@ def execute(assignment: Assignment, loader: Loader, send: Send) -> Completed | F
         with _variables(assignment.environment), _around(assignment.around):
             value = call(component, args, kwargs, StepReporter(send))
         outputs = component.form.split(value, component.name)
-        stored = {name: store.put(item, name=f"{component.name}.{name}", code=code) for name, item in outputs.items()}
+        formats = component.options.formats
+        stored = {
+            name: store.put(item, name=f"{component.name}.{name}", format=formats.get(name), code=code)
+            for name, item in outputs.items()
+        }
     except BaseException as error:  # noqa: BLE001 - whatever the user's code raises is the step's failure
         own = not isinstance(error, HpoPipelinesError)
         failure = Failure.of(error, retryable=isinstance(error, retry_on), skip=2 if own else 0)

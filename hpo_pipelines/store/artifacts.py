@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from functools import cache
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.dialects import postgresql
 
 from hpo_pipelines.store.database import Database, Transaction
@@ -13,7 +13,7 @@ from hpo_pipelines.store.records import artifact_of, artifact_row
 from hpo_pipelines.store.schema import artifacts, insert_or, outputs
 from hpo_pipelines.types import ArtifactRef
 
-_BY_DIGEST = select(artifacts).where(artifacts.c.digest.in_(bindparam("digests", expanding=True)))
+_BY_DIGEST = select(artifacts).where(artifacts.c.digest == bindparam("of"))
 _HOLDERS = (
     select(outputs.c.task, outputs.c.name)
     .where(outputs.c.digest == bindparam("digest"))
@@ -34,12 +34,9 @@ def write(transaction: Transaction, refs: Iterable[ArtifactRef]) -> None:
     transaction.artifacts.update(new)
 
 
-def read(connection: Connection, digests: Iterable[str]) -> dict[tuple[str, str], ArtifactRef]:
+def read(database: Database, digests: Iterable[str]) -> dict[tuple[str, str], ArtifactRef]:
     """The recorded artifacts with these ``digests``, by digest and value digest."""
-    wanted = list(digests)
-    if not wanted:
-        return {}
-    refs = [artifact_of(row) for row in connection.execute(_BY_DIGEST, {"digests": wanted})]
+    refs = [artifact_of(row) for digest in digests for row in database.rows(_BY_DIGEST, {"of": digest})]
     return {(ref.digest, ref.value_digest): ref for ref in refs}
 
 
@@ -56,13 +53,11 @@ class Artifacts:
 
     def get(self, digest: str, value_digest: str | None = None) -> ArtifactRef | None:
         """The artifact with this ``digest``, and this ``value_digest`` if one is given."""
-        with self._database.read() as connection:
-            found = read(connection, [digest])
+        found = read(self._database, [digest])
         if value_digest is not None:
             return found.get((digest, value_digest))
         return next(iter(found.values()), None)
 
     def holders(self, digest: str) -> list[tuple[str, str]]:
         """The id of each task that has the artifact as an output, and the output's name, oldest task first."""
-        with self._database.read() as connection:
-            return [(task, name) for task, name in connection.execute(_HOLDERS, {"digest": digest})]
+        return [(task, name) for task, name in self._database.rows(_HOLDERS, {"digest": digest})]

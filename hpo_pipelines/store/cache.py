@@ -8,7 +8,7 @@ from functools import cache as memoised
 from typing import Any
 
 from sqlalchemy import Select, bindparam, delete, select, update
-from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.dialects import postgresql
 
 from hpo_pipelines.store import artifacts
 from hpo_pipelines.store.database import Database
@@ -25,12 +25,13 @@ _HIT = (
     .where(cache.c.key == bindparam("of"))
     .values(hits=cache.c.hits + 1, hit_at=bindparam("now", type_=cache.c.hit_at.type))
 )
+_OUTPUTS = cache.c.keys().index("outputs")
 _DELETE = delete(cache).where(cache.c.key == bindparam("of"))
 
 
 @memoised
-def _insert(dialect: str) -> ReturningInsert[str]:
-    return insert_or(dialect, cache).on_conflict_do_nothing().returning(cache.c.key)
+def _insert(dialect: str) -> postgresql.Insert:
+    return insert_or(dialect, cache).on_conflict_do_nothing()
 
 
 class Cache:
@@ -47,7 +48,7 @@ class Cache:
         with self._database.transaction() as transaction:
             artifacts.write(transaction, entry.outputs.values())
             row = cache_row(entry if entry.created_at else replace(entry, created_at=transaction.now))
-            return transaction.execute(_insert(transaction.connection.dialect.name), row).first() is not None
+            return transaction.count(_insert(transaction.connection.dialect.name), row) == 1
 
     def lookup(self, key: str) -> CacheEntry | None:
         """The outcome recorded under ``key``."""
@@ -55,14 +56,13 @@ class Cache:
 
     def hit(self, *keys: str) -> None:
         """Count one more use of the outcome under each of ``keys``."""
-        if keys:
-            with self._database.transaction() as transaction:
-                transaction.execute(_HIT, [{"of": key, "now": transaction.now} for key in keys])
+        with self._database.transaction() as transaction:
+            transaction.write(_HIT, [{"of": key, "now": transaction.now} for key in keys])
 
     def delete(self, key: str) -> bool:
         """Forget the outcome under ``key``; ``False`` if there is none. Its artifacts stay."""
         with self._database.transaction() as transaction:
-            return transaction.execute(_DELETE, {"of": key}).rowcount == 1
+            return transaction.count(_DELETE, {"of": key}) == 1
 
     def list(self, component: str | None = None) -> builtins.list[CacheEntry]:
         """Every outcome, of ``component`` if one is given, newest first."""
@@ -75,8 +75,7 @@ class Cache:
         return self._entries(_LATEST_OF, {"component": component, "limit": limit})
 
     def _entries(self, statement: Select[Any], values: dict[str, object]) -> builtins.list[CacheEntry]:
-        with self._database.read() as connection:
-            rows = connection.execute(statement, values).all()
-            digests = {digest for row in rows for digest, _ in cache_outputs(row.outputs).values()}
-            refs = artifacts.read(connection, digests)
+        rows = self._database.rows(statement, values)
+        digests = {digest for row in rows for digest, _ in cache_outputs(row[_OUTPUTS]).values()}
+        refs = artifacts.read(self._database, digests)
         return [cache_of(row, refs) for row in rows]

@@ -19,6 +19,8 @@ from hpo_pipelines.types import Kind, Status
 
 _FIXED = {"id", "kind", "project", "pipeline", "number", "parent", "status", "created_at"}
 _CHANGEABLE = {field.name for field in fields(Task)} - _FIXED
+PREVIOUS = tasks.c.keys().index("previous")
+"""Where the rows that the statements return have the status before."""
 _FINISHED = tuple(status for status in Status if status.finished)
 
 

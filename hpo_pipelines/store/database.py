@@ -7,12 +7,12 @@ committed state.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import local
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, func, insert, select
+from sqlalchemy import Connection, Engine, Executable, func, insert, select
 from sqlalchemy.exc import DBAPIError
 
 from hpo_pipelines.errors import StoreError
@@ -167,6 +167,13 @@ class Database:
             if outer is not None:
                 outer.failed = True
             raise StoreError(self.dialect.explain(error)) from error
+
+    def rows(
+        self, statement: Executable, values: Mapping[str, Any], *, ordered: bool = False
+    ) -> Sequence[Sequence[Any]]:
+        """What a query returns that has no list among its ``values``; the quick way to read (:mod:`.driver`)."""
+        with self.read(ordered=ordered) as connection:
+            return Driver(connection, self._statements).rows(statement, values)
 
     def wait(self, arrived: Callable[[], bool], seconds: float) -> None:
         """Return when it is time to look whether something has ``arrived``, after ``seconds`` at the latest."""

@@ -74,8 +74,7 @@ class Details:
 
     def edges(self, run_id: str) -> list[Edge]:
         """The edges into the steps of a run, in the order of the steps."""
-        with self._database.read() as connection:
-            return [Edge(*row) for row in connection.execute(_EDGES_OF_RUN, {"run": run_id})]
+        return [Edge(*row) for row in self._database.rows(_EDGES_OF_RUN, {"run": run_id})]
 
     def set_outputs(
         self, task_id: str, refs: Mapping[str, ArtifactRef], *, first: bool = False, known: bool = False
@@ -128,5 +127,4 @@ class Details:
 
     def attempts(self, task_id: str) -> list[Attempt]:
         """The attempts of a step, by number."""
-        with self._database.read() as connection:
-            return [attempt_of(row) for row in connection.execute(_ATTEMPTS, {"of": task_id})]
+        return [attempt_of(row) for row in self._database.rows(_ATTEMPTS, {"of": task_id})]

@@ -40,14 +40,13 @@ class Events:
 
     def after(self, cursor: int, limit: int = 1000) -> list[Event]:
         """The first ``limit`` events past ``cursor`` (0: from the beginning), oldest first."""
-        with self._database.read(ordered=True) as connection:
-            rows = connection.execute(_AFTER, {"cursor": cursor, "limit": limit})
-            return [event_of(row) for row in rows]
+        rows = self._database.rows(_AFTER, {"cursor": cursor, "limit": limit}, ordered=True)
+        return [event_of(row) for row in rows]
 
     def last(self) -> int:
         """The id of the latest event, 0 if there is none."""
-        with self._database.read(ordered=True) as connection:
-            return connection.execute(_LAST).scalar_one() or 0
+        ((last,),) = self._database.rows(_LAST, {}, ordered=True)
+        return last or 0
 
     def story(self, task_id: str) -> list[Event]:
         """Every event of a task, oldest first."""

@@ -64,14 +64,15 @@ class Followers:
         with self._database.transaction() as transaction:
             if not leases.claim(transaction, _lease(name), owner, seconds):
                 return None
-            transaction.execute(_insert(transaction.connection.dialect.name), {"name": name, "cursor": 0})
-            return int(transaction.execute(_CURSOR, {"of": name}).scalar_one())
+            transaction.write(_insert(transaction.connection.dialect.name), [{"name": name, "cursor": 0}])
+            ((cursor,),) = transaction.rows(_CURSOR, {"of": name})
+            return int(cursor)
 
     def advance(self, name: str, owner: str, cursor: int) -> bool:
         """Save that all events up to ``cursor`` are done; ``False`` if another owner has taken over."""
         with self._database.transaction() as transaction:
             values = {"of": name, "by": owner, "lease": _lease(name), "to": cursor}
-            return transaction.execute(_ADVANCE, values).rowcount == 1
+            return transaction.count(_ADVANCE, values) == 1
 
     def release(self, name: str, owner: str) -> bool:
         """Let another follow as ``name`` at once; ``False`` if another does already."""
@@ -79,11 +80,12 @@ class Followers:
 
     def mirrored(self, follower: str, task: str) -> str | None:
         """What ``follower`` calls ``task`` elsewhere (an MLflow run id), ``None`` if it made nothing of it yet."""
-        with self._database.read() as connection:
-            return connection.execute(_MIRRORED, {"of": follower, "in_task": task}).scalar_one_or_none()
+        for (reference,) in self._database.rows(_MIRRORED, {"of": follower, "in_task": task}):
+            return str(reference)
+        return None
 
     def set_mirrored(self, follower: str, task: str, reference: str) -> None:
         """Save what ``follower`` calls ``task`` elsewhere."""
         with self._database.transaction() as transaction:
             statement = _set_mirror(transaction.connection.dialect.name)
-            transaction.execute(statement, {"follower": follower, "task": task, "reference": reference})
+            transaction.write(statement, [{"follower": follower, "task": task, "reference": reference}])

@@ -19,8 +19,8 @@ _until = bindparam("until", type_=Double)
 _HOLDER = select(leases).where(leases.c.name == bindparam("of"), leases.c.expires_at > bindparam("now"))
 _mine = leases.c.owner == bindparam("by")
 _RENEW = update(leases).where(_mine).values(expires_at=_until)
-_RENEW_SOME = _RENEW.where(leases.c.name.in_(bindparam("names", expanding=True))).returning(leases.c.name)
 _RENEW_ALL = _RENEW.returning(leases.c.name)
+_RENEW_ONE = _RENEW.where(leases.c.name == bindparam("of")).returning(leases.c.name)
 _RELEASE = delete(leases).where(leases.c.name == bindparam("of"), _mine)
 
 
@@ -48,7 +48,7 @@ def claim(transaction: Transaction, name: str, owner: str, seconds: float) -> bo
     """Take a lease that is free, over, or the owner's already."""
     row = {"name": name, "owner": owner, "expires_at": transaction.now + seconds, "now": transaction.now}
     statement = _claim(transaction.connection.dialect.name)
-    return transaction.execute(statement, row).first() is not None
+    return len(transaction.rows(statement, row)) == 1
 
 
 class Leases:
@@ -69,20 +69,22 @@ class Leases:
         and that nobody took is still the owner's.
         """
         with self._database.transaction() as transaction:
-            values: dict[str, object] = {"by": owner, "until": transaction.now + seconds}
-            statement = _RENEW_ALL
-            if names is not None:
-                statement, values["names"] = _RENEW_SOME, list(names)
-            return frozenset(row[0] for row in transaction.execute(statement, values))
+            values = {"by": owner, "until": transaction.now + seconds}
+            if names is None:
+                renewed = transaction.rows(_RENEW_ALL, values)
+            else:
+                renewed = [row for name in names for row in transaction.rows(_RENEW_ONE, {**values, "of": name})]
+            return frozenset(name for (name,) in renewed)
 
     def release(self, name: str, owner: str) -> bool:
         """Give the lease back; ``False`` if ``owner`` does not have it."""
         with self._database.transaction() as transaction:
-            return transaction.execute(_RELEASE, {"of": name, "by": owner}).rowcount == 1
+            return transaction.count(_RELEASE, {"of": name, "by": owner}) == 1
 
     def holder(self, name: str) -> Lease | None:
         """The lease as it stands, ``None`` if nobody has it or its time is over."""
         with self._database.read() as connection:
             now = self._database.dialect.now(connection)
-            row = connection.execute(_HOLDER, {"of": name, "now": now}).one_or_none()
-        return None if row is None else Lease(*row)
+        for row in self._database.rows(_HOLDER, {"of": name, "now": now}):
+            return Lease(*row)
+        return None

@@ -51,9 +51,8 @@ class Metrics:
 
     def between(self, task_id: str, first: int, last: int) -> list[Metric]:
         """The values of a task that one event ``metrics`` tells of, by its ``first`` and ``last``."""
-        with self._database.read(ordered=True) as connection:
-            rows = connection.execute(_BETWEEN, {"of": task_id, "first": first, "last": last})
-            return [metric_of(row) for row in rows]
+        rows = self._database.rows(_BETWEEN, {"of": task_id, "first": first, "last": last}, ordered=True)
+        return [metric_of(row) for row in rows]
 
     def latest(self, task_ids: Sequence[str]) -> dict[tuple[str, str], float]:
         """The value recorded last of each task and name."""

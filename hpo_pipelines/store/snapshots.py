@@ -36,13 +36,11 @@ class Snapshots:
         with self._database.transaction() as transaction:
             artifacts.write(transaction, [snapshot.content])
             dated = snapshot if snapshot.created_at else replace(snapshot, created_at=transaction.now)
-            transaction.execute(_insert(transaction.connection.dialect.name), snapshot_row(dated))
+            transaction.write(_insert(transaction.connection.dialect.name), [snapshot_row(dated)])
 
     def get(self, digest: str) -> Snapshot | None:
         """The snapshot whose sources have this ``digest``."""
-        with self._database.read() as connection:
-            row = connection.execute(_BY_DIGEST, {"of": digest}).one_or_none()
-            if row is None:
-                return None
-            content = artifacts.read(connection, [row.content_digest])
-        return snapshot_of(row, content[row.content_digest, row.content_value_digest])
+        for row in self._database.rows(_BY_DIGEST, {"of": digest}):
+            _, _, content, content_value, *_ = row
+            return snapshot_of(row, artifacts.read(self._database, [content])[content, content_value])
+        return None

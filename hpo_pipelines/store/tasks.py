@@ -8,12 +8,12 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, bindparam, insert, select
+from sqlalchemy import bindparam, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hpo_pipelines.errors import IllegalTransition, StudyError
-from hpo_pipelines.store.changes import change, move, refuse_fixed, values_of
+from hpo_pipelines.store.changes import PREVIOUS, change, move, refuse_fixed, values_of
 from hpo_pipelines.store.database import Transaction
 from hpo_pipelines.store.details import Details, write_edges
 from hpo_pipelines.store.events import story
@@ -87,12 +87,12 @@ class Tasks(Details):
             sources &= {expect} if isinstance(expect, str) else set(expect)
         with self._database.transaction() as transaction:
             values = {"of": task_id, "now": transaction.now, **values_of(changes)}
-            row = transaction.execute(move(status, sources, tuple(sorted(changes))), values).one_or_none()
-            if row is None:
+            moved = transaction.rows(move(status, sources, tuple(sorted(changes))), values)
+            if not moved:
                 raise self._illegal(task_id, status, expect)
-            data = {"from": row.previous, "to": status, "reason": changes.get("reason")}
+            data = {"from": moved[0][PREVIOUS], "to": status, "reason": changes.get("reason")}
             transaction.event(task_id, "status", data)
-        return task_of(row)
+        return task_of(moved[0])
 
     def reopen(self, study_id: str) -> Task:
         """Set a completed study running again, for more trials; any other task that completed is final.
@@ -101,12 +101,12 @@ class Tasks(Details):
         """
         with self._database.transaction() as transaction:
             statement = move(Status.RUNNING, frozenset({Status.COMPLETED}), (), Kind.STUDY)
-            row = transaction.execute(statement, {"of": study_id, "now": transaction.now}).one_or_none()
-            if row is None:
+            moved = transaction.rows(statement, {"of": study_id, "now": transaction.now})
+            if not moved:
                 raise self._illegal(study_id, Status.RUNNING, Status.COMPLETED)
-            data = {"from": row.previous, "to": Status.RUNNING, "reason": "more trials"}
+            data = {"from": moved[0][PREVIOUS], "to": Status.RUNNING, "reason": "more trials"}
             transaction.event(study_id, "status", data)
-        return task_of(row)
+        return task_of(moved[0])
 
     def _illegal(self, task_id: str, status: Status, expect: Status | Collection[Status] | None) -> IllegalTransition:
         task = self.get(task_id)
@@ -127,21 +127,20 @@ class Tasks(Details):
         refuse_fixed(changes)
         names = tuple(sorted(changes))
         with self._database.transaction() as transaction:
-            row = transaction.execute(change(names), {"of": task_id, **values_of(changes)}).one_or_none()
-            if row is None:
+            changed = transaction.rows(change(names), {"of": task_id, **values_of(changes)})
+            if not changed:
                 raise not_found(transaction.connection, task_id)
             transaction.event(task_id, "changed", {"fields": names})
-        return task_of(row)
+        return task_of(changed[0])
 
     # Reading
 
     def get(self, task_id: str) -> Task:
         """The task with this id. Raises TaskNotFound, which names what is near."""
+        for row in self._database.rows(_BY_ID, {"of": task_id}):
+            return task_of(row)
         with self._database.read() as connection:
-            row = connection.execute(_BY_ID, {"of": task_id}).one_or_none()
-            if row is None:
-                raise not_found(connection, task_id)
-        return task_of(row)
+            raise not_found(connection, task_id)
 
     def find(self, reference: str) -> Task:
         """The task that a person means by ``reference``.
@@ -165,7 +164,8 @@ class Tasks(Details):
             statement = statement.where(condition)
         if before is not None:
             statement = statement.where(tasks.c.id < before)
-        return self._all(statement)
+        with self._database.read() as connection:
+            return [task_of(row) for row in connection.execute(statement)]
 
     def statuses(self, task_ids: Sequence[str]) -> dict[str, Status]:
         """Where each of these tasks stands; those that are not there are left out."""
@@ -175,22 +175,17 @@ class Tasks(Details):
 
     def children(self, run_id: str) -> builtins.list[Task]:
         """The steps and nested runs of a run, by position."""
-        return self._all(_CHILDREN, {"run": run_id})
+        return [task_of(row) for row in self._database.rows(_CHILDREN, {"run": run_id})]
 
     def ancestry(self, task_id: str) -> builtins.list[Task]:
         """What a task was cloned from, what that was cloned from, and so on, nearest first. Raises TaskNotFound."""
         chain = [self.get(task_id)]
-        with self._database.read() as connection:
-            while (origin := chain[-1].cloned_from) is not None:
-                row = connection.execute(_BY_ID, {"of": origin}).one_or_none()
-                if row is None:
-                    break
-                chain.append(task_of(row))
+        while chain[-1].cloned_from is not None:
+            origin = self._database.rows(_BY_ID, {"of": chain[-1].cloned_from})
+            if not origin:
+                break
+            chain.append(task_of(origin[0]))
         return chain[1:]
-
-    def _all(self, statement: Select[Any], values: dict[str, Any] | None = None) -> builtins.list[Task]:
-        with self._database.read() as connection:
-            return [task_of(row) for row in connection.execute(statement, values)]
 
 
 def _as_stored(transaction: Transaction, task: Task) -> Task:
@@ -204,7 +199,7 @@ def _as_stored(transaction: Transaction, task: Task) -> Task:
     if task.kind is Kind.PIPELINE:
         statement = _next_number(transaction.connection.dialect.name)
         values = {"project": task.project, "pipeline": task.pipeline}
-        number = transaction.execute(statement, values).scalar_one()
+        ((number,),) = transaction.rows(statement, values)
     return replace(task, number=number, created_at=now, started_at=started, finished_at=finished)
 
 

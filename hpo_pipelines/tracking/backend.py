@@ -95,11 +95,14 @@ class Backend:
         }
 
     def prepare(self) -> None:
-        """Make a SQLite database, if it is one and is not there: whole or not at all, and once, whoever asks.
+        """Set the variables of :meth:`environment`; make a SQLite database, if it is one and is not there.
+
+        It is made whole or not at all, and once, whoever asks.
 
         MLflow's own way leaves a half-migrated file behind when it is killed, and lets two processes trip over each
         other. Takes seconds the first time. Raises whatever MLflow raises.
         """
+        os.environ.update(self.environment())
         path = self.sqlite_file
         if path is None:
             return

@@ -80,7 +80,6 @@ class Runs:
 
     @cached_property
     def client(self) -> Any:
-        os.environ.update(self._backend.environment())
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
         # Trying again is the follower's business, which then looks first what became of the last try.
         os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,7 @@ class Shell:
 
     environment: dict[str, str]
     folder: Path
+    started: list[subprocess.Popen[str]] = field(default_factory=list)
 
     def __call__(self, *arguments: str) -> Ended:
         done = subprocess.run(
@@ -117,8 +118,17 @@ class Shell:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
-        """``hpo`` running; standard output and error are files or pipes as ``options`` say."""
-        return subprocess.Popen([*HPO, *arguments], env=self.environment, cwd=self.folder, text=True, **options)
+        """``hpo`` running, its standard output and error in pipes; killed when the test ends before it."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        started = subprocess.Popen([*HPO, *arguments], env=self.environment, cwd=self.folder, text=True, **pipes)
+        self.started.append(started)
+        return started
+
+    def close(self) -> None:
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+            process.communicate(timeout=60)
 
     def line(self, command: str) -> Ended:
         """A line of shell in which ``hpo`` is ``$HPO``."""
@@ -132,9 +142,11 @@ HPO = [sys.executable, "-m", "hpo_pipelines"]
 
 
 @pytest.fixture
-def shell(home: Path, tmp_path: Path) -> Shell:
+def shell(home: Path, tmp_path: Path) -> Iterator[Shell]:
     """``hpo`` as a process, in an empty folder and home."""
     folder = tmp_path / "folder"
     folder.mkdir()
     environment = {**os.environ, "HPO_HOME": str(home), "HPO": " ".join(HPO), "MLFLOW_TRACKING_URI": ""}
-    return Shell({**environment, "PYTHONPATH": str(Path(__file__).parents[2])}, folder)
+    made = Shell({**environment, "PYTHONPATH": str(Path(__file__).parents[2])}, folder)
+    yield made
+    made.close()

@@ -170,6 +170,22 @@ class RunContract:
         assert "err" in printed
         assert "controller" not in printed
 
+    def test_an_output_is_stored_in_the_format_it_asks_for(self, workspace: Workspace) -> None:
+        run = self.run(workspace, bodies.formatted)
+        refs = {name: workspace.store.tasks.outputs(step.id) for name, step in run.steps.items()}
+        assert {name: ref.format for name, ref in refs["tables"].items()} == {"left": "parquet", "right": "arrow"}
+        assert refs["table"]["value"].format == "parquet"
+        assert run.value == 6
+
+    def test_an_unknown_format_fails_the_step_and_names_those_there_are(self, workspace: Workspace) -> None:
+        run = self.run(workspace, bodies.misformatted)
+        assert run.status is Status.FAILED
+        assert "parquet" in (run.error or {})["message"]
+
+    def test_a_failure_is_caught_as_step_failed_too(self, workspace: Workspace) -> None:
+        run = self.run(workspace, bodies.catching)
+        assert run.value == "StepFailed: refused 1"
+
     def test_an_output_can_be_looked_at_after_its_run(self, workspace: Workspace) -> None:
         held: list[Any] = []
         bodies_pipeline = bodies.simple

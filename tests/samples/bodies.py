@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hpo_pipelines import Cache, Resources, Retry, component, pipeline, report, result
+from hpo_pipelines import Cache, Resources, Retry, StepFailed, component, pipeline, report, result
 
 
 class Refused(Exception):
@@ -311,6 +311,44 @@ def unseen(x: int = 1) -> str:
 def outer(x: int = 1) -> int:
     inner = simple(x=x, y=10)
     return add(inner, 100)
+
+
+@component(outputs={"left": "parquet", "right": "arrow"})
+def tables() -> Any:
+    import pandas as pd
+
+    return pd.DataFrame({"x": [1, 2]}), pd.DataFrame({"x": [3]})
+
+
+@component(outputs={"value": "parquet"})
+def table(left: Any, right: Any) -> Any:
+    import pandas as pd
+
+    return pd.concat([left, right], ignore_index=True)
+
+
+@component(outputs={"value": "papyrus"})
+def scroll() -> int:
+    return 1
+
+
+@pipeline(project="samples")
+def formatted() -> int:
+    left, right = tables()
+    return int(table(left, right)["x"].sum())
+
+
+@pipeline(project="samples")
+def misformatted() -> int:
+    return scroll()
+
+
+@pipeline(project="samples")
+def catching() -> str:
+    try:
+        return f"{refuse(1)}"
+    except StepFailed as error:
+        return f"StepFailed: {error}"
 
 
 # -- for studies

@@ -301,7 +301,6 @@ class TasksContract:
             ("retention/churn", run),
             ("lr search", study),
             ("retention/lr search", study),
-            (other.id[:25], other),
             ("deep/er/price#1", other),
             ("deep/er/price", other),
         ):

@@ -129,6 +129,15 @@ def _quiet_mlflow(_nobodys_home: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _variables_restored() -> Iterator[None]:
+    """A mirror sets variables for its whole process, which here is the tests'."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture
 def settings(home: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     # Elsewhere tests run without a mirror.

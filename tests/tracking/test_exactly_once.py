@@ -146,11 +146,8 @@ def test_several_mirrors_at_once_some_of_them_killed(
 
 
 def test_cut_off_before_and_after_every_call_to_mlflow(
-    recorder: Recorder, store: Store, settings: Settings, shown: Shown, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, store: Store, settings: Settings, shown: Shown
 ) -> None:
-    for name, value in Backend.of(settings).environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     store.followers.claim(Backend.of(settings).follower, "test", 3600.0)
     point, finished = 0, False
     while not finished:

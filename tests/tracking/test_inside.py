@@ -20,6 +20,7 @@ from hpo_pipelines.settings import Settings
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Task
 from hpo_pipelines.tracking import StepTracking, run_id_of
+from hpo_pipelines.tracking.backend import Backend
 from hpo_pipelines.tracking.inside import STEP_VARIABLE, step_run
 from hpo_pipelines.tracking.mlflow import MlflowMirror
 from hpo_pipelines.tracking.runs import INTENT, OWN
@@ -77,8 +78,6 @@ def test_a_server_of_the_users_is_used_itself(settings: Settings, store: Store) 
 
 
 def test_the_run_around_is_named_once_it_is_known(settings: Settings, store: Store) -> None:
-    from hpo_pipelines.tracking.backend import Backend
-
     remote = replace(settings, tracking_uri="http://127.0.0.1:9")
     follower = Backend.of(remote).follower
     tracking = StepTracking(remote, store)
@@ -227,13 +226,8 @@ def test_when_mlflow_is_down_the_step_fails_with_the_cure(settings: Settings, st
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_the_mirror_completes_the_run_that_a_step_made(
-    recorder: Recorder, store: Store, settings: Settings, shown: Shown, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, store: Store, settings: Settings, shown: Shown, tmp_path: Path
 ) -> None:
-    from hpo_pipelines.tracking.backend import Backend
-
-    for name, value in Backend.of(settings).environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     run = recorder.start(study=recorder.study("lr").id, trial=0)
     call = Call("fit", params={"lr": 0.1})
     step = recorder.begin_step(run, call, 0, "fit")

@@ -58,9 +58,6 @@ def test_a_mirror_follows_until_its_driver_hangs_up(
 ) -> None:
     memory = Memory(home / "mlflow-artifacts")
     memory.install(monkeypatch)
-    for name in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "GIT_PYTHON_REFRESH", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     nice, ends = [], []
     monkeypatch.setattr(os, "nice", nice.append)
     monkeypatch.setattr(main, "end_after", ends.append)

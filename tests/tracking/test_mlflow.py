@@ -72,11 +72,6 @@ class Place:
     ]
 )
 def place(request: pytest.FixtureRequest, settings: Settings, home: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
-    # The mirror sets variables for its whole process, which here is the tests'.
-    for name, value in Backend.of(settings).environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     if request.param == "memory":
         memory = Memory(home / "mlflow-artifacts")
         memory.install(monkeypatch)
@@ -508,9 +503,6 @@ def test_artifacts_that_cannot_be_written_do_not_hold_up_the_rest(
 def test_artifacts_in_a_servers_own_place_go_through_its_client(
     recorder: Recorder, store: Store, settings: Settings, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "GIT_PYTHON_REFRESH", "MLFLOW_HTTP_REQUEST_TIMEOUT"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     memory = Memory(home / "bucket", scheme="memory:")
     memory.install(monkeypatch)
     run = recorder.run(git={"diff": "+x"})
@@ -523,12 +515,8 @@ def test_artifacts_in_a_servers_own_place_go_through_its_client(
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_what_happened_while_the_server_was_down_is_caught_up(
-    recorder: Recorder, store: Store, settings: Settings, database: Path, monkeypatch: pytest.MonkeyPatch
+    recorder: Recorder, store: Store, settings: Settings, database: Path
 ) -> None:
-    for name in ("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "GIT_PYTHON_REFRESH"):
-        monkeypatch.setenv(name, "")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
     shown = Shown.at(f"sqlite:///{database}")
     server = MlflowServer(settings)
     uri = server.uri
