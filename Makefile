@@ -23,7 +23,7 @@ demo: $(READY)  ## tune the digits pipeline: 30 trials, local Ray, SQLite; check
 	@HPO_HOME="$(DEMO_HOME)" $(BIN)/python examples/digits/study.py
 
 test: $(READY)  ## the fast suite, with coverage of both packages
-	@$(BIN)/python -m pytest -m "not integration" --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -m "not integration" -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
 
 test-all: services  ## the complete suite; installs the services that only some tests need
 	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)

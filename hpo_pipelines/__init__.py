@@ -80,16 +80,25 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _decorator(name: str) -> property:
-    """``name`` is a decorator and the module that defines it: the import of the module sets the attribute, in vain."""
-    return property(
-        lambda package: getattr(importlib.import_module(f"{__name__}.{name}"), name), lambda package, module: None
-    )
+class _Decorator:
+    """A decorator that has the name of the module it is in: importing the module must not put it in its place."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, package: ModuleType, owner: type) -> Any:
+        if self.name not in vars(package):
+            vars(package)[self.name] = getattr(importlib.import_module(f"{__name__}.{self.name}"), self.name)
+        return vars(package)[self.name]
+
+    def __set__(self, package: ModuleType, value: Any) -> None:
+        if not isinstance(value, ModuleType):
+            vars(package)[self.name] = value
 
 
 class _Package(ModuleType):
-    component = _decorator("component")
-    pipeline = _decorator("pipeline")
+    component = _Decorator("component")
+    pipeline = _Decorator("pipeline")
 
 
 sys.modules[__name__].__class__ = _Package

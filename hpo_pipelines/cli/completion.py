@@ -55,7 +55,8 @@ def complete_run(ctx: click.Context, param: click.Parameter, incomplete: str) ->
 
 def complete_step(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """The steps of the run named before."""
-    reference = ctx.params.get("reference")
+    # Behind an option whose value is still to come, click has not yet told arguments apart.
+    reference = ctx.params.get("reference") or next(iter(ctx.args), None)
     return _steps(reference, incomplete, "") if reference else []
 
 

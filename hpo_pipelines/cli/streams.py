@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import signal
@@ -47,7 +48,7 @@ def reserved_stdout() -> Iterator[TextIO]:
         with contextlib.redirect_stdout(sys.stderr):
             yield ours
         return
-    kept = os.dup(1)
+    kept = fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)  # not 2, should that be closed
     _divert()
     try:
         with open(kept, "w", encoding=sys.stdout.encoding, errors="replace", closefd=False) as ours:

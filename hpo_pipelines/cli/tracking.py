@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
 from hpo_pipelines.cli.completion import complete_run
 from hpo_pipelines.cli.options import found_run, json_option, print_json, workspace
+
+if TYPE_CHECKING:
+    from hpo_pipelines.run import Run
+    from hpo_pipelines.tracking import MirrorProcess, MlflowServer
+
+MIRROR_SECONDS = 90.0
+"""How long a run that MLflow does not have yet is waited for."""
+
+_SHORTEST_ID = 8
+"""What stands for a run in MLflow while it is being made is shorter than any id."""
 
 
 @click.command()
@@ -31,7 +42,7 @@ def mlflow(*, reference: str | None, port: int, open_: bool | None, as_json: boo
     with ending_politely(), MlflowServer(place.settings, port=port) as server:
         mirror.start()  # what was recorded while nothing mirrored it appears while one looks
         try:
-            page = server.page(None if run is None else _mirrored(run.id, server.backend.follower))
+            page = server.page(None if run is None else _mirrored(run, server, mirror))
             if as_json:
                 print_json({"uri": server.uri, "page": page})
             else:
@@ -48,17 +59,19 @@ def mlflow(*, reference: str | None, port: int, open_: bool | None, as_json: boo
     return 0
 
 
-def _mirrored(run: str, follower: str) -> str:
-    """MLflow's id of our run. Raises TrackingError while it has none."""
+def _mirrored(run: Run, server: MlflowServer, mirror: MirrorProcess) -> str:
+    """MLflow's id of our run, once the mirror has made it. Raises TrackingError when it does not."""
     from hpo_pipelines.errors import TrackingError
 
-    place = workspace()
-    known = place.store.followers.mirrored(follower, run)
-    # Shorter entries say that it is about to be made.
-    if known is None or len(known) < 8:
-        raise TrackingError(
-            f"{place.store.tasks.get(run).label} is not in MLflow yet; `hpo mlflow` alone brings it there in a moment."
-        )
+    followers, follower = run.workspace.store.followers, server.backend.follower
+    known = followers.mirrored(follower, run.id)
+    if known is None or len(known) < _SHORTEST_ID:
+        click.echo(f"bringing {run.label} into MLflow", err=True)
+        mirror.drain(MIRROR_SECONDS)
+        known = followers.mirrored(follower, run.id)
+    if known is None or len(known) < _SHORTEST_ID:
+        why = mirror.problem() or "another process is bringing it there, or it was recorded before MLflow was"
+        raise TrackingError(f"{run.label} is not in MLflow: {why}. Look at `hpo mlflow` without a run.")
     return known
 
 

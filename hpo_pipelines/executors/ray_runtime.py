@@ -31,6 +31,9 @@ LONGEST_FOLDER = 40
 START_SECONDS = 180.0
 """How long Ray may take to come up."""
 
+REACH_SECONDS = 10.0
+"""How long the head of a cluster may take to answer at all."""
+
 STARTS = 2
 """On a very busy machine Ray gives up, after 30 s, before all of it has started; a second time it is quicker."""
 
@@ -84,12 +87,29 @@ def _connected(home: Path) -> Runtime:
         return Runtime(ray.get_runtime_context().gcs_address, here=False)
     if not address or address == "local":
         return _own(home)
+    _check_address(address)
     with _variables(QUIET):
         import ray
 
         _init(address)
     atexit.register(ray.shutdown)
     return Runtime(address, here=False)
+
+
+def _check_address(address: str) -> None:
+    """Raise ConfigError for an address that cannot be used; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if "://" in address or not port.isdigit():
+        raise ConfigError(
+            f"RAY_ADDRESS={address!r}: it is HOST:PORT of a cluster's head (or auto, or local). Where only its client "
+            "server at ray:// can be reached, start the run inside the cluster."
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
+    except OSError as error:
+        raise ConfigError(f"Ray at {address} cannot be reached: {error}. Start it, or correct RAY_ADDRESS.") from None
 
 
 def _own(home: Path) -> Runtime:

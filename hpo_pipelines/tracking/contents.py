@@ -134,23 +134,33 @@ def closing(
         series[point.key] = point if best is None or point.order >= best.order else best
     ends = []
     end = milliseconds(run.finished_at or 0.0)
-    for name, last in _last_values(run, steps, metrics).items():
+    for name, (value, top) in _last_values(run, steps, metrics).items():
         shown = series.get(name)
         if shown is None:
-            ends.append(Point(name, last.value, end, last.step))
-        elif finished_before or not _same(shown.value, last.value):
-            ends.append(Point(name, last.value, max(shown.timestamp + 1, end), shown.step))
+            ends.append(Point(name, value, end, top))
+        elif finished_before or not _same(shown.value, value):
+            ends.append(Point(name, value, max(shown.timestamp + 1, end), max(shown.step, top)))
     return ends
 
 
-def _last_values(run: Task, steps: Sequence[Task], metrics: Sequence[Metric]) -> dict[str, Metric]:
-    """The value of each key as the run has it: its own by name, each call's, the last call's by component."""
-    latest = {(metric.task, metric.name): metric for metric in metrics}
-    found = {key(name): metric for (task, name), metric in latest.items() if task == run.id}
+def _last_values(run: Task, steps: Sequence[Task], metrics: Sequence[Metric]) -> dict[str, tuple[float, int]]:
+    """The value of each key as the run has it: its own by name, each call's, the last call's by component.
+
+    With each the greatest step that any call reported it at: what is added there is later than all that is there, an
+    earlier end's addition included.
+    """
     ordered = sorted(steps, key=lambda step: step.position or 0)
-    prefixes = [(step.id, step.name) for step in ordered] + [(step.id, step.component) for step in ordered]
-    for step, prefix in prefixes:
-        found |= {key(f"{prefix}.{name}"): metric for (task, name), metric in latest.items() if task == step}
+    prefixes = [(run.id, "")] + [(step.id, f"{step.name}.") for step in ordered]
+    prefixes += [(step.id, f"{step.component}.") for step in ordered]
+    reported: dict[str, list[Metric]] = {}
+    for metric in metrics:
+        reported.setdefault(metric.task, []).append(metric)
+    found: dict[str, tuple[float, int]] = {}
+    for task, prefix in prefixes:
+        for metric in reported.get(task, ()):
+            name = key(prefix + metric.name)
+            _, top = found.get(name, (0.0, metric.step))
+            found[name] = metric.value, max(top, metric.step)
     return found
 
 

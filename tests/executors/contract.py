@@ -21,7 +21,8 @@ from executors.bench import Bench, Heard, read_json
 from services import wait_until
 
 from hpo_pipelines.errors import ConfigError
-from hpo_pipelines.executors.base import Cancelled, Executor, Failed, Lost, Started, TimedOut
+from hpo_pipelines.executors.base import Cancelled, Completed, Executor, Failed, Lost, Started, TimedOut
+from hpo_pipelines.failure import rebuilt
 from hpo_pipelines.snapshot import Locator
 from hpo_pipelines.types import Resources
 
@@ -75,7 +76,7 @@ class ExecutorContract:
         failure = bench.submit(steps.fail, 3).failed.failure
         assert (failure.type, failure.message) == ("Broken", "broken with code 3")
         assert failure.pickled is not None
-        error = bench.code.load(failure.pickled)
+        error = rebuilt(bench.code.load(failure.pickled))
         assert type(error) is steps.Broken
         assert error.code == 3
         assert "raise Broken(code)" in failure.traceback
@@ -206,6 +207,28 @@ class ProcessContract(ExecutorContract):
         everyone = [bench.submit(steps.identity, number) for number in range(40)]
         assert [bench.value(heard) for heard in everyone] == list(range(40))
 
+    def test_many_at_a_time_some_of_them_cancelled(self, bench: Bench) -> None:
+        everyone: list[list[Heard]] = [[] for _ in range(4)]
+
+        def submit(mine: list[Heard]) -> None:
+            for number in range(20):
+                mine.append(bench.submit(steps.identity, number))
+                if number % 3 == 0:
+                    bench.executor.cancel(mine[-1].assignment.id)
+
+        threads = [threading.Thread(target=submit, args=(mine,)) for mine in everyone]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for mine in everyone:
+            for number, heard in enumerate(mine):
+                if number % 3:
+                    assert bench.value(heard) == number
+                else:
+                    assert isinstance(heard.ended, Cancelled | Completed)
+        assert bench.run(steps.identity, 1) == 1
+
     def test_a_waiting_step_is_cancelled_unstarted(self, bench: Bench) -> None:
         go = bench.marker()
         first = bench.submit(steps.wait, str(go), resources=Resources(cpu=2))
@@ -239,6 +262,7 @@ class ProcessContract(ExecutorContract):
         self.cancelled(bench, steps.tidy, str(tidied))
         assert tidied.read_text() == "tidied"
 
+    @pytest.mark.integration
     def test_a_stubborn_step_is_ended_by_force(self, bench: Bench) -> None:
         marker = self.cancelled(bench, steps.stubborn)
         assert living([int(marker.read_text())]) == []
@@ -248,6 +272,7 @@ class ProcessContract(ExecutorContract):
         assert len(pids) == 3
         assert living(pids) == []
 
+    @pytest.mark.integration
     def test_cancelling_at_once(self, bench: Bench) -> None:
         for _ in range(3):
             heard = bench.submit(steps.sleep, str(bench.marker()))
@@ -260,12 +285,14 @@ class ProcessContract(ExecutorContract):
 
     # -- too long, too much, killed
 
+    @pytest.mark.integration
     def test_a_step_past_its_timeout_is_gone_with_its_children(self, bench: Bench) -> None:
         marker = bench.marker()
         heard = bench.submit(steps.family, str(marker), timeout=3.0)
         assert heard.ended == TimedOut(3.0)
         wait_until(lambda: living(read_json(marker)) == [], "the family to be gone", 2.0)
 
+    @pytest.mark.integration
     def test_a_stubborn_step_past_its_timeout(self, bench: Bench) -> None:
         marker = bench.marker()
         heard = bench.submit(steps.stubborn, str(marker), timeout=3.0)
@@ -287,6 +314,7 @@ class ProcessContract(ExecutorContract):
         assert isinstance(bench.submit(steps.exit_hard, 3).ended, Lost)
         assert bench.run(steps.identity, 1) == 1
 
+    @pytest.mark.integration
     @pytest.mark.parametrize("component", [steps.take_memory, steps.child_takes_memory])
     def test_a_step_past_its_memory_limit_is_a_loss(self, bench: Bench, component: Any) -> None:
         heard = bench.submit(component, 4000, resources=Resources(memory="600MB"))

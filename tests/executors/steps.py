@@ -23,9 +23,6 @@ class Broken(ValueError):
         super().__init__(f"broken with code {code}")
         self.code = code
 
-    def __reduce__(self) -> tuple[type[Broken], tuple[int]]:
-        return Broken, (self.code,)
-
 
 class Brittle(Exception):
     """An exception that cannot be pickled."""

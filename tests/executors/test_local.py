@@ -153,6 +153,7 @@ os.kill(os.getpid(), 9)
 """
 
 
+@pytest.mark.integration
 def test_nothing_outlives_a_killed_driver(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", DRIVER, str(tmp_path), *sys.path], check=False, timeout=60)
     pids = steps_pids(tmp_path / "marker")

@@ -8,8 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,6 +156,21 @@ class Driver:
 
 
 @pytest.fixture
+def drive() -> Iterator[Callable[..., Driver]]:
+    """Makes drivers, none of which outlives the test."""
+    made: list[Driver] = []
+
+    def make(*args: Any, **options: Any) -> Driver:
+        made.append(Driver(*args, **options))
+        return made[-1]
+
+    yield make
+    for driver in made:
+        if driver.process.returncode is None:
+            driver.kill()
+
+
+@pytest.fixture
 def home() -> Iterator[Path]:
     """A home of Ray's own, so that nobody else's Ray is met in it."""
     with tempfile.TemporaryDirectory(prefix="hpo", dir="/tmp") as folder:
@@ -183,14 +197,16 @@ def listening(pids: list[int]) -> set[str]:
             sockets = psutil.Process(pid).net_connections("inet")
         except psutil.NoSuchProcess:
             continue
-        addresses |= {found.laddr.ip for found in sockets if found.status == psutil.CONN_LISTEN}
+        # Some sockets have the same address in IPv6.
+        heard = {found.laddr.ip for found in sockets if found.status == psutil.CONN_LISTEN}
+        addresses |= {address.removeprefix("::ffff:") for address in heard}
     return addresses
 
 
-def test_a_ray_lasts_as_long_as_its_last_user(home: Path, tmp_path: Path) -> None:
+def test_a_ray_lasts_as_long_as_its_last_user(home: Path, tmp_path: Path, drive: Callable[..., Driver]) -> None:
     environment = {"HPO_HOME": str(home), "HOME": str(tmp_path)}
-    first = Driver(tmp_path / "first", **environment)
-    second = Driver(tmp_path / "second", **environment)
+    first = drive(tmp_path / "first", **environment)
+    second = drive(tmp_path / "second", **environment)
     assert first.address == second.address
     assert first.ask("one") == "one"
     pids = rays(home)
@@ -205,8 +221,8 @@ def test_a_ray_lasts_as_long_as_its_last_user(home: Path, tmp_path: Path) -> Non
     assert sorted(path.name for path in folder.iterdir() if not path.is_symlink()) == ["keeper.log", "lock", "token"]
 
 
-def test_nothing_outlives_a_killed_driver(home: Path, tmp_path: Path) -> None:
-    driver = Driver(tmp_path / "driver", HPO_HOME=str(home))
+def test_nothing_outlives_a_killed_driver(home: Path, tmp_path: Path, drive: Callable[..., Driver]) -> None:
+    driver = drive(tmp_path / "driver", HPO_HOME=str(home))
     driver.say("family")
     marker = tmp_path / "driver" / "family"
     wait_until(marker.exists, "the family")
@@ -233,31 +249,23 @@ class TestElsewhere:
             "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         }
 
-    def test_the_address_in_the_environment(self, environment: dict[str, str], tmp_path: Path) -> None:
-        driver = Driver(tmp_path / "driver", **environment)
+    def test_the_address_in_the_environment(
+        self, environment: dict[str, str], tmp_path: Path, drive: Callable[..., Driver]
+    ) -> None:
+        driver = drive(tmp_path / "driver", **environment)
         assert driver.address == environment["RAY_ADDRESS"]
         assert driver.ask("one") == "one"
         assert driver.ask("console") == "Completed ['words', 'over'] ['Started', 'ConsoleChunk', 'Completed']"
         driver.end()
 
     def test_a_connection_of_the_users_own_is_used_and_left_alone(
-        self, environment: dict[str, str], tmp_path: Path
+        self, environment: dict[str, str], tmp_path: Path, drive: Callable[..., Driver]
     ) -> None:
-        driver = Driver(tmp_path / "driver", mode="connected", **environment)
+        driver = drive(tmp_path / "driver", mode="connected", **environment)
         assert driver.address == environment["RAY_ADDRESS"]
         assert driver.ask("one") == "one"
         assert driver.ask("close") == "True"
         driver.kill()
-
-    def test_nobody_there(self, tmp_path: Path) -> None:
-        code = "from hpo_pipelines.executors.ray import RayExecutor; RayExecutor()"
-        environment = {**os.environ, "RAY_ADDRESS": "127.0.0.1:1", "RAY_gcs_rpc_server_connect_timeout_s": "1"}
-        begun = time.monotonic()
-        done = subprocess.run(
-            [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False
-        )
-        assert "ConfigError: Ray at 127.0.0.1:1 cannot be reached" in done.stderr
-        assert time.monotonic() - begun < 60
 
 
 def test_sigterm_stays_with_the_program() -> None:

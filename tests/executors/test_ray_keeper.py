@@ -222,3 +222,18 @@ Idle(sys.argv[1], 0.0, 1.0).run()
             assert ray_runtime._folder(home) == made
         made.rmdir()
         assert ray_runtime._folder(folder).parent == folder
+
+    @pytest.mark.parametrize("address", ["ray://somewhere:10001", "somewhere", "http://somewhere:8265"])
+    def test_an_address_that_is_none(self, address: str) -> None:
+        with pytest.raises(ConfigError, match=f"RAY_ADDRESS='{address}': it is HOST:PORT"):
+            ray_runtime._check_address(address)
+
+    def test_an_address_where_nobody_answers(self) -> None:
+        with socket.socket() as server:
+            server.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{server.getsockname()[1]}"
+            with pytest.raises(ConfigError, match=f"Ray at {address} cannot be reached"):
+                ray_runtime._check_address(address)
+            server.listen()
+            ray_runtime._check_address(address)
+        ray_runtime._check_address("auto")

@@ -56,9 +56,11 @@ class CacheContract:
         store.cache.record(build.entry("k", build.step(build.run()), created_at=1.0))
         store.cache.hit("k")
         store.cache.hit("k")
-        store.cache.hit("nothing")
+        store.cache.record(build.entry("l", build.step(build.run()), created_at=1.0))
+        store.cache.hit("k", "nothing", "l")
+        store.cache.hit()
         found = store.cache.lookup("k")
-        assert found.hits == 2
+        assert (found.hits, store.cache.lookup("l").hits) == (3, 1)
         assert abs(found.hit_at - store.now()) < 60
 
     def test_a_deleted_outcome_makes_way_for_another(self, store: Store, build) -> None:

@@ -130,10 +130,12 @@ def _quiet_mlflow(_nobodys_home: Path) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _variables_restored() -> Iterator[None]:
-    """A mirror sets variables for its whole process, which here is the tests'."""
+def _apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A mirror sets variables for its whole process, and MLflow may write into the current folder."""
+    monkeypatch.chdir(tmp_path)
     before = dict(os.environ)
     yield
+    assert not (tmp_path / "mlruns").exists()
     os.environ.clear()
     os.environ.update(before)
 
@@ -181,7 +183,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     )
     command, variables = [sys.executable, "-c", code, str(home)], {**os.environ}
     variables.pop("MLFLOW_TRACKING_URI", None)
-    both = [subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [subprocess.Popen(command, env=variables, cwd=home, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     imported = [process.communicate()[0].strip() for process in both]
     return Made(home, [process.returncode for process in both], imported)
 
@@ -212,6 +214,11 @@ class Shown:
             # Its imports warn about its own dependencies.
             warnings.simplefilter("ignore")
             from mlflow import MlflowClient
+        if uri.startswith("sqlite:///"):
+            # The first client of a database in a process decides where experiments without a place of their own go.
+            os.environ["_MLFLOW_SERVER_ARTIFACT_ROOT"] = str(
+                Path(uri.removeprefix("sqlite:///")).parent / "mlflow-artifacts"
+            )
         return cls(MlflowClient(uri))
 
     def runs(self, where: str = "", experiment: str = "retention/churn") -> list[Any]:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hpo_pipelines.parameters.encoding import encode
@@ -159,6 +159,7 @@ def test_the_latest_value_of_each_metric_is_the_runs(metrics: list[Metric]) -> N
         assert shown[key] == value or (math.isnan(shown[key]) and math.isnan(value))
 
 
+@example([Metric("s2", "auc", 0.0, 1, 1000.0)], [Metric("s2", "auc", 1.0, 0, 1000.0)])
 @given(reports, reports)
 def test_also_when_the_run_ends_a_second_time(first: list[Metric], more: list[Metric]) -> None:
     later = [replace(metric, at=metric.at + 2000.0) for metric in more]

@@ -1,0 +1,51 @@
+"""The picture in README.md, and what draws it."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from hpo_pipelines.cli.tree import Node
+from hpo_pipelines.study.driver import Progress
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, Status
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def drawn_by_the_script() -> str:
+    spec = importlib.util.spec_from_file_location("terminal_picture", ROOT / "scripts" / "terminal_picture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    run = Task(
+        "r", Kind.PIPELINE, "digits", "p", Status.COMPLETED, "digits", number=31, started_at=1.0, finished_at=2.0
+    )
+    step = Task(
+        "s", Kind.STEP, "load", "p", Status.COMPLETED, component="load", reused_from="x", reason="reused from y"
+    )
+    svg: str = module.drawn(
+        Progress("digits", 30, done=21, best=0.99, best_run="digits#7"), Node(run, {}, (Node(step),))
+    )
+    return svg
+
+
+def size_of(svg: str) -> str | None:
+    return ElementTree.fromstring(svg).get("viewBox", "").split()[2]
+
+
+def test_the_picture_is_of_one_width_and_needs_nothing_from_elsewhere() -> None:
+    kept = (ROOT / "docs" / "images" / "terminal.svg").read_text("utf-8")
+    fresh = drawn_by_the_script()
+    assert size_of(kept) == size_of(fresh)
+    for svg in (kept, fresh):
+        assert "font-face" not in svg
+        assert set(re.findall(r"https?://[^\"'\s<]+", svg)) <= {
+            "http://www.w3.org/2000/svg",
+            "https://www.textualize.io",
+        }
+    for text in ("21/30", "digits#31", "reused&#160;from&#160;y"):
+        assert text in fresh
