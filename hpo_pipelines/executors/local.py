@@ -28,7 +28,7 @@ from hpo_pipelines.executors.base import (
 from hpo_pipelines.executors.local_process import BEGUN, WorkerProcess
 
 SOFT_CANCEL_SECONDS = 1.0
-"""How long a cancelled step may take to end by itself."""
+"""How long a step that is cancelled, or past its timeout, may take to end by itself."""
 
 SMALLEST_SHARE = 1 / 16
 """Steps that ask for less than this of a CPU count as this much: each of them is a process."""
@@ -84,7 +84,10 @@ class LocalExecutor(Executor):
         with self._lock:
             if self._closed:
                 raise ConfigError("this local executor is closed; open the workspace again.")
-            worker = self._claim(item)
+            try:
+                worker = self._claim(item)
+            except OSError as error:
+                raise ConfigError(f"no worker process can be started for {assignment.label}: {error}.") from error
             if worker is None:
                 self._waiting.append(item)
         if worker is not None:
@@ -186,14 +189,21 @@ class LocalExecutor(Executor):
     def _start_waiting(self) -> None:
         with self._lock:
             cancelled, self._cancelled = self._cancelled, []
-            begun = []
+            begun, failed = [], []
             for item in list(self._waiting):
-                worker = self._claim(item)
+                try:
+                    worker = self._claim(item)
+                except OSError as error:
+                    self._waiting.remove(item)
+                    failed.append((item, str(error)))
+                    continue
                 if worker is not None:
                     self._waiting.remove(item)
                     begun.append((worker, item))
         for item in cancelled:
             _tell(item, Cancelled())
+        for item, reason in failed:
+            _tell(item, Lost(f"no worker process could be started: {reason}"))
         for worker, item in begun:
             self._begin(worker, item)
 
@@ -259,11 +269,14 @@ class LocalExecutor(Executor):
         now = time.monotonic()
         with self._lock:
             late = [w for w in self._workers if w.running and w.running.deadline and w.running.deadline <= now]
-            for worker in late:
-                if worker.running is not None and worker.running.verdict is None:
-                    worker.running.verdict = TimedOut(worker.running.assignment.timeout or 0.0)
         for worker in late:
-            self._bury(worker)
+            item = worker.running
+            if item is None or item.verdict is not None:
+                self._bury(worker)
+            else:
+                item.verdict = TimedOut(item.assignment.timeout or 0.0)
+                item.deadline = now + SOFT_CANCEL_SECONDS
+                worker.send("cancel", item.assignment.id)
 
     def _shut(self) -> None:
         with self._lock:

@@ -214,7 +214,10 @@ class RayExecutor(Executor):
                 action = self._inbox.get(timeout=patience)
             except queue.Empty:
                 action = heapq.heappop(self._timers)[2]
-            action()
+            try:
+                action()
+            except Exception:  # noqa: BLE001 - one attempt's trouble is not that of the others
+                _log.exception("the ray executor stumbled")
         self._mail.close()
 
     def _later(self, seconds: float, action: Action) -> None:

@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 from executors import steps
-from executors.bench import Bench
+from executors.bench import Bench, Heard
 from executors.contract import ProcessContract, living
 from services import wait_until
 
 from hpo_pipelines.errors import ConfigError
-from hpo_pipelines.executors.base import Cancelled, Executor, Lost
+from hpo_pipelines.executors.base import Cancelled, Executor, Lost, Started
 from hpo_pipelines.executors.local import LocalExecutor
 from hpo_pipelines.types import Resources
 
@@ -68,6 +68,33 @@ def steps_pids(marker: Path) -> list[int]:
     from executors.bench import read_json
 
     return list(read_json(marker))
+
+
+def test_no_process_can_be_started(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spawn() -> None:
+        raise OSError("no more processes")
+
+    local = LocalExecutor(cpus=2)
+    bench = Bench(local, tmp_path, steps.nothing)
+    go = bench.marker()
+    first = bench.submit(steps.wait, str(go), resources=Resources(cpu=1.5))
+    waiting = bench.submit(steps.identity, 1)
+    other = Bench(local, tmp_path / "other", steps.nothing)
+    monkeypatch.setattr("hpo_pipelines.executors.local.WorkerProcess", spawn)
+    with pytest.raises(ConfigError, match="no worker process can be started for bench#1/identity: no more processes"):
+        other.submit(steps.identity, 1, resources=Resources(cpu=0.5))
+    os.kill(bench_worker(first), 9)
+    assert isinstance(first.ended, Lost)
+    assert waiting.ended == Lost("no worker process could be started: no more processes")
+    local.close()
+
+
+def bench_worker(heard: Heard) -> int:
+    """The process that runs the step."""
+    heard.wait(lambda: heard.messages, "the start")
+    started = heard.messages[0]
+    assert isinstance(started, Started)
+    return int(started.worker.rpartition(":")[2])
 
 
 def test_fractions_share_a_cpu(tmp_path: Path) -> None:
@@ -141,7 +168,7 @@ import os, sys
 sys.path[:0] = sys.argv[2:]
 from pathlib import Path
 from executors import steps
-from executors.bench import Bench
+from executors.bench import Bench, Heard
 from hpo_pipelines.executors.local import LocalExecutor
 
 folder = Path(sys.argv[1])

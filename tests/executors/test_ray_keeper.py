@@ -96,12 +96,12 @@ def test_who_comes_before_ray_is_up_is_answered_when_it_is(folder: Path) -> None
 
 
 def test_it_lingers(folder: Path) -> None:
-    keeper = IdleKeeper(str(folder), 1.0, 1.0)
+    keeper = IdleKeeper(str(folder), 0.5, 1.0)
     thread = serve(keeper)
     call(folder).close()
     again = call(folder)
     assert answer(again)
-    thread.join(1.2)
+    thread.join(0.7)
     assert thread.is_alive()
     again.close()
     thread.join(10)
