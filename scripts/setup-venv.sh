@@ -52,7 +52,8 @@ find_uv() {
 is_new_enough .venv/bin/python || create_environment
 
 if uv=$(find_uv); then
-  "$uv" pip install --quiet --python .venv/bin/python --requirement constraints.txt
+  # Compiled here, once: where PYTHONDONTWRITEBYTECODE is set, every process would compile all it imports anew.
+  "$uv" pip install --quiet --compile-bytecode --python .venv/bin/python --requirement constraints.txt
   "$uv" pip install --quiet --python .venv/bin/python --no-deps --editable .
   "$uv" pip check --quiet --python .venv/bin/python
 else
@@ -61,4 +62,5 @@ else
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
   .venv/bin/python -m pip check --disable-pip-version-check
 fi
+.venv/bin/python -m compileall -q hpo_pipelines search_spaces
 say "ready: .venv ($(.venv/bin/python --version), $(wc -l <constraints.txt) pinned packages)"

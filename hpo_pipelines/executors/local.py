@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
 from hpo_pipelines.errors import ConfigError
+from hpo_pipelines.executors import processes
 from hpo_pipelines.executors.base import (
     Assignment,
     Cancelled,
@@ -64,7 +65,7 @@ class LocalExecutor(Executor):
     name = "local"
 
     def __init__(self, cpus: float | None = None) -> None:
-        self.cpus = cpus if cpus is not None else _available_cpus()
+        self.cpus = cpus if cpus is not None else processes.available_cpus("HPO_LOCAL_CPUS")
         self._used = 0.0
         self._lock = threading.Lock()
         self._waiting: deque[_Running] = deque()
@@ -300,16 +301,3 @@ def _tell(item: _Running, message: Message) -> None:
         item.listener(item.assignment, message)
     except Exception:  # noqa: BLE001 - the thread serves other runs too
         _log.exception("the listener of %s failed at %s", item.assignment.label, type(message).__name__)
-
-
-def _available_cpus() -> float:
-    wanted = os.environ.get("HPO_LOCAL_CPUS")
-    if wanted:
-        try:
-            cpus = float(wanted)
-        except ValueError:
-            cpus = 0.0
-        if cpus <= 0:
-            raise ConfigError(f"HPO_LOCAL_CPUS={wanted!r}: it is a number of CPUs above 0, for instance 4.")
-        return cpus
-    return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)

@@ -11,9 +11,28 @@ import threading
 import time
 from collections.abc import Callable
 
+from hpo_pipelines.errors import ConfigError
+
 _PR_SET_CHILD_SUBREAPER = 36
 _PROC = sys.platform == "linux" and os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def available_cpus(setting: str) -> float:
+    """The number in the environment variable ``setting``, else the CPUs that this process may use.
+
+    Raises ConfigError for an impossible number.
+    """
+    wanted = os.environ.get(setting)
+    if not wanted:
+        return float(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    try:
+        cpus = float(wanted)
+    except ValueError:
+        cpus = 0.0
+    if cpus <= 0:
+        raise ConfigError(f"{setting}={wanted!r}: it is a number of CPUs above 0, for instance 4.")
+    return cpus
 
 
 def adopt_orphans() -> None:

@@ -68,6 +68,7 @@ class Keeper:
         self.linger = linger
         self.cpus = cpus
         self._users: set[socket.socket] = set()
+        self._seen = False
         self._answer: bytes | None = None
         self._changed = threading.Condition()
         self._node: Any = None
@@ -138,6 +139,7 @@ class Keeper:
                 return  # shut
             with self._changed:
                 self._users.add(user)
+                self._seen = True
                 self._changed.notify_all()
                 if self._answer is not None:
                     _send(user, self._answer)
@@ -160,7 +162,7 @@ class Keeper:
 
     def _wait_for_the_last(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: self._users, FIRST_USER_SECONDS)
+            self._changed.wait_for(lambda: self._seen, FIRST_USER_SECONDS)
             while True:
                 self._changed.wait_for(lambda: not self._users)
                 if not self._changed.wait_for(lambda: self._users, self.linger):

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipelines.errors import ConfigError
-from hpo_pipelines.executors import ray_keeper
+from hpo_pipelines.executors import processes, ray_keeper
 from hpo_pipelines.types import duration
 
 LONGEST_FOLDER = 40
@@ -201,8 +201,7 @@ def _answer(connection: socket.socket, end: float) -> Mapping[str, str] | None:
 
 def _start(folder: Path) -> int:
     """Start a keeper; returns a descriptor that can be read when it has ended."""
-    wanted = os.environ.get("HPO_RAY_CPUS")
-    cpus = float(wanted) if wanted else float(len(os.sched_getaffinity(0)))
+    cpus = processes.available_cpus("HPO_RAY_CPUS")
     linger = duration(os.environ.get("HPO_RAY_LINGER", 0.0))
     ended, alive = os.pipe()
     command = [sys.executable, "-P", ray_keeper.__file__, str(folder), str(linger), str(cpus)]

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -18,12 +15,12 @@ import psutil
 import pytest
 from executors import steps
 from executors.bench import Bench, Heard, read_json
+from executors.versions import version
 from services import wait_until
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.executors.base import Cancelled, Completed, Executor, Failed, Lost, Started, TimedOut
 from hpo_pipelines.failure import rebuilt
-from hpo_pipelines.snapshot import Locator
 from hpo_pipelines.types import Resources
 
 CANCEL_SECONDS = 2.0
@@ -355,56 +352,3 @@ class ProcessContract(ExecutorContract):
                 everyone.append((own, own.submit(module.ask, 0), number))
         for own, heard, number in everyone:
             assert own.value(heard) == [number, number, number]
-
-
-HELPER = """
-VERSION = {number}
-
-class Thing:
-    version = {number}
-"""
-
-MODULE = """
-from hpo_pipelines import component, pipeline
-from executors_helper_of_test import VERSION, Thing
-
-def own():
-    return {number}
-
-@component
-def ask(x):
-    import executors_helper_of_test
-    assert isinstance(Thing(), executors_helper_of_test.Thing)
-    return [own(), VERSION, Thing().version]
-
-@pipeline
-def p():
-    ask(0)
-"""
-
-
-def version(bench: Bench, folder: Path, number: int) -> tuple[Bench, ModuleType]:
-    """A bench for version ``number`` of a pair of modules, which the test process then forgets."""
-    folder.mkdir()
-    names = ["executors_helper_of_test", "executors_module_of_test"]
-    for name, text in zip(names, (HELPER, MODULE)):
-        (folder / f"{name}.py").write_text(text.format(number=number))
-    for name in names:
-        spec = importlib.util.spec_from_file_location(name, folder / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    try:
-        return _Named(bench.executor, folder, module.p), module
-    finally:
-        for name in names:
-            del sys.modules[name]
-
-
-class _Named(Bench):
-    """Finds components by name also when their module has been forgotten here."""
-
-    def locator(self, component: Any) -> Locator:
-        return Locator(component.__module__, component.__qualname__)

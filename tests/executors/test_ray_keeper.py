@@ -126,6 +126,17 @@ def test_nobody_comes(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert keeper._node.killed
 
 
+def test_who_asked_for_it_has_gone_again(folder: Path) -> None:
+    keeper = IdleKeeper(str(folder), 0.0, 1.0)
+    keeper.go = threading.Event()
+    thread = serve(keeper)
+    call(folder).close()
+    wait_until(lambda: keeper._seen and not keeper._users, "the user to come and go")
+    keeper.go.set()
+    thread.join(10)
+    assert keeper._node.killed
+
+
 def test_what_went_wrong_is_told(folder: Path) -> None:
     class Broken(IdleKeeper):
         def _start(self) -> dict[str, str]:
