@@ -153,7 +153,8 @@ def component(
     ``outputs`` names the members of a returned tuple or dict, which become separate artifacts; without it a
     ``tuple[A, B]``, NamedTuple or TypedDict annotation does the same. As a mapping it also says in which format each is
     stored: ``{"train": "parquet", "test": "arrow"}``, or ``{"value": "parquet"}`` for a component's only output.
-    ``retry`` may be a number of further attempts, ``timeout`` seconds or text such as ``"10min"``, ``cache=False`` is short for ``Cache(enabled=False)``.
+    ``retry`` may be a number of further attempts, ``timeout`` seconds or text such as ``"10min"``; ``cache=False`` is
+    short for ``Cache(enabled=False)``.
 
     Raises DefinitionError for what cannot be a component: a class, a coroutine, a generator, wrong options.
     """
