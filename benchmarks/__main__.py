@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=100, help="trials of case c (default 100)")
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of tables")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="hpo-bench-") as home:
+    with tempfile.TemporaryDirectory(prefix="hpo-bench-", ignore_cleanup_errors=True) as home:
         os.environ["HPO_HOME"] = home
         os.environ.pop("MLFLOW_TRACKING_URI", None)
         bench = Bench(Path(home), options.rounds, options.trials)
