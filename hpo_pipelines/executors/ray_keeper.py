@@ -10,6 +10,7 @@ another program, which happened to come first, is done; and nothing is left runn
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -95,6 +96,7 @@ class Keeper:
             _remove(path)
             server.shutdown(socket.SHUT_RDWR)
         self._node.kill_all_processes(check_alive=False, allow_graceful=True, wait=True)
+        _remove(os.path.join(self.folder, "token"))
         _remove_sessions(self.folder)
 
     def _start(self) -> dict[str, str]:
@@ -204,5 +206,39 @@ def _remove_sessions(folder: str) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
+def _adopt_orphans() -> None:
+    """Have what workers leave behind when they die fall to this process (Linux only)."""
+    if sys.platform == "linux":
+        pr_set_child_subreaper = 36
+        ctypes.CDLL(None).prctl(pr_set_child_subreaper, 1, 0, 0, 0)
+
+
+def _end_descendants() -> None:
+    """Kill whatever this process or those below it have started and that still runs.
+
+    A raylet ends a worker's children with the worker, unless it must end itself just then.
+    """
+    import psutil
+
+    this = psutil.Process()
+    for _ in range(100):
+        left = this.children(recursive=True)
+        if not left:
+            return
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(left, timeout=0.1)
+
+
+def main() -> None:
+    """Keep Ray for ``FOLDER LINGER CPUS``, then leave nothing behind."""
+    _adopt_orphans()
+    try:
+        Keeper(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])).run()
+    finally:
+        _end_descendants()
+
+
 if __name__ == "__main__":
-    Keeper(sys.argv[1], float(sys.argv[2]), float(sys.argv[3])).run()
+    main()

@@ -13,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import IO
 
 import ray
 
@@ -96,7 +97,10 @@ class _Attempt:
         self.verdict: Ended | None = None
         self.over = threading.Event()
         self._ending = threading.Lock()
-        self._console = assignment.console if terms.shared_files else _private_file()
+        self._file: IO[bytes] | None = None
+        self._console = assignment.console
+        if not terms.shared_files:
+            self._file, self._console = _private_file()
         self._outbox = Outbox(self._post, None if terms.shared_files else self._console)
 
     def run(self, loader: worker.Loader) -> Report:
@@ -115,7 +119,8 @@ class _Attempt:
             if self.interrupts.arrived:
                 processes.kill_children(os.getpid())
         count, rest = self._outbox.close()
-        self._remove_console()
+        if self._file is not None:
+            self._file.close()
         return Report(self.verdict or ended, count, rest)
 
     def _execute(self, loader: worker.Loader) -> Ended:
@@ -153,13 +158,7 @@ class _Attempt:
             if self.verdict is not None:
                 self._outbox.put(self.verdict)
                 self._outbox.flush(LAST_WORDS_SECONDS)
-            self._remove_console()
             os._exit(1)
-
-    def _remove_console(self) -> None:
-        if not self.terms.shared_files:
-            with contextlib.suppress(OSError):
-                os.unlink(self._console)
 
 
 class _Process:
@@ -222,7 +221,11 @@ def _mailbox(name: str) -> ray.actor.ActorHandle:
     return _mailboxes[name]
 
 
-def _private_file() -> str:
-    descriptor, path = tempfile.mkstemp(prefix="hpo-console-")
-    os.close(descriptor)
-    return path
+def _private_file() -> tuple[IO[bytes], str]:
+    """A console file that lasts until it is closed, and where to open it."""
+    if os.path.isdir("/proc/self/fd"):
+        # It has no other name, so that nothing is left of it when this process is killed.
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the attempt is over
+        return file, f"/proc/self/fd/{file.fileno()}"
+    named = tempfile.NamedTemporaryFile(prefix="hpo-console-")  # noqa: SIM115
+    return named, named.name

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from executors.contract import living
 from services import wait_until
 
 from hpo_pipelines.errors import ConfigError
@@ -183,7 +184,7 @@ class TestRuntime:
 
     def test_a_keeper_is_started_when_there_is_none(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         text = f"""
-import importlib.util, sys
+import importlib.util, subprocess, sys
 spec = importlib.util.spec_from_file_location("keeper", {ray_keeper.__file__!r})
 keeper = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(keeper)
@@ -192,20 +193,26 @@ class Node:
 class Idle(keeper.Keeper):
     def _start(self):
         self._node = Node()
-        return {{"address": "a", "token": "t", "folder": self.folder}}
+        orphan = subprocess.run(["sh", "-c", "sleep 60 >/dev/null & echo $!"], stdout=subprocess.PIPE).stdout.decode()
+        return {{"address": orphan, "token": "t", "folder": self.folder}}
 print(sys.argv[2:], flush=True)
-Idle(sys.argv[1], 0.0, 1.0).run()
+sys.argv[2] = "0"
+keeper.Keeper = Idle
+keeper.main()
 """
         self.script(folder, text, monkeypatch)
         monkeypatch.setenv("HPO_RAY_CPUS", "3")
         monkeypatch.setenv("HPO_RAY_LINGER", "1min")
         first, said = ray_runtime._keeper(folder)
         second, again = ray_runtime._keeper(folder)
-        assert said == again == {"address": "a", "token": "t", "folder": str(folder)}
+        assert said == again
+        orphan = int(said["address"])
+        assert living([orphan]) == [orphan]
         assert (folder / "keeper.log").read_text() == "['60.0', '3.0']\n"
         for connection in (first, second):
             connection.close()
         wait_until(lambda: not (folder / "keeper.sock").exists(), "the keeper to end")
+        wait_until(lambda: living([orphan]) == [], "what it left behind to end")
 
     def test_a_keeper_that_cannot_start(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.script(folder, "raise SystemExit('no Ray here')", monkeypatch)
