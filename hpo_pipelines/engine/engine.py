@@ -65,7 +65,7 @@ class Engine:
         """The executor ``name``, started when first asked for."""
         with self._lock:
             if name not in self._executors:
-                self._executors[name] = _start(name, self.home)
+                self._executors[name] = _start(name)
             return self._executors[name]
 
     def executor_for(self, resources: Resources) -> str:
@@ -258,7 +258,7 @@ class Engine:
         return self._snapshots[digest]
 
 
-def _start(name: str, home: Path) -> Executor:
+def _start(name: str) -> Executor:
     if name == "inline":
         return InlineExecutor()
     if name == "local":
@@ -268,7 +268,7 @@ def _start(name: str, home: Path) -> Executor:
     if name == "ray":
         from hpo_pipelines.executors.ray import RayExecutor
 
-        return RayExecutor(home)
+        return RayExecutor()
     raise ConfigError(f"executor={name!r}: there are {', '.join(EXECUTORS)}.")
 
 
