@@ -157,7 +157,7 @@ class Engine:
             with self._lock:
                 active = dict(self._active)
             for controller in active.values():
-                controller.scheduler.write_reports()
+                controller.scheduler.write()
             for id, status in self.store.tasks.statuses(list(active)).items():
                 if status.finished and active[id].scheduler.stopping is None:
                     active[id].stop(status, f"{status} from elsewhere")
@@ -180,6 +180,7 @@ class Engine:
             started_at=None,
             study=None,
             trial=None,
+            created_at=0.0,
         )
         first_party = outer.options.first_party | frozenset(pipeline.first_party)
         options = replace(outer.options, prior={}, first_party=first_party)

@@ -1,7 +1,7 @@
 """Takes the steps of one run from their call to their end, whoever calls: the body's thread or an executor's.
 
 State, all of it changed under ``lock``:
-  steps      every call in order, each with its stage: new → recorded → running → over
+  steps      every call in order, each with its stage: new → waiting → running → over
   pending    (on a step) how many of the steps it uses are not over; at 0 it is launched
   control    the steps looked at since the last call; the next calls are made after them
   stopping   why the run is being stopped, once it is: then nothing new starts and nothing more is recorded as done
@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.recorder import Recorder
 from hpo_pipelines.engine.refresh import Refresh
 from hpo_pipelines.engine.step import Arguments, StepCall
 from hpo_pipelines.engine.verdict import NotCompleted, Tries, judge
@@ -25,8 +26,8 @@ from hpo_pipelines.executors import console
 from hpo_pipelines.executors.base import Assignment, Cancelled, Completed, ConsoleChunk, Message, Reported, Started
 from hpo_pipelines.failure import Failure
 from hpo_pipelines.snapshot import Code
-from hpo_pipelines.task import Attempt, CacheEntry, Edge, Metric, Task
-from hpo_pipelines.types import Kind, Status, new_id
+from hpo_pipelines.task import Attempt, CacheEntry, Metric, Task
+from hpo_pipelines.types import Status, new_id
 
 if TYPE_CHECKING:
     from hpo_pipelines.engine.engine import Engine
@@ -64,7 +65,7 @@ class Scheduler:
         self.stopping: tuple[Status, str] | None = None
         self.broken: Exception | None = None
         """What kept us from recording what happened, if something did."""
-        self._reports: list[Metric] = []
+        self.recorder = Recorder(engine.store, run, self.executor_of)
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
         self.lock = threading.RLock()
@@ -86,7 +87,7 @@ class Scheduler:
                 source.dependents.append(step)
             step.pending = len(sources)
             if sources:
-                self._record(step, Status.QUEUED, reason="waits for " + ", ".join(source.name for source in sources))
+                self._waits(step, "waits for " + ", ".join(source.name for source in sources))
             else:
                 self._launch(step)
         return step
@@ -97,6 +98,7 @@ class Scheduler:
         name = component.name if count == 1 else f"{component.name}.{count}"
         step = StepCall(new_id(), name, component, arguments)
         step.position = len(self.steps)
+        step.after = tuple(self._control)
         self.steps.append(step)
         self._by_id[step.id] = step
         self._open += 1
@@ -126,7 +128,7 @@ class Scheduler:
             for step in self.steps:
                 if step.stage != "over" and step.attempt:
                     self.engine.cancel(self.executor_of(step), step)
-                if step.stage in ("new", "recorded"):
+                if step.stage in ("new", "waiting"):
                     self._over(step, Status.ABORTED, reason=self.stopping[1])
 
     def metric(self, component: str, name: str) -> float | None:
@@ -141,40 +143,18 @@ class Scheduler:
 
     # -- recording
 
-    def _record(self, step: StepCall, status: Status, **changes: Any) -> None:
-        """Write the step's row, or change it; both in one place, so that a step has one row whichever comes first."""
-        tasks = self.engine.store.tasks
-        if step.stage == "recorded" and status is Status.QUEUED:
-            tasks.update(step.id, **changes)
-            return
-        if step.stage != "new":
-            tasks.transition(step.id, status, **changes)
-            return
-        edges = step.arguments.edges(step.id)
-        sources = {edge.source for edge in edges}
-        edges += [Edge(looked.id, step.id, "control") for looked in self._control if looked.id not in sources]
-        tasks.create(self._task(step, status, changes), edges)
-        step.stage = "recorded"
+    def _waits(self, step: StepCall, reason: str) -> None:
+        self.recorder.note(step, Status.QUEUED, reason=reason)
+        step.stage = "waiting"
 
-    def _task(self, step: StepCall, status: Status, changes: Mapping[str, Any]) -> Task:
-        now = time.time()
-        return Task(
-            id=step.id,
-            kind=Kind.STEP,
-            name=step.name,
-            project=self.run.project,
-            status=status,
-            pipeline=self.run.pipeline,
-            parent=self.run.id,
-            component=step.component.name,
-            position=step.position,
-            params=step.arguments.shown,
-            snapshot=self.run.snapshot,
-            executor=self.executor_of(step),
-            started_at=now if status is not Status.QUEUED else None,
-            finished_at=now if status.finished else None,
-            **changes,
-        )
+    def write(self) -> None:
+        """Write what is noted of steps that are under way: often enough to be watched, in few transactions."""
+        with self.lock:
+            if self.broken is None:
+                try:
+                    self.recorder.write()
+                except HpoPipelinesError as error:
+                    self._break(error)
 
     def executor_of(self, step: StepCall) -> str:
         return self.options.executor or self.engine.executor_for(step.component.options.resources)
@@ -194,7 +174,7 @@ class Scheduler:
             return self._reuse(step, entry)
         flight = self.engine.flights.join(self, step)
         if flight is not None:
-            return self._record(step, Status.QUEUED, reason=f"computing in {flight.label}")
+            return self._waits(step, f"computing in {flight.label}")
         return self._submit(step)
 
     def landed(self, step: StepCall, flight: Flight) -> None:
@@ -214,16 +194,16 @@ class Scheduler:
         self._over(step, Status.SKIPPED, reason=f"upstream {step.cause.name} failed")
 
     def _reuse(self, step: StepCall, entry: CacheEntry) -> None:
-        store = self.engine.store
         now = time.time()
         step.outputs = entry.outputs
         step.reused = True
-        with store.transaction():
-            metrics = self.engine.metrics_of(entry.task)
-            self._record(step, Status.COMPLETED, reason=step.reason, key=step.key.digest, reused_from=entry.task)
-            store.tasks.set_outputs(step.id, entry.outputs, first=True, known=True)
-            if metrics:
-                store.metrics.add([Metric(step.id, m.name, m.value, m.step, now) for m in metrics])
+        metrics = self.engine.metrics_of(entry.task)
+        for m in metrics:
+            self.recorder.report(Metric(step.id, m.name, m.value, m.step, now))
+        key, origin = step.key.digest, entry.task
+        self.recorder.end(
+            step, Status.COMPLETED, outputs=entry.outputs, reason=step.reason, key=key, reused_from=origin
+        )
         self.hits.append(entry.key)
         step.metrics.update({m.name: m.value for m in metrics})
         self._watched(step, [(m.name, m.value, m.step) for m in metrics])
@@ -236,8 +216,8 @@ class Scheduler:
         except HpoPipelinesError as error:
             step.failure, step.error = Failure.of(error), error
             return self._over(step, Status.FAILED, reason=str(error), error=step.failure.record())
-        if step.stage in ("new", "recorded"):
-            self._record(step, Status.QUEUED, reason="waits for a free worker")
+        if step.stage in ("new", "waiting"):
+            self._waits(step, "waits for a free worker")
         return None
 
     # -- hearing from executors
@@ -267,22 +247,15 @@ class Scheduler:
 
     def _started(self, step: StepCall, message: Started) -> None:
         step.running = Attempt(step.id, step.attempt, Status.RUNNING, time.time(), worker=message.worker)
-        self._record(step, Status.RUNNING, reason=step.reason, key=step.key.digest)
+        self.recorder.note(step, Status.RUNNING, reason=step.reason, key=step.key.digest)
         step.stage = "running"
 
     def _reported(self, step: StepCall, message: Reported) -> None:
         number = step.counts.get(message.name, 0) if message.step is None else message.step
         step.counts[message.name] = number + 1
         step.metrics[message.name] = message.value
-        self._reports.append(Metric(step.id, message.name, message.value, number, message.at))
+        self.recorder.report(Metric(step.id, message.name, message.value, number, message.at))
         self._watched(step, [(message.name, message.value, number)])
-
-    def write_reports(self) -> None:
-        """Write the metrics that were reported since the last time: often enough to be watched, in few transactions."""
-        with self.lock:
-            reports, self._reports = self._reports, []
-            if reports:
-                self.engine.store.metrics.add(reports)
 
     def _watched(self, step: StepCall, series: list[tuple[str, float, int]]) -> None:
         for name, value, number in series:
@@ -292,46 +265,40 @@ class Scheduler:
         return None
 
     def _completed(self, step: StepCall, message: Completed) -> None:
-        store = self.engine.store
         step.outputs = message.outputs
         entry = None
-        if step.key.digest is not None:
+        if step.key.digest is not None and step.component.options.cache.enabled:
             name, parts = step.component.name, step.key.parts
             entry = CacheEntry(step.key.digest, step.id, name, message.outputs, parts, message.seconds, time.time())
-        with store.transaction():
-            self.write_reports()
-            store.tasks.set_outputs(step.id, message.outputs, first=True)
-            self._finish_attempt(step, Status.COMPLETED)
-            store.tasks.transition(step.id, Status.COMPLETED, reason=step.reason)
-            if entry is not None:
-                store.cache.record(entry)
+        attempt = self._ended(step, Status.COMPLETED)
+        outputs = message.outputs
+        self.recorder.end(step, Status.COMPLETED, outputs=outputs, attempt=attempt, entry=entry, reason=step.reason)
         self._over(step, None, entry)
 
-    def _finish_attempt(self, step: StepCall, status: Status, error: Mapping[str, Any] | None = None) -> None:
-        if step.running is not None:
-            ended = replace(step.running, status=status, finished_at=time.time(), error=error)
-            self.engine.store.tasks.finish_attempt(ended)
-            step.running = None
+    def _ended(self, step: StepCall, status: Status, error: Mapping[str, Any] | None = None) -> Attempt | None:
+        """The attempt that ends now, if one was begun."""
+        attempt, step.running = step.running, None
+        return attempt and replace(attempt, status=status, finished_at=time.time(), error=error)
 
     def _not_completed(self, step: StepCall, assignment: Assignment, message: NotCompleted) -> None:
-        self.write_reports()
         step.losses += type(message).__name__ == "Lost"
         retry = step.component.options.retry
         log = console.tail(assignment.console)
         verdict = judge(step.name, message, Tries(step.attempt, step.losses), retry, log)
         stopped = self.stopping is not None or isinstance(message, Cancelled)
-        self._finish_attempt(step, Status.ABORTED if stopped else Status.FAILED, verdict.failure.record())
+        attempt = self._ended(step, Status.ABORTED if stopped else Status.FAILED, verdict.failure.record())
         if stopped:
             _, reason = self.stopping or (Status.ABORTED, "aborted")
-            return self._over(step, Status.ABORTED, reason=reason)
+            return self._over(step, Status.ABORTED, attempt=attempt, reason=reason)
         if verdict.again:
             wait = retry.delay(step.attempt, random.random())
             said = f"attempt {step.attempt} failed ({verdict.reason}); again in {wait:.1f} s"
-            self._record(step, Status.QUEUED, reason=said)
-            step.stage = "recorded"
+            self.recorder.end(step, Status.QUEUED, attempt=attempt, reason=said)
+            step.stage = "waiting"
             return self.engine.later(wait, lambda: self._again(step))
         step.failure, step.error = verdict.failure, verdict.error
-        return self._over(step, Status.FAILED, reason=verdict.reason, error=verdict.failure.record())
+        error = verdict.failure.record()
+        return self._over(step, Status.FAILED, attempt=attempt, reason=verdict.reason, error=error)
 
     def _again(self, step: StepCall) -> None:
         with self.lock:
@@ -349,7 +316,7 @@ class Scheduler:
             step.failure = Failure("StepAborted", str(step.error), str(step.error))
         if status is not None:
             try:
-                self._record(step, status, **changes)
+                self.recorder.end(step, status, **changes)
             except IllegalTransition:
                 # An abort from elsewhere has ended it in the store already.
                 step.reason = self.engine.store.tasks.get(step.id).reason or ""

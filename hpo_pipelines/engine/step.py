@@ -188,6 +188,8 @@ class StepCall:
         self.component = component
         self.arguments = arguments
         self.position = 0
+        self.after: tuple[StepCall, ...] = ()
+        """The steps that the body had looked at when it made the call."""
         self.pending = 0
         self.dependents: list[StepCall] = []
         self.outputs: Mapping[str, ArtifactRef] = {}
@@ -200,7 +202,9 @@ class StepCall:
         """Whether the body has been told of the failure."""
         self.done = threading.Event()
         self.stage = "new"
-        """``new``, ``recorded`` (in the store), ``running``, ``over``."""
+        """``new``, ``waiting``, ``running``, ``over``."""
+        self.recorded = False
+        """Whether the recorder knows of it."""
         self.attempt = 0
         self.losses = 0
         self.begun = 0.0

@@ -26,8 +26,15 @@ from hpo_pipelines.types import Kind, Status
 
 _INSERT = insert(tasks)
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("of"))
+_STATUS = select(tasks.c.status).where(tasks.c.id == bindparam("of"))
+_BY_IDS = select(tasks).where(tasks.c.id.in_(bindparam("ids", expanding=True)))
 _STATUSES = select(tasks.c.id, tasks.c.status).where(tasks.c.id.in_(bindparam("ids", expanding=True)))
 _CHILDREN = select(tasks).where(tasks.c.parent == bindparam("run")).order_by(tasks.c.position, tasks.c.id)
+_CHILDREN_OF = (
+    select(tasks)
+    .where(tasks.c.parent.in_(bindparam("runs", expanding=True)))
+    .order_by(tasks.c.parent, tasks.c.position, tasks.c.id)
+)
 
 
 @cache
@@ -54,17 +61,30 @@ class Tasks(Details):
 
     def create_many(self, new: Sequence[Task], edges: Sequence[Edge] = ()) -> builtins.list[Task]:
         """:meth:`create` for each of ``new``, parents before children, all or none."""
+        return self.record([[task] for task in new], edges)
+
+    def record(self, stories: Sequence[Sequence[Task]], edges: Sequence[Edge] = ()) -> builtins.list[Task]:
+        """Record tasks that were about for a moment already: each story is one task as it stood, oldest first.
+
+        It gets the row of its last state and the events of all. A ``created_at`` that is given stays. Otherwise like
+        :meth:`create`, parents before children, all or none.
+        """
         with self._database.transaction() as transaction:
-            stored = [_as_stored(transaction, task) for task in new]
+            stored = [_as_stored(transaction, story[-1]) for story in stories]
             try:
                 transaction.write(_INSERT, [task_row(task) for task in stored])
             except IntegrityError as error:
                 _explain_study(transaction, error)
                 raise
             write_edges(transaction, edges)
-            for task in stored:
-                data = {"kind": task.kind, "name": task.name, "parent": task.parent, "status": task.status}
-                transaction.event(task.id, "created", data)
+            for first, *later in stories:
+                data = {"kind": first.kind, "name": first.name, "parent": first.parent, "status": first.status}
+                transaction.event(first.id, "created", data)
+                before = first.status
+                for task in later:
+                    moved = {"from": before, "to": task.status, "reason": task.reason}
+                    transaction.event(task.id, "status", moved)
+                    before = task.status
         return stored
 
     def transition(
@@ -142,6 +162,12 @@ class Tasks(Details):
         with self._database.read() as connection:
             raise not_found(connection, task_id)
 
+    def get_all(self, task_ids: Sequence[str]) -> dict[str, Task]:
+        """Each of these tasks by its id; those that are not there are left out."""
+        with self._database.read() as connection:
+            found = map(task_of, connection.execute(_BY_IDS, {"ids": builtins.list(task_ids)}))
+            return {task.id: task for task in found}
+
     def find(self, reference: str) -> Task:
         """The task that a person means by ``reference``.
 
@@ -173,9 +199,23 @@ class Tasks(Details):
             rows = connection.execute(_STATUSES, {"ids": builtins.list(task_ids)})
             return {task: Status(status) for task, status in rows}
 
+    def status(self, task_id: str) -> Status:
+        """Where one task stands. Raises TaskNotFound."""
+        for (status,) in self._database.rows(_STATUS, {"of": task_id}):
+            return Status(status)
+        return self.get(task_id).status
+
     def children(self, run_id: str) -> builtins.list[Task]:
         """The steps and nested runs of a run, by position."""
         return [task_of(row) for row in self._database.rows(_CHILDREN, {"run": run_id})]
+
+    def children_of(self, run_ids: Sequence[str]) -> dict[str, builtins.list[Task]]:
+        """:meth:`children` of each of ``run_ids``."""
+        found: dict[str, builtins.list[Task]] = {run_id: [] for run_id in run_ids}
+        with self._database.read() as connection:
+            for task in map(task_of, connection.execute(_CHILDREN_OF, {"runs": builtins.list(found)})):
+                found[str(task.parent)].append(task)
+        return found
 
     def ancestry(self, task_id: str) -> builtins.list[Task]:
         """What a task was cloned from, what that was cloned from, and so on, nearest first. Raises TaskNotFound."""
@@ -200,7 +240,8 @@ def _as_stored(transaction: Transaction, task: Task) -> Task:
         statement = _next_number(transaction.connection.dialect.name)
         values = {"project": task.project, "pipeline": task.pipeline}
         ((number,),) = transaction.rows(statement, values)
-    return replace(task, number=number, created_at=now, started_at=started, finished_at=finished)
+    created = task.created_at or now
+    return replace(task, number=number, created_at=created, started_at=started, finished_at=finished)
 
 
 def _explain_study(transaction: Transaction, error: IntegrityError) -> None:

@@ -12,13 +12,13 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 import optuna
 import psutil
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.errors import HpoPipelinesError, StudyError
@@ -115,11 +115,14 @@ class Driver:
         """Bring Optuna's trials in line with the store; returns the numbers of those to run again."""
         runs = {run.task.trial: run.task for run in self.study.runs}
         self._first = runs[0].id if 0 in runs else None
+        sampling.journal(self.workspace.home, self.study.id).mend()
+        self._recall(runs)
         again: list[int] = []
         for trial in self.optuna.get_trials(deepcopy=False):
             run = runs.get(trial.number)
             if trial.state is TrialState.RUNNING:
                 if run is not None and run.status.finished and run.status is not Status.ABORTED:
+                    self._redraw(trial, run)
                     self._tell(trial.number, run)
                 else:
                     again.append(trial.number)
@@ -128,6 +131,25 @@ class Driver:
                 self.workspace.store.tasks.transition(run.id, Status.ABORTED, reason="its driver went away")
         self._count()
         return again
+
+    def _recall(self, runs: Mapping[int | None, Task]) -> None:
+        """Ask Optuna once more for trials that its storage has lost (a power cut, a deleted file) and ours has."""
+        for number in range(len(self.optuna.get_trials(deepcopy=False)), 1 + max((n or 0 for n in runs), default=-1)):
+            # With no run of its number the trial never began: it is sampled anew.
+            trial = self.optuna.ask()
+            if number in runs:
+                self._redraw(trial._cached_frozen_trial, runs[number])
+            else:
+                sampling.suggest(trial, self.space)
+
+    def _redraw(self, trial: FrozenTrial, run: Task) -> None:
+        """Give ``trial`` the parameters of its run, those that it has not."""
+        pipeline, _ = self.workspace.code(run)
+        drawn = sampling.enqueued(self.space, pipeline.parameters.decode(run.params))
+        if drawn is not None:
+            # What Optuna itself does with an enqueued trial.
+            self.optuna._storage.set_trial_system_attr(trial._trial_id, "fixed_params", drawn)
+            sampling.suggest(optuna.Trial(self.optuna, trial._trial_id), self.space)
 
     def _count(self) -> None:
         states = [trial.state for trial in self.optuna.get_trials(deepcopy=False)]

@@ -9,9 +9,9 @@ from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from hpo_pipelines.errors import StudyError
+from hpo_pipelines.study.journal import StudyJournal
 from search_spaces import Categorical, Distribution, Fixed, Float, Int, Space
 
 SAMPLERS = ("tpe", "random", "qmc", "nsgaii", "gp", "cmaes")
@@ -65,11 +65,12 @@ def pruner(choice: str | optuna.pruners.BasePruner | None) -> optuna.pruners.Bas
 
 def storage(url: str | None, home: Path, study: str) -> BaseStorage:
     """Optuna's storage of the study with id ``study``: a journal file of its own under ``home``, or that at ``url``."""
-    if url is not None:
-        return optuna.storages.get_storage(url)
-    folder = home / "optuna"
-    folder.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(folder / f"{study}.journal")))
+    return JournalStorage(journal(home, study)) if url is None else optuna.storages.get_storage(url)
+
+
+def journal(home: Path, study: str) -> StudyJournal:
+    """The journal of the study with id ``study``."""
+    return StudyJournal(home / "optuna" / f"{study}.journal")
 
 
 def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
