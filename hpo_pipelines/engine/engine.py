@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -15,10 +16,11 @@ from hpo_pipelines.component import Component
 from hpo_pipelines.engine.controller import Controller
 from hpo_pipelines.engine.flights import Flights
 from hpo_pipelines.engine.keys import Key, step_key
+from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.engine.refresh import Refresh
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall
-from hpo_pipelines.errors import CodeUnavailable, ConfigError
+from hpo_pipelines.errors import CodeUnavailable, ConfigError, HpoPipelinesError
 from hpo_pipelines.executors.base import Assignment, ConsoleChunk, Executor
 from hpo_pipelines.executors.inline import InlineExecutor
 from hpo_pipelines.fingerprint import code_fingerprint
@@ -27,6 +29,8 @@ from hpo_pipelines.snapshot import Code, Locator, component_locator
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import CacheEntry, Metric, Task
 from hpo_pipelines.types import ArtifactRef, Resources, Status, new_id
+
+log = logging.getLogger(__name__)
 
 EXECUTORS = ("inline", "local", "ray")
 
@@ -48,7 +52,8 @@ class Engine:
         """Asked for the variables of steps that use MLflow themselves; an empty answer leaves them alone."""
         self._executors: dict[str, Executor] = {}
         self._active: dict[str, Controller] = {}
-        self.flights = Flights()
+        self.liveness = Liveness(store)
+        self.flights = Flights(store, self.liveness)
         self._locators: WeakKeyDictionary[Component[..., Any], tuple[str, Locator]] = WeakKeyDictionary()
         self._snapshots: dict[str, ArtifactRef] = {}
         # What never changes once it is recorded, of the steps that are reused again and again.
@@ -131,6 +136,7 @@ class Engine:
     def close(self) -> None:
         """Stop executors and threads; idempotent."""
         self._stop.set()
+        self.flights.close()
         for timer in list(self._timers):
             timer.cancel()
         with self._lock:
@@ -152,15 +158,23 @@ class Engine:
             self._active.pop(controller.run.id, None)
 
     def _watch(self) -> None:
-        """Stop controllers whose run somebody else has ended in the store."""
+        """Renew what is held, write what is noted, stop controllers whose run somebody else has ended in the store."""
         while not self._stop.wait(0.25):
-            with self._lock:
-                active = dict(self._active)
-            for controller in active.values():
-                controller.scheduler.write()
-            for id, status in self.store.tasks.statuses(list(active)).items():
-                if status.finished and active[id].scheduler.stopping is None:
-                    active[id].stop(status, f"{status} from elsewhere")
+            try:
+                self._tend()
+            except HpoPipelinesError:
+                # Whoever has to write meets the same error, and says it where it is heard.
+                log.debug("the store could not be reached", exc_info=True)
+
+    def _tend(self) -> None:
+        self.liveness.beat()
+        with self._lock:
+            active = dict(self._active)
+        for controller in active.values():
+            controller.scheduler.write()
+        for id, status in self.store.tasks.statuses(list(active)).items():
+            if status.finished and active[id].scheduler.stopping is None:
+                active[id].stop(status, f"{status} from elsewhere")
 
     def nested(self, outer: Controller, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Run ``pipeline`` inside ``outer``'s run, in the same thread; returns its value, outputs still stand-ins."""
@@ -205,11 +219,12 @@ class Engine:
             outputs = self.store.tasks.outputs(prior.id)
             kept = CacheEntry(key.digest, prior.id, step.component.name, outputs, key.parts, 0.0, 0.0)
             return kept, f"kept from {self._label(prior.id)}"
-        if refresh.names(step.name, step.component.name) or _after_refreshed(step, refresh):
-            return None, "refresh"
         if not cache.enabled:
             return None, "reuse is off for this component"
         entry = self.store.cache.lookup(key.digest)
+        step.supersedes = None if entry is None else entry.task
+        if refresh.names(step.name, step.component.name) or _after_refreshed(step, refresh):
+            return None, "refresh"
         if entry is None:
             return None, "never seen before"
         age = self.store.now() - entry.created_at if cache.ttl is not None else 0.0

@@ -8,15 +8,17 @@ one write.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import IllegalTransition
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Attempt, CacheEntry, Edge, Metric, Task
-from hpo_pipelines.types import ArtifactRef, Kind, Status
+from hpo_pipelines.types import Kind, Status
 
 
 @dataclass
@@ -49,9 +51,10 @@ class _Unwritten:
 class Recorder:
     """The steps of one ``run`` on their way into ``store``. For one thread at a time: the scheduler's lock is ours."""
 
-    def __init__(self, store: Store, run: Task, executor_of: Callable[[StepCall], str]) -> None:
+    def __init__(self, store: Store, run: Task, liveness: Liveness, executor_of: Callable[[StepCall], str]) -> None:
         self._store = store
         self._run = run
+        self._liveness = liveness
         self._executor_of = executor_of
         self._unwritten: dict[str, _Unwritten] = {}
 
@@ -105,27 +108,49 @@ class Recorder:
         """Nothing more is written."""
         self._unwritten.clear()
 
-    def end(
-        self,
-        step: StepCall,
-        status: Status,
-        *,
-        outputs: Mapping[str, ArtifactRef] | None = None,
-        attempt: Attempt | None = None,
-        entry: CacheEntry | None = None,
-        **changes: Any,
-    ) -> None:
-        """Write at once that the step goes to ``status``, how its ``attempt`` ended, and the outcome to be reused."""
+    def end(self, step: StepCall, status: Status, *, attempt: Attempt | None = None, **changes: Any) -> None:
+        """Write at once that the step goes to ``status``, and how its ``attempt`` ended."""
+        with self._ending(step, status, attempt, changes):
+            pass
+
+    def reuse(self, step: StepCall, entry: CacheEntry) -> None:
+        """Write at once that the step takes a recorded outcome."""
+        changes = {"reason": step.reason, "key": entry.key, "reused_from": entry.task}
+        with self._ending(step, Status.COMPLETED, None, changes):
+            self._store.tasks.set_outputs(step.id, entry.outputs, first=True, known=True)
+
+    def complete(self, step: StepCall, attempt: Attempt | None, entry: CacheEntry | None) -> None:
+        """Write at once that the step gave ``step.outputs``, and ``entry``, its outcome to be reused.
+
+        If another step's outcome for the key was recorded while this one was under way (its process was thought to be
+        gone), that one stands: ``step.outputs`` become its, and the step's reason says so.
+        """
+        with self._ending(step, Status.COMPLETED, attempt, {"reason": step.reason}):
+            if entry is not None and not self._store.cache.record(entry, over=step.supersedes):
+                self._give_way(step, entry.key)
+            self._store.tasks.set_outputs(step.id, step.outputs, first=True)
+
+    def _give_way(self, step: StepCall, key: str) -> None:
+        first = self._store.cache.lookup(key)
+        if first is not None and first.outputs != step.outputs:
+            step.outputs = first.outputs
+            step.reason = f"{step.reason}; dropped: another step's outcome was recorded first"
+            self._store.tasks.update(step.id, reason=step.reason)
+
+    @contextmanager
+    def _ending(
+        self, step: StepCall, status: Status, attempt: Attempt | None, changes: Mapping[str, Any]
+    ) -> Iterator[None]:
         self.note(step, status, **changes)
         unwritten = self._unwritten.pop(step.id)
         with self._store.transaction():
             self._put([(step.id, unwritten)])
-            if outputs is not None:
-                self._store.tasks.set_outputs(step.id, outputs, first=True, known=step.reused)
             if attempt is not None:
                 self._store.tasks.finish_attempt(attempt)
-            if entry is not None:
-                self._store.cache.record(entry)
+            yield
+            if step.lease:
+                self._liveness.release(step.lease)
+        step.lease = ""
 
     def _put(self, unwritten: list[tuple[str, _Unwritten]]) -> None:
         store = self._store

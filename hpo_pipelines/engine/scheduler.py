@@ -65,7 +65,7 @@ class Scheduler:
         self.stopping: tuple[Status, str] | None = None
         self.broken: Exception | None = None
         """What kept us from recording what happened, if something did."""
-        self.recorder = Recorder(engine.store, run, self.executor_of)
+        self.recorder = Recorder(engine.store, run, engine.liveness, self.executor_of)
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
         self.lock = threading.RLock()
@@ -149,12 +149,14 @@ class Scheduler:
 
     def write(self) -> None:
         """Write what is noted of steps that are under way: often enough to be watched, in few transactions."""
-        with self.lock:
-            if self.broken is None:
-                try:
+        if self.lock.acquire(blocking=False):  # a step that runs inline holds it, and writes when it ends
+            try:
+                if self.broken is None:
                     self.recorder.write()
-                except HpoPipelinesError as error:
-                    self._break(error)
+            except HpoPipelinesError as error:
+                self._break(error)
+            finally:
+                self.lock.release()
 
     def executor_of(self, step: StepCall) -> str:
         return self.options.executor or self.engine.executor_for(step.component.options.resources)
@@ -175,6 +177,11 @@ class Scheduler:
         flight = self.engine.flights.join(self, step)
         if flight is not None:
             return self._waits(step, f"computing in {flight.label}")
+        if step.lease:
+            # Between the look and the claim another process may have come to its end.
+            entry, step.reason = self.engine.reusable(self, step)
+            if entry is not None:
+                return self._reuse(step, entry)
         return self._submit(step)
 
     def landed(self, step: StepCall, flight: Flight) -> None:
@@ -200,10 +207,7 @@ class Scheduler:
         metrics = self.engine.metrics_of(entry.task)
         for m in metrics:
             self.recorder.report(Metric(step.id, m.name, m.value, m.step, now))
-        key, origin = step.key.digest, entry.task
-        self.recorder.end(
-            step, Status.COMPLETED, outputs=entry.outputs, reason=step.reason, key=key, reused_from=origin
-        )
+        self.recorder.reuse(step, entry)
         self.hits.append(entry.key)
         step.metrics.update({m.name: m.value for m in metrics})
         self._watched(step, [(m.name, m.value, m.step) for m in metrics])
@@ -271,9 +275,8 @@ class Scheduler:
             name, parts = step.component.name, step.key.parts
             entry = CacheEntry(step.key.digest, step.id, name, message.outputs, parts, message.seconds, time.time())
         attempt = self._ended(step, Status.COMPLETED)
-        outputs = message.outputs
-        self.recorder.end(step, Status.COMPLETED, outputs=outputs, attempt=attempt, entry=entry, reason=step.reason)
-        self._over(step, None, entry)
+        self.recorder.complete(step, attempt, entry)
+        self._over(step, None, entry and replace(entry, outputs=step.outputs))
 
     def _ended(self, step: StepCall, status: Status, error: Mapping[str, Any] | None = None) -> Attempt | None:
         """The attempt that ends now, if one was begun."""
@@ -342,6 +345,8 @@ class Scheduler:
             if step.stage != "over":
                 if step.attempt:
                     self.engine.cancel(self.executor_of(step), step)
+                if step.lease:
+                    self.engine.liveness.drop(step.lease)
                 step.failure, step.error = Failure.of(error), error
                 self._close(step)
                 self.engine.flights.land(step, None)

@@ -212,6 +212,10 @@ class StepCall:
         self.reused = False
         self.key: Any = None
         self.reason = ""
+        self.lease = ""
+        """The lease on computing its key, while it is ours."""
+        self.supersedes: str | None = None
+        """The step whose recorded outcome is not used, and gives way to this one's."""
         self.counts: dict[str, int] = {}
         self.metrics: dict[str, float] = {}
         """The last value of each metric it reported."""

@@ -25,7 +25,10 @@ _HIT = (
     .where(cache.c.key == bindparam("of"))
     .values(hits=cache.c.hits + 1, hit_at=bindparam("now", type_=cache.c.hit_at.type))
 )
+_LIKE = _NEWEST.where(cache.c.key >= bindparam("low"), cache.c.key < bindparam("high")).limit(bindparam("limit"))
+_KEYS_OF = select(cache.c.key).where(cache.c.component == bindparam("component")).order_by(cache.c.key)
 _OUTPUTS = cache.c.keys().index("outputs")
+_GIVE_WAY = delete(cache).where(cache.c.key == bindparam("of"), cache.c.task == bindparam("over"))
 _DELETE = delete(cache).where(cache.c.key == bindparam("of"))
 
 
@@ -40,14 +43,16 @@ class Cache:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def record(self, entry: CacheEntry) -> bool:
+    def record(self, entry: CacheEntry, *, over: str | None = None) -> bool:
         """Record an outcome and its artifacts; ``False`` if its key has one already, which stays.
 
-        ``created_at`` 0 becomes the database's time.
+        Unless it is that of the step ``over``, which gives way. ``created_at`` 0 becomes the database's time.
         """
         with self._database.transaction() as transaction:
             artifacts.write(transaction, entry.outputs.values())
             row = cache_row(entry if entry.created_at else replace(entry, created_at=transaction.now))
+            if over is not None:
+                transaction.count(_GIVE_WAY, {"of": entry.key, "over": over})
             return transaction.count(_insert(transaction.connection.dialect.name), row) == 1
 
     def lookup(self, key: str) -> CacheEntry | None:
@@ -63,6 +68,23 @@ class Cache:
         """Forget the outcome under ``key``; ``False`` if there is none. Its artifacts stay."""
         with self._database.transaction() as transaction:
             return transaction.count(_DELETE, {"of": key}) == 1
+
+    def forget(self, *keys: str) -> int:
+        """:meth:`delete` each of ``keys``, all or none; how many there were."""
+        with self._database.transaction() as transaction:
+            return sum(transaction.count(_DELETE, {"of": key}) for key in keys)
+
+    def keys(self, component: str) -> builtins.list[str]:
+        """The keys of every outcome of ``component``."""
+        return [key for (key,) in self._database.rows(_KEYS_OF, {"component": component})]
+
+    def find(self, prefix: str, limit: int = 11) -> builtins.list[CacheEntry]:
+        """The newest ``limit`` outcomes whose keys begin with ``prefix``."""
+        if not prefix:
+            return []
+        # The next text of this length: keys are compared byte by byte.
+        high = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+        return self._entries(_LIKE, {"low": prefix, "high": high, "limit": limit})
 
     def list(self, component: str | None = None) -> builtins.list[CacheEntry]:
         """Every outcome, of ``component`` if one is given, newest first."""

@@ -13,6 +13,7 @@ from sqlalchemy import Double, bindparam, delete, or_, select, update
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hpo_pipelines.store.database import Database, Transaction
+from hpo_pipelines.store.records import plain
 from hpo_pipelines.store.schema import insert_or, leases
 
 _until = bindparam("until", type_=Double)
@@ -30,23 +31,25 @@ def _claim(dialect: str) -> ReturningInsert[tuple[str]]:
     free = or_(leases.c.owner == statement.excluded.owner, leases.c.expires_at <= bindparam("now"))
     return statement.on_conflict_do_update(
         index_elements=["name"],
-        set_={"owner": statement.excluded.owner, "expires_at": statement.excluded.expires_at},
+        set_={name: statement.excluded[name] for name in ("owner", "expires_at", "note")},
         where=free,
     ).returning(leases.c.owner)
 
 
 @dataclass(frozen=True)
 class Lease:
-    """``owner`` has ``name`` until ``expires_at`` (seconds since the epoch, the database's clock)."""
+    """``owner`` has ``name`` until ``expires_at`` (seconds since the epoch, the database's clock), for ``note``."""
 
     name: str
     owner: str
     expires_at: float
+    note: str = ""
 
 
-def claim(transaction: Transaction, name: str, owner: str, seconds: float) -> bool:
+def claim(transaction: Transaction, name: str, owner: str, seconds: float, note: str = "") -> bool:
     """Take a lease that is free, over, or the owner's already."""
-    row = {"name": name, "owner": owner, "expires_at": transaction.now + seconds, "now": transaction.now}
+    until = transaction.now + seconds
+    row = {"name": name, "owner": owner, "expires_at": until, "note": plain(note), "now": transaction.now}
     statement = _claim(transaction.connection.dialect.name)
     return len(transaction.rows(statement, row)) == 1
 
@@ -57,10 +60,13 @@ class Leases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def claim(self, name: str, owner: str, seconds: float) -> bool:
-        """Take the lease ``name``, or prolong it, for ``seconds``; ``False`` if another owner has it."""
+    def claim(self, name: str, owner: str, seconds: float, note: str = "") -> bool:
+        """Take the lease ``name``, or prolong it, for ``seconds``; ``False`` if another owner has it.
+
+        ``note`` tells those who wait what for.
+        """
         with self._database.transaction() as transaction:
-            return claim(transaction, name, owner, seconds)
+            return claim(transaction, name, owner, seconds, note)
 
     def renew(self, owner: str, seconds: float, names: Collection[str] | None = None) -> frozenset[str]:
         """Prolong all leases of ``owner``, or those in ``names``, for ``seconds`` from now: one heartbeat.

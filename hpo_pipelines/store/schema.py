@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISIONS: tuple[str, ...] = ("0001",)
+REVISIONS: tuple[str, ...] = ("0001", "0002")
 """Every schema revision, oldest first. A store of the last one is opened as it is."""
 
 VERSION_TABLE = "hpo_schema"
@@ -248,6 +248,8 @@ leases = Table(
     _word("name", primary_key=True),
     _word("owner"),
     Column("expires_at", Double, nullable=False),
+    # What the owner does, for a person who waits for it.
+    _word("note", server_default=""),
     Index("hpo_leases_owner", "owner"),
     sqlite_with_rowid=False,
 )

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -17,20 +15,18 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 import optuna
-import psutil
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipelines.engine import Controller, RunOptions
+from hpo_pipelines.engine.liveness import LEASE_SECONDS, is_gone, owner_name
 from hpo_pipelines.errors import HpoPipelinesError, StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, Status, new_id
+from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
-
-LEASE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -362,9 +358,9 @@ class Driver:
 
     @contextlib.contextmanager
     def _leased(self) -> Iterator[None]:
-        leases, name, owner = self.workspace.store.leases, f"study:{self.study.id}", _owner()
+        leases, name, owner = self.workspace.store.leases, f"study:{self.study.id}", owner_name()
         holder = leases.holder(name)
-        if holder is not None and _is_gone(holder.owner):
+        if holder is not None and is_gone(holder.owner):
             leases.release(name, holder.owner)
         if not leases.claim(name, owner, LEASE_SECONDS):
             who = f"the process {holder.owner}" if holder else "another process"
@@ -385,22 +381,6 @@ class Driver:
             done.set()
             thread.join()
             leases.release(name, owner)
-
-
-def _owner() -> str:
-    """Names this process, so that another can tell whether it is still there."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}:{new_id()}"
-
-
-def _is_gone(owner: str) -> bool:
-    """Whether ``owner`` was a process of this machine that has ended; of other machines only time tells."""
-    host, pid, created, _ = owner.rsplit(":", 3)
-    if host != socket.gethostname():
-        return False
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" != created
-    except psutil.NoSuchProcess:
-        return True
 
 
 @contextlib.contextmanager

@@ -21,8 +21,8 @@ _NEXT = """
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "9999"
+down_revision = "{last}"
 
 
 def upgrade():
@@ -32,14 +32,21 @@ def upgrade():
 """
 
 
+RELEASED = schema.REVISIONS
+
+
+def _next() -> str:
+    return _NEXT.replace("{last}", RELEASED[-1])
+
+
 @pytest.fixture
 def next_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A release whose schema has one revision more."""
     folder = tmp_path / "migrations"
     shutil.copytree(migrate.FOLDER, folder)
-    (folder / "versions" / "0002_next.py").write_text(_NEXT)
+    (folder / "versions" / "9999_next.py").write_text(_next())
     monkeypatch.setattr(migrate, "FOLDER", folder)
-    monkeypatch.setattr(schema, "REVISIONS", (*schema.REVISIONS, "0002"))
+    monkeypatch.setattr(schema, "REVISIONS", (*RELEASED, "9999"))
 
 
 def test_the_known_revisions_are_those_that_are_there() -> None:
@@ -81,7 +88,7 @@ class MigrateContract:
 
     def test_an_older_store_is_migrated_and_keeps_what_it_holds(self, url: str, run, next_release) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(schema, "REVISIONS", ("0001",))
+            patch.setattr(schema, "REVISIONS", RELEASED)
             older = Store.open(url)
             older.tasks.create(run)
             older.close()
@@ -90,20 +97,20 @@ class MigrateContract:
             assert store.tasks.get(run.id).params == {"lr": 0.1}
             with store._database.read() as connection:
                 assert connection.exec_driver_sql("SELECT colour, interpreter FROM hpo_snapshots").all() == []
-                assert connection.exec_driver_sql("SELECT version_num FROM hpo_schema").all() == [("0002",)]
+                assert connection.exec_driver_sql("SELECT version_num FROM hpo_schema").all() == [("9999",)]
             store.close()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(schema, "REVISIONS", ("0001",))
-            with pytest.raises(StoreError, match="has schema 0002, which this release does not know"):
+            patch.setattr(schema, "REVISIONS", RELEASED)
+            with pytest.raises(StoreError, match="has schema 9999, which this release does not know"):
                 Store.open(url)
 
     def test_a_migration_that_fails_leaves_the_older_store(self, url: str, run, next_release) -> None:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(schema, "REVISIONS", ("0001",))
+            patch.setattr(schema, "REVISIONS", RELEASED)
             older = Store.open(url)
             older.tasks.create(run)
-        file = migrate.FOLDER / "versions" / "0002_next.py"
-        file.write_text(_NEXT + '    op.execute("INSERT INTO nowhere VALUES (1)")\n')
+        file = migrate.FOLDER / "versions" / "9999_next.py"
+        file.write_text(_next() + '    op.execute("INSERT INTO nowhere VALUES (1)")\n')
         with pytest.raises(StoreError, match="nowhere"):
             Store.open(url)
         assert older.tasks.get(run.id).id == run.id

@@ -1,0 +1,101 @@
+"""What this process holds, so that others see that it lives: leases under one owner's name, renewed by one heartbeat.
+
+A lease that is not renewed ends by itself; that of a process of this machine that has ended need not be waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+import time
+
+import psutil
+
+from hpo_pipelines.store import Store
+from hpo_pipelines.store.leases import Lease
+from hpo_pipelines.types import new_id
+
+LEASE_SECONDS = 15.0
+BEAT_SECONDS = 5.0
+
+
+class Liveness:
+    """The leases that this process holds in ``store``. Renewed by :meth:`beat`, which its owner calls often."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._process = os.getpid()
+        self._owner = owner_name()
+        self._held: set[str] = set()
+        self._lock = threading.Lock()
+        self._last_beat = time.monotonic()
+
+    @property
+    def owner(self) -> str:
+        if self._process != os.getpid():  # a forked child is another process
+            self._process, self._owner, self._held = os.getpid(), owner_name(), set()
+        return self._owner
+
+    def claim(self, name: str, note: str = "") -> bool:
+        """Take the lease ``name`` if it is free, or its owner is known to be gone; ``False`` if another lives with it.
+
+        May be a part of an open transaction. ``note`` tells those who wait what for.
+        """
+        leases, owner = self._store.leases, self.owner
+        claimed = leases.claim(name, owner, LEASE_SECONDS, note)
+        if not claimed:
+            holder = self.holder(name)
+            claimed = holder is None and leases.claim(name, owner, LEASE_SECONDS, note)
+        if claimed:
+            with self._lock:
+                self._held.add(name)
+        return claimed
+
+    def release(self, name: str) -> None:
+        """Give the lease back, if it still is ours. May be a part of an open transaction."""
+        with self._lock:
+            self._held.discard(name)
+        self._store.leases.release(name, self.owner)
+
+    def drop(self, name: str) -> None:
+        """Let the lease run out: the store cannot be told."""
+        with self._lock:
+            self._held.discard(name)
+
+    def holder(self, name: str) -> Lease | None:
+        """Who lives with the lease ``name``; that of a process known to be gone is taken from it."""
+        holder = self._store.leases.holder(name)
+        if holder is not None and is_gone(holder.owner):
+            self._store.leases.release(name, holder.owner)
+            return None
+        return holder
+
+    def beat(self) -> None:
+        """Renew what is held, if it is time to. What was lost meanwhile is another's now."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._held or now - self._last_beat < BEAT_SECONDS:
+                return
+            held = sorted(self._held)
+        self._store.leases.renew(self.owner, LEASE_SECONDS, held)
+        self._last_beat = now
+
+
+def owner_name() -> str:
+    """Names this process, so that another can tell whether it is still there."""
+    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}:{new_id()}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether ``owner`` was a process of this machine that has ended; of other machines only time tells."""
+    try:
+        host, pid, created, _ = owner.rsplit(":", 3)
+        if host != socket.gethostname():
+            return False
+        process = psutil.Process(int(pid))
+        return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+    except ValueError:  # no name of ours
+        return False
