@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql
 
 from hpo_pipelines.store import artifacts as artifacts_
 from hpo_pipelines.store.database import Database, Transaction
+from hpo_pipelines.store.filters import batches
 from hpo_pipelines.store.records import artifact_of, attempt_of, attempt_row, plain
 from hpo_pipelines.store.schema import artifacts, attempts, edges, insert_or, outputs, tasks
 from hpo_pipelines.task import Attempt, Edge
@@ -34,6 +35,11 @@ _OUTPUTS = (
 )
 _INSERT_ATTEMPT = insert(attempts)
 _ATTEMPTS = select(attempts).where(attempts.c.task == bindparam("of")).order_by(attempts.c.number)
+_ATTEMPTS_OF = (
+    select(attempts)
+    .where(attempts.c.task.in_(bindparam("tasks", expanding=True)))
+    .order_by(attempts.c.task, attempts.c.number)
+)
 
 
 @cache
@@ -128,3 +134,13 @@ class Details:
     def attempts(self, task_id: str) -> list[Attempt]:
         """The attempts of a step, by number."""
         return [attempt_of(row) for row in self._database.rows(_ATTEMPTS, {"of": task_id})]
+
+    def attempts_of(self, task_ids: Sequence[str]) -> dict[str, list[Attempt]]:
+        """:meth:`attempts` of each of ``task_ids``."""
+        found: dict[str, list[Attempt]] = {task_id: [] for task_id in task_ids}
+        with self._database.read() as connection:
+            for some in batches(found):
+                for row in connection.execute(_ATTEMPTS_OF, {"tasks": some}):
+                    attempt = attempt_of(row)
+                    found[attempt.task].append(attempt)
+        return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, select
@@ -15,6 +15,9 @@ from hpo_pipelines.task import Event
 
 _AFTER = select(events).where(events.c.id > bindparam("cursor")).order_by(events.c.id).limit(bindparam("limit"))
 _STORY = select(events).where(events.c.task == bindparam("of")).order_by(events.c.id)
+_STORIES = (
+    select(events).where(events.c.task.in_(bindparam("tasks", expanding=True))).order_by(events.c.task, events.c.id)
+)
 _LAST = select(func.max(events.c.id))
 
 
@@ -52,6 +55,14 @@ class Events:
         """Every event of a task, oldest first."""
         with self._database.read(ordered=True) as connection:
             return story(connection, task_id)
+
+    def stories(self, task_ids: Sequence[str]) -> dict[str, list[Event]]:
+        """:meth:`story` of each of ``task_ids``."""
+        found: dict[str, list[Event]] = {task_id: [] for task_id in task_ids}
+        with self._database.read(ordered=True) as connection:
+            for event in map(event_of, connection.execute(_STORIES, {"tasks": list(found)})):
+                found[event.task].append(event)
+        return found
 
     def wait(self, cursor: int, timeout: float) -> bool:
         """Wait until there are events past ``cursor``, whichever process writes them; ``False`` after ``timeout`` s."""

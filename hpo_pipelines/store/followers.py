@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from sqlalchemy import bindparam, select, update
@@ -27,6 +28,9 @@ _ADVANCE = (
 )
 _MIRRORED = select(mirrors.c.reference).where(
     mirrors.c.follower == bindparam("of"), mirrors.c.task == bindparam("in_task")
+)
+_MIRRORED_ALL = select(mirrors.c.task, mirrors.c.reference).where(
+    mirrors.c.follower == bindparam("of"), mirrors.c.task.in_(bindparam("tasks", expanding=True))
 )
 
 
@@ -84,8 +88,17 @@ class Followers:
             return str(reference)
         return None
 
+    def mirrored_all(self, follower: str, tasks: Sequence[str]) -> dict[str, str]:
+        """What ``follower`` calls each of ``tasks`` elsewhere; those of which it made nothing yet are left out."""
+        with self._database.read() as connection:
+            return {row[0]: row[1] for row in connection.execute(_MIRRORED_ALL, {"of": follower, "tasks": list(tasks)})}
+
     def set_mirrored(self, follower: str, task: str, reference: str) -> None:
         """Save what ``follower`` calls ``task`` elsewhere."""
+        self.set_mirrored_all(follower, {task: reference})
+
+    def set_mirrored_all(self, follower: str, references: Mapping[str, str]) -> None:
+        """:meth:`set_mirrored` for each task of ``references``."""
         with self._database.transaction() as transaction:
-            statement = _set_mirror(transaction.connection.dialect.name)
-            transaction.write(statement, [{"follower": follower, "task": task, "reference": reference}])
+            rows = [{"follower": follower, "task": task, "reference": text} for task, text in references.items()]
+            transaction.write(_set_mirror(transaction.connection.dialect.name), rows)

@@ -75,6 +75,8 @@ def mirror(line: Line, settings: Settings, messages: Iterator[Mapping[str, Any]]
     from hpo_pipelines.tracking.base import Follower
     from hpo_pipelines.tracking.mlflow import MlflowMirror
 
+    # The steps go first. Not lower, nor as idle work: neither made a study measurably faster, and on a busy machine the
+    # mirror may be stopped while it holds the store's one write lock, for which the driver then waits.
     os.nice(10)
     store = Store.open(settings.store, create=False)
     backend = Backend.of(settings)

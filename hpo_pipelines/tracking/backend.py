@@ -66,6 +66,8 @@ class Backend:
     def shown(self) -> str:
         """The URI without a password, for messages."""
         parts = urlsplit(self.uri)
+        if "@" not in parts.netloc:
+            return self.uri
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
     @property

@@ -10,7 +10,7 @@ import getpass
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from hpo_pipelines.errors import HpoPipelinesError, TaskNotFound, TrackingError
@@ -19,32 +19,23 @@ from hpo_pipelines.task import Attempt, Event, Metric, Task
 from hpo_pipelines.tracking import contents
 from hpo_pipelines.tracking.backend import Backend
 from hpo_pipelines.tracking.base import one_line
+from hpo_pipelines.tracking.bulk import BulkRuns
 from hpo_pipelines.tracking.contents import ATTEMPT_TAG, PARENT_TAG, Point
 from hpo_pipelines.tracking.news import Gathering, News
 from hpo_pipelines.tracking.runs import OWN, SINCE, Runs, is_run
-from hpo_pipelines.types import Kind, Status
+from hpo_pipelines.tracking.views import View, Views
+from hpo_pipelines.types import Status
 
 log = logging.getLogger(__name__)
 
 Sources = Callable[[str], Mapping[str, str]]
 """From a snapshot's digest to the source of each component."""
 
+_AT_ONCE = 50
+"""How many runs are read, and written in one transaction: bounds memory, and how long others wait to write."""
 _TRIES = 3
 _REFUSALS = {"INVALID_PARAMETER_VALUE", "INVALID_STATE", "BAD_REQUEST", "RESOURCE_DOES_NOT_EXIST"}
 """MLflow's codes for what trying again will hardly change."""
-
-
-@dataclass(frozen=True)
-class _Work:
-    """One run to be shown anew: its news, and those of its steps in the news that get a run of their own."""
-
-    run: Task
-    news: News
-    steps: Sequence[Task]
-
-    @property
-    def tasks(self) -> Sequence[Task]:
-        return [self.run, *self.steps]
 
 
 class MlflowMirror:
@@ -63,10 +54,12 @@ class MlflowMirror:
         holds: Callable[[], bool] = lambda: True,
     ) -> None:
         self._store = store
+        self._backend = backend
+        self._holds = holds
         self._step_runs = step_runs
-        self._shown_uri = backend.shown
         self._gathering = Gathering(store)
-        self._runs = Runs(store, backend, holds=holds)
+        self._views = Views(store)
+        self._called = self._runs = Runs(store, backend, holds=holds)
         self._shown: set[str] = set()
         self._refused: Counter[str] = Counter()
         self._known_until: int | None = None
@@ -82,24 +75,22 @@ class MlflowMirror:
             raise
         except Exception as error:
             raise TrackingError(
-                f"MLflow at {self._shown_uri} does not take our runs: {one_line(error)}. "
+                f"MLflow at {self._backend.shown} does not take our runs: {one_line(error)}. "
                 "What is missing there is added when it does."
             ) from error
 
     def _take(self, events: Sequence[Event]) -> None:
-        self._runs.connect()
+        self._connect()
         if self._known_until is None:
             self._known_until = self._since(events[0].id)
-        work = [found for news in self._gathering.gather(events) if (found := self._work(news))]
-        tasks = [task.id for each in work for task in each.tasks]
-        self._runs.intend([task for task in tasks if self._runs.reference(task) is None])
-        for each in work:
-            try:
-                self._show(each)
-            except Exception as error:
-                self._shown.clear()
-                if not self._gives_up(each, error):
-                    raise
+        news = self._gathering.gather(events)
+        for start in range(0, len(news), _AT_ONCE):
+            self._show_all(self._views_of(news[start : start + _AT_ONCE]))
+
+    def _connect(self) -> None:
+        if not self._runs.connected:
+            self._runs = BulkRuns.of(self._store, self._backend, holds=self._holds) or self._called
+            self._runs.connect()
 
     def _since(self, first: int) -> int:
         """The last event there was when this backend was first followed into: up to it, it may know runs already.
@@ -114,15 +105,46 @@ class MlflowMirror:
 
     # -- what to show
 
-    def _work(self, news: News) -> _Work | None:
+    def _views_of(self, news: Sequence[News]) -> list[View]:
+        """What is to be shown; the runs that are to be made for it are intended."""
+        views = self._views.first(news)
+        tasks = {task.id: None for view in views for task in view.tasks}
+        self._runs.load(tasks | {view.run.parent: None for view in views if view.run.parent})
+        views = [
+            replace(
+                view,
+                own=[step for step in view.own if self._has_run(step, view.run)],
+                shown=self._runs.reference(view.run.id) in self._shown,
+            )
+            for view in views
+        ]
+        if new := [task.id for view in views for task in view.tasks if self._runs.reference(task.id) is None]:
+            self._runs.intend(new)
+        return self._views.complete(views)
+
+    def _show_all(self, views: Sequence[View]) -> None:
+        for view in views:
+            self._try(view)
         try:
-            run = self._store.tasks.get(news.run)
-            steps = [self._store.tasks.get(step) for step in news.steps]
-        except TaskNotFound:  # deleted since
-            return None
-        if run.status is Status.DRAFT:
-            return None
-        return _Work(run, news, [step for step in steps if self._has_run(step, run)])
+            self._runs.settle()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the runs that do not cause it are to be shown
+            log.debug("one by one, to find out what is refused: %s", error)
+            self._runs.drop()
+            for view in views:
+                self._try(view, settle=True)
+
+    def _try(self, view: View, *, settle: bool = False) -> None:
+        try:
+            self._show(view)
+            if settle:
+                self._runs.settle()
+        except Exception as error:
+            self._shown.clear()
+            gives_up = self._gives_up(view, error)
+            if settle or not gives_up:
+                self._runs.drop()
+            if not gives_up:
+                raise
 
     def _has_run(self, step: Task, run: Task) -> bool:
         """Whether the step gets an MLflow run of its own, and it is time to show it."""
@@ -140,70 +162,60 @@ class MlflowMirror:
 
     # -- runs
 
-    def _show(self, work: _Work) -> None:
-        run, news = work.run, work.news
+    def _show(self, view: View) -> None:
+        run = view.run
         experiment = self._runs.experiment(f"{run.project}/{run.pipeline}")
-        tags = self._tags(run)
-        ending = run.status.finished and bool(news.moved or news.steps or news.values)
-        steps = self._steps(run) if run.status.finished else []
-        if run.status.finished:
-            reused = sum(step.reused_from is not None for step in steps)
-            tags |= {"hpo.steps": str(len(steps)), "hpo.reused": str(reused)}
-        target, made = self._runs.open(run, experiment, tags, known=self._is_known(news))
-        if ending:
-            self._end(target, work, steps, {} if made else tags)
+        tags = self._tags(view)
+        target, made = self._runs.open(run, experiment, tags, known=self._is_known(view.news))
+        if view.ending:
+            self._end(target, view, {} if made else tags)
         else:
-            self._go_on(target, work, made=made)
-        if news.edited and not made:
+            self._go_on(target, view, made=made)
+        if view.news.edited and not made:
             self._runs.retag(target, tags)
-        for step in work.steps:
-            self._show_step(step, work, target, experiment)
+        for step in view.own:
+            self._show_step(step, view, target, experiment)
         if run.status.finished:
             self._shown.discard(target)
         else:
             self._shown.add(target)
 
-    def _go_on(self, target: str, work: _Work, *, made: bool) -> None:
-        run = work.run
-        values = self._values(target, work, self._steps(run)) if work.news.values or target not in self._shown else []
-        moved = work.news.moved and not made
+    def _go_on(self, target: str, view: View, *, made: bool) -> None:
+        run = view.run
+        moved = view.news.moved and not made
         tags = {"hpo.status": str(run.status), "hpo.reason": run.reason or ""} if moved else {}
-        self._runs.log(target, values, self._params(target, run), tags)
+        self._runs.log(target, self._values(view), self._params(view), tags)
         if moved or run.status is not Status.RUNNING:
             self._runs.show_status(target, contents.mlflow_status(run.status))
 
-    def _end(self, target: str, work: _Work, steps: Sequence[Task], tags: Mapping[str, str]) -> None:
-        store, run = self._store, work.run
-        ids = [run.id, *(step.id for step in steps)]
-        ends = [event for event in store.events.story(run.id) if _is_end(event)]
-        last = contents.closing(run, steps, store.metrics.of(ids), finished_before=len(ends) > 1)
-        values = [*self._values(target, work, steps), *last]
-        self._runs.log(target, values, self._params(target, run), tags)
-        outputs = store.tasks.outputs_of(ids)
-        shown = {**{step.name: outputs[step.id] for step in steps}, "return": outputs[run.id]}
+    def _end(self, target: str, view: View, tags: Mapping[str, str]) -> None:
+        run, steps = view.run, view.steps
+        last = contents.closing(run, steps, view.metrics, finished_before=view.ends > 1)
+        self._runs.log(target, [*self._values(view), *last], self._params(view), tags)
+        shown = {**{step.name: view.outputs_of(step.id) for step in steps}, "return": view.outputs_of(run.id)}
         self._runs.upload(target, contents.files(run, shown, self._sources(run.snapshot) if run.snapshot else {}))
         self._runs.end(target, run)
 
-    def _params(self, target: str, run: Task) -> dict[str, str]:
-        return {} if target in self._shown else contents.param_texts(run.params)
+    def _params(self, view: View) -> dict[str, str]:
+        return {} if view.shown else contents.param_texts(view.run.params)
 
-    def _values(self, target: str, work: _Work, steps: Sequence[Task]) -> list[Point]:
+    def _values(self, view: View) -> list[Point]:
         """The values that are new; at our first look all, as we do not know how far whoever was before us came."""
-        prefixes = {work.run.id: "", **{step.id: f"{step.name}." for step in steps}}
-        if target not in self._shown:
-            return contents.points(self._store.metrics.of(list(prefixes)), prefixes)
+        prefixes = {view.run.id: "", **{step.id: f"{step.name}." for step in view.steps}}
+        if not view.shown:
+            return contents.points(view.metrics, prefixes)
         values: list[Metric] = []
-        for task, first, last in work.news.values:
+        for task, first, last in view.news.values:
             values += self._store.metrics.between(task, first, last)
         return contents.points(values, prefixes)
 
-    def _steps(self, run: Task) -> list[Task]:
-        return [task for task in self._store.tasks.children(run.id) if task.kind is Kind.STEP]
-
-    def _tags(self, run: Task) -> dict[str, str]:
+    def _tags(self, view: View) -> dict[str, str]:
+        run = view.run
         more: dict[str, object] = {"run": run.label}
         if run.parent is None and run.study is not None:
             more |= {"study": self._study_name(run.study), "trial": run.trial}
+        if run.status.finished:
+            more |= {"steps": len(view.steps), "reused": sum(step.reused_from is not None for step in view.steps)}
         tags = contents.tags(run, **more)
         source = self._source_name(run.snapshot) if run.snapshot else None
         tags |= {
@@ -226,51 +238,49 @@ class MlflowMirror:
 
     # -- steps
 
-    def _show_step(self, step: Task, work: _Work, parent: str, experiment: str) -> None:
-        tags = contents.tags(step, run=work.run.label) | {PARENT_TAG: parent, "mlflow.user": _user()}
+    def _show_step(self, step: Task, view: View, parent: str, experiment: str) -> None:
+        tags = contents.tags(step, run=view.run.label) | {PARENT_TAG: parent, "mlflow.user": _user()}
+        values = contents.points(view.metrics_of(step.id), {step.id: ""})
         if self._runs.reference(step.id) == OWN:
-            self._adopt(step, tags, experiment)
-        else:
-            target, made = self._runs.open(step, experiment, tags, known=self._is_known(work.news))
-            values = contents.points(self._store.metrics.of([step.id]), {step.id: ""})
-            self._runs.log(target, values, contents.param_texts(step.params), {} if made else tags)
             if step.status.finished:
-                self._end_step(target, step)
+                self._adopt(step, view, tags, values, experiment)
+            return
+        target, made = self._runs.open(step, experiment, tags, known=self._is_known(view.news))
+        self._runs.log(target, values, contents.param_texts(step.params), {} if made else tags)
+        if step.status.finished:
+            self._end_step(target, step, view)
 
-    def _end_step(self, target: str, step: Task) -> None:
-        outputs = {step.name: self._store.tasks.outputs(step.id)}
-        self._runs.upload(target, contents.files(step, outputs, {}))
+    def _end_step(self, target: str, step: Task, view: View) -> None:
+        self._runs.upload(target, contents.files(step, {step.name: view.outputs_of(step.id)}, {}))
         self._runs.end(target, step)
 
-    def _adopt(self, step: Task, tags: Mapping[str, str], experiment: str) -> None:
+    def _adopt(self, step: Task, view: View, tags: Mapping[str, str], values: Sequence[Point], experiment: str) -> None:
         """Complete the runs that the step's attempts made themselves, around what the user's code wrote into them."""
         attempts = {str(attempt.number): attempt for attempt in self._store.tasks.attempts(step.id)}
+        texts = contents.param_texts(step.params)
         found = self._runs.find(experiment, step.id)
-        values = contents.points(self._store.metrics.of([step.id]), {step.id: ""})
         for run in found:
-            attempt = attempts.get(run.data.tags.get(ATTEMPT_TAG, ""))
+            attempt = attempts.get(run.tags.get(ATTEMPT_TAG, ""))
             is_last = run is found[-1]
             shown = step if is_last or attempt is None else _as_attempt(step, attempt)
-            texts = contents.param_texts(step.params)
-            params = {name: text for name, text in texts.items() if name not in run.data.params}
-            marks = {**tags, "hpo.status": str(shown.status)}
-            self._runs.log(run.info.run_id, values if is_last else [], params, marks)
-            self._end_step(run.info.run_id, shown)
+            params = {name: text for name, text in texts.items() if name not in run.params}
+            self._runs.log(run.id, values if is_last else [], params, {**tags, "hpo.status": str(shown.status)})
+            self._end_step(run.id, shown, view)
 
     # -- refusals
 
-    def _gives_up(self, work: _Work, error: Exception) -> bool:
+    def _gives_up(self, view: View, error: Exception) -> bool:
         """Whether to leave a run as it is in MLflow, because however often we try it will not be otherwise."""
         code = getattr(error, "error_code", "")
         ours = isinstance(error, TypeError | ValueError | LookupError | AttributeError)
         if code not in _REFUSALS and not ours:
             return False
-        run = work.run
+        run = view.run
         self._refused[run.id] += 1
         target = self._runs.reference(run.id)
         purged = code == "RESOURCE_DOES_NOT_EXIST"
         # The experiment may have been deleted, and what is purged has to be made again.
-        self._runs.forget([task.id for task in work.tasks] if purged else [])
+        self._runs.forget([task.id for task in view.tasks] if purged else [])
         if not purged and target is not None and is_run(target) and self._runs.is_deleted(target):
             log.info("%s was deleted in MLflow and is left alone", run.label)
             return True
@@ -278,10 +288,6 @@ class MlflowMirror:
             return False
         log.error("%s cannot be shown in MLflow and is left as it is there", run.label, exc_info=error)
         return True
-
-
-def _is_end(event: Event) -> bool:
-    return event.kind == "status" and Status(event.data["to"]).finished
 
 
 def _as_attempt(step: Task, attempt: Attempt) -> Task:

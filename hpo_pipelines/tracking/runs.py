@@ -1,18 +1,20 @@
 """MLflow runs that stand for tasks: each is made once, and each write may be repeated without harm.
 
-MLflow makes up the ids of runs and has no transactions, so before a run is made the intent is recorded in the store,
-and after it the id. Where an intent is found without an id, we were killed or cut off in between, and the run is looked
-for by its tag. Values of metrics are their own identity, parameters may be given twice, and the status comes last.
+MLflow's client makes up the ids of runs and has no transactions, so before a run is made the intent is recorded in the
+store, and after it the id. Where an intent is found without an id, we were killed or cut off in between, and the run is
+looked for by its tag. Values of metrics are their own identity, parameters may be given twice, and the status comes
+last. In databases that it knows :class:`hpo_pipelines.tracking.bulk.BulkRuns` does the same in far less time.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 from hpo_pipelines.errors import TrackingError
@@ -23,6 +25,7 @@ from hpo_pipelines.tracking import contents
 from hpo_pipelines.tracking.backend import Backend
 from hpo_pipelines.tracking.base import one_line
 from hpo_pipelines.tracking.contents import LABELS_TAG, TASK_TAG, Point
+from hpo_pipelines.tracking.files import Files
 
 log = logging.getLogger(__name__)
 
@@ -54,29 +57,48 @@ _REMEMBERED = 10_000
 _UPLOAD_TRIES = 3
 
 
+@dataclass(frozen=True)
+class Found:
+    """A run that was made elsewhere, with what it has."""
+
+    id: str
+    tags: Mapping[str, str]
+    params: Mapping[str, str]
+
+
 class Runs:
-    """The runs in one backend. ``holds`` says whether we may still make new ones."""
+    """The runs in one backend, through MLflow's client. ``holds`` says whether we may still make new ones.
+
+    What is written may wait for :meth:`settle`, or be given up with :meth:`drop`; here it does not wait.
+    """
 
     def __init__(self, store: Store, backend: Backend, *, holds: Callable[[], bool] = lambda: True) -> None:
         self._store = store
         self._backend = backend
+        self._follower = backend.follower
         self._holds = holds
+        self._references: dict[str, str | None] = {}
         self._intended: set[str] = set()
         self._experiments: dict[str, str] = {}
         self._known: dict[str, dict[str, str]] = {}
         self._places: dict[str, str] = {}
+        self._files = Files()
         self._made = 0
         self._failed_uploads = 0
         self._connected = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether MLflow has answered, as the MLflow that is known here."""
+        return self._connected
 
     def connect(self) -> None:
         """Import MLflow, make its database if need be, see that it answers: seconds the first time, then nothing.
 
         Raises what MLflow raises if it cannot be reached, or if something else answers in its place.
         """
-        if not self._connected:
-            self.client.search_experiments(max_results=1)
-            self._connected = True
+        self.client.search_experiments(max_results=1)
+        self._connected = True
 
     @cached_property
     def client(self) -> Any:
@@ -120,20 +142,32 @@ class Runs:
 
     # -- making runs
 
+    def load(self, tasks: Iterable[str]) -> None:
+        """Look up what stands for these tasks, all at once, so that :meth:`reference` has it at hand."""
+        wanted = list(tasks)
+        self._references = dict.fromkeys(wanted) | self._store.followers.mirrored_all(self._follower, wanted)
+
     def reference(self, task: str) -> str | None:
         """The id of the task's run, INTENT, OWN, or None for a task that nothing was made of."""
-        return self._store.followers.mirrored(self._backend.follower, task)
+        if task not in self._references:
+            return self._store.followers.mirrored(self._follower, task)
+        return self._references[task]
 
     def intend(self, tasks: Iterable[str]) -> None:
-        """Record that runs are about to be made for these tasks, which have none."""
+        """Record that runs are about to be made for those of these tasks that have none."""
+        wanted = list(tasks)
         with self._store.transaction():
-            for task in tasks:
-                self.record(task, INTENT)
-                self._intended.add(task)
+            # Looked up again: a step that uses MLflow may have been started since.
+            known = self._store.followers.mirrored_all(self._follower, wanted)
+            new = {task: INTENT for task in wanted if task not in known}
+            self._store.followers.set_mirrored_all(self._follower, new)
+        self._references |= {**known, **new}
+        self._intended |= set(new)
 
     def record(self, task: str, reference: str) -> None:
         """Save what stands for the task."""
-        self._store.followers.set_mirrored(self._backend.follower, task, reference)
+        self._store.followers.set_mirrored(self._follower, task, reference)
+        self._references[task] = reference
 
     def forget(self, tasks: Iterable[str]) -> None:
         """The runs of these tasks, or the experiment, may no longer be there: look for them, and make them again."""
@@ -152,7 +186,7 @@ class Runs:
             return reference, False
         found = None
         if task.id not in self._intended:  # we, or whoever was before us, may have been cut off while making it
-            found = next((run.info.run_id for run in self.find(experiment, task.id)), None)
+            found = next((run.id for run in self.find(experiment, task.id)), None)
         elif known:
             found = self._index(experiment).get(task.id)
         self._intended.discard(task.id)
@@ -161,21 +195,35 @@ class Runs:
         return run, True
 
     def _make(self, task: Task, experiment: str, tags: Mapping[str, str]) -> str:
-        if not self._holds():
-            raise TrackingError(f"{self._backend.follower}: the lease ran out; whoever has it now goes on.")
+        self._refuse_without_lease()
         start = contents.milliseconds(task.started_at or task.created_at)
         run = self.client.create_run(experiment, start_time=start, tags=dict(tags), run_name=task.label)
-        if len(self._places) > _REMEMBERED:
-            self._places.clear()
-        self._places[run.info.run_id] = run.info.artifact_uri
-        self._made += 1
-        if self._made in _ANALYZED_AFTER or self._made % _ANALYZED_AFTER[-1] == 0:
-            self._backend.analyze()
+        self._remember(run.info.run_id, run.info.artifact_uri)
+        self._count(1)
         return str(run.info.run_id)
 
-    def find(self, experiment: str, task: str) -> list[Any]:
+    def _refuse_without_lease(self) -> None:
+        if not self._holds():
+            raise TrackingError(f"{self._follower}: the lease ran out; whoever has it now goes on.")
+
+    def _remember(self, run: str, place: str) -> None:
+        if len(self._places) > _REMEMBERED:
+            self._places.clear()
+        self._places[run] = place
+
+    def _count(self, made: int) -> None:
+        before, self._made = self._made, self._made + made
+        first, every = _ANALYZED_AFTER
+        if before < first <= self._made or before // every != self._made // every:
+            try:
+                self._backend.analyze()
+            except sqlite3.Error as error:
+                log.warning("MLflow's database was given no statistics, so its pages may be slow: %s", error)
+
+    def find(self, experiment: str, task: str) -> list[Found]:
         """The runs tagged as this task's, oldest first, deleted ones included."""
-        return self._search(experiment, f"tags.`{TASK_TAG}` = '{task}'")
+        runs = self._search(experiment, f"tags.`{TASK_TAG}` = '{task}'")
+        return [Found(str(run.info.run_id), run.data.tags, run.data.params) for run in runs]
 
     def _index(self, experiment: str) -> Mapping[str, str]:
         """Task → run of all the runs there were when this was first asked."""
@@ -220,12 +268,19 @@ class Runs:
 
     def retag(self, run: str, wanted: Mapping[str, str]) -> None:
         """Set the tags ``wanted`` and take away those of ours that are not among them."""
-        found = self.client.get_run(run).data.tags
+        found = self._tags_of(run)
         ours = {name for name in found if name.startswith("hpo.") or name == "mlflow.note.content"}
         ours |= set(contents.labels_in(found.get(LABELS_TAG)))
-        for name in sorted(ours - set(wanted)):
-            self.client.delete_tag(run, name)
+        self._untag(run, sorted((ours & set(found)) - set(wanted)))
         self.log(run, (), {}, {name: value for name, value in wanted.items() if found.get(name) != value})
+
+    def _tags_of(self, run: str) -> Mapping[str, str]:
+        found: Mapping[str, str] = self.client.get_run(run).data.tags
+        return found
+
+    def _untag(self, run: str, names: Sequence[str]) -> None:
+        for name in names:
+            self.client.delete_tag(run, name)
 
     def upload(self, run: str, files: Mapping[str, str]) -> None:
         """Store ``files``, path → text, as the run's artifacts.
@@ -247,31 +302,36 @@ class Runs:
             self._failed_uploads = 0
 
     def _upload(self, run: str, files: Mapping[str, str]) -> None:
-        place = self._places.get(run) or self.client.get_run(run).info.artifact_uri
+        place = self._places.get(run) or self._place(run)
         if place.startswith("/"):
             # MLflow would write there too, after it has read the whole run once more to find out where.
-            _write(Path(place), files)
+            self._files.write(place, files)
             return
         with tempfile.TemporaryDirectory(prefix="hpo-mlflow-") as folder:
-            _write(Path(folder), files)
+            Files().write(folder, files)
             self.client.log_artifacts(run, folder)
 
-    def show_status(self, run: str, status: str) -> None:
-        """Set the status of a run that has not ended."""
-        self.client.update_run(run, status=status)
+    def _place(self, run: str) -> str:
+        return str(self.client.get_run(run).info.artifact_uri)
+
+    def show_status(self, run: str, status: str, end: int | None = None) -> None:
+        """Set the status; of a run that has ended with the time, in milliseconds since the epoch."""
+        if end is None:
+            self.client.update_run(run, status=status)
+        else:
+            self.client.set_terminated(run, status, end)
 
     def end(self, run: str, task: Task) -> None:
         """Set the final status and the end time."""
         at = contents.milliseconds(task.finished_at or task.created_at)
-        self.client.set_terminated(run, contents.mlflow_status(task.status), at)
+        self.show_status(run, contents.mlflow_status(task.status), at)
+
+    def settle(self) -> None:
+        """See that all that was to be written is; raises what MLflow raises."""
+
+    def drop(self) -> None:
+        """Forget what was to be written and is not."""
 
     def is_deleted(self, run: str) -> bool:
         """Whether a person deleted the run in MLflow; what is deleted takes no more writes."""
         return bool(self.client.get_run(run).info.lifecycle_stage == "deleted")
-
-
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    for path, text in files.items():
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, "utf-8", errors="backslashreplace")

@@ -231,22 +231,43 @@ def test_labels_come_back_from_their_list() -> None:
 
 def test_the_files_of_a_run() -> None:
     error = {"type": "ValueError", "message": "no", "traceback": "Traceback: no\n", "log": "epoch 1\n"}
-    run = task(params={"lr": 0.1}, git={"diff": "+x\n"}, error=error)
+    run = task(params={"lr": 0.1, "day": {"$date": "2024-01-31"}}, git={"diff": "+x\n"}, error=error)
     files = contents.files(
         run, {"fit": {"model": ref({"shape": [2]})}, "load": {}}, {"fit": "def fit(): ...\n", "a/b": "x"}
     )
-    assert json.loads(files.pop("params.json")) == {"lr": 0.1}
+    assert json.loads(files.pop("params.json")) == run.params
     assert json.loads(files.pop("outputs.json")) == {
         "fit": {"model": {"format": "json", "size": 3, "digest": "d", "value_digest": "v", "preview": {"shape": [2]}}}
     }
     assert files == {
-        "code/fit.py": "def fit(): ...\n",
-        "code/a_b.py": "x",
-        "code/changes.diff": "+x\n",
+        "code.py": "# fit\ndef fit(): ...\n\n\n# a/b\nx\n",
+        "changes.diff": "+x\n",
         "error_message.txt": "Traceback: no\n\nThe end of its console:\nepoch 1\n",
     }
 
 
 def test_nothing_is_made_of_nothing() -> None:
-    assert contents.files(task(), {"fit": {}}, {}) == {"params.json": "{}"}
+    assert contents.files(task(), {"fit": {}}, {}) == {}
     assert contents.error_text({"type": "ValueError", "message": "no"}) == "ValueError: no\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "open_"),
+    [
+        (0.1, False), (5, False), (True, False), (float("nan"), False), ("churn.csv", False), ("data/a-b_c", False),
+        (None, True), ("None", True), ("True", True), ("nan", True), ("5", True), ("1e-5", True), ("", True),
+        ("two words", True), ("x" * 7000, True), ([1, 2], True), ({"$date": "2024-01-31"}, True),
+    ],
+)  # fmt: skip
+def test_values_are_kept_exactly_where_their_text_does_not_tell_them(value: Any, open_: bool) -> None:
+    files = contents.files(task(params={"p": value}), {}, {})
+    assert ("params.json" in files) == open_
+    if open_:
+        assert json.loads(files["params.json"]) == {"p": value}
+
+
+def test_outputs_stand_in_lines() -> None:
+    text = contents.outputs_json({"load": {"value": ref({"a": 1})}, "fit": {"model": ref({"b": "ü"})}, "none": {}})
+    assert [line[:6] for line in text.splitlines()] == ["{", '"load"', '"fit":', "}"]
+    assert "ü" in text
+    assert json.loads(text)["fit"]["model"]["preview"] == {"b": "ü"}

@@ -75,7 +75,7 @@ def test_a_mirror_follows_until_its_driver_hangs_up(
     assert (nice, ends) == ([10], [main.HARD_END])
     shown = Shown(Client(memory))
     assert shown.run(last).info.status == "FINISHED"
-    assert shown.text(shown.run(first), "code/fit.py") == "def fit(): ...\n"
+    assert shown.text(shown.run(first), "code.py") == "# fit\ndef fit(): ...\n"
 
 
 def test_code_that_cannot_be_read_is_left_out(settings: Settings, store: Store, recorder: Recorder) -> None:

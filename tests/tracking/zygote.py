@@ -1,7 +1,8 @@
 """Imports MLflow once, then forks a mirror for each line of its input: ``seconds batch``; prints how each one ended.
 
-``python zygote.py HOME``: a mirror runs until it has caught up, or is killed with SIGKILL after ``seconds``. Lines of
-several such pairs start as many mirrors at once. ``0`` seconds kills nobody.
+``python zygote.py HOME TIER``: a mirror, which writes through MLflow's ``client`` or into its ``tables``, runs until it
+has caught up, or is killed with SIGKILL after ``seconds``. Lines of several such pairs start as many mirrors at once.
+``0`` seconds kills nobody.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import mlflow.store.tracking.sqlalchemy_store  # noqa: F401  what a mirror would
 
 from hpo_pipelines.settings import Settings
 from hpo_pipelines.store import Store
+from hpo_pipelines.tracking import schema
 from hpo_pipelines.tracking.backend import Backend
 from hpo_pipelines.tracking.base import Follower, Pace
 from hpo_pipelines.tracking.mlflow import MlflowMirror
@@ -48,6 +50,8 @@ def start(batch: int) -> int:
 
 
 def main() -> None:
+    if sys.argv[2] == "client":
+        schema.RELEASES = ()
     print("ready", flush=True)
     for line in sys.stdin:
         words = line.split()
