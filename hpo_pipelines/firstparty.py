@@ -25,6 +25,7 @@ _SCRIPTS = ("__main__", "__mp_main__")
 _STANDARD = frozenset(sys.stdlib_module_names) | frozenset(sys.builtin_module_names)
 _STANDARD_FOLDER = os.path.dirname(os.__file__) + os.sep
 _INSTALLED_FOLDERS = ("site-packages", "dist-packages")
+_RUNS = re.compile(r"[-_.]+")
 _COMPILED = tuple(importlib.machinery.EXTENSION_SUFFIXES)
 
 
@@ -144,12 +145,12 @@ def _file_of(name: str) -> str | None:
         if isinstance(file, str):
             return file
         prefix = prefix.rpartition(".")[0]
-    return _unloaded_file(name)
+    return _unloaded_file(name, tuple(sys.path))
 
 
 @lru_cache(maxsize=1024)
-def _unloaded_file(name: str) -> str | None:
-    """Where a module that is not imported would come from; no package of it is imported to find out."""
+def _unloaded_file(name: str, path: tuple[str, ...]) -> str | None:
+    """Where a module that is not imported would come from, by this ``sys.path``; nothing is imported to find out."""
     prefix, _, rest = name.partition(".")
     try:
         spec = importlib.util.find_spec(prefix)
@@ -179,7 +180,7 @@ def _is_named(name: str, file: str | None, extra: frozenset[str]) -> bool:
 
 def _normal(distribution: str) -> str:
     """PEP 503's normal form of a distribution's name."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+    return _RUNS.sub("-", distribution).lower()
 
 
 def _owner(name: str, file: str) -> Distribution | None:

@@ -193,3 +193,14 @@ def test_nothing_heavy_is_imported():
         "f.is_first_party('numpy'); assert 'numpy' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_folder_put_on_the_path_later_is_seen(tmp_path, monkeypatch):
+    name = "put_on_the_path_later"
+    (tmp_path / f"{name}-2.0.dist-info").mkdir()
+    (tmp_path / f"{name}-2.0.dist-info/RECORD").write_text(f"{name}.py,,\n")
+    (tmp_path / f"{name}.py").write_text("")
+    assert distributions_of([name]) == {}
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert distributions_of([name]) == {"put-on-the-path-later": "2.0"}
+    assert name not in sys.modules

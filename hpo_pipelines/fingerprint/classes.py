@@ -15,7 +15,7 @@ from typing import Any
 
 from hpo_pipelines.fingerprint.normal import Normal
 from hpo_pipelines.fingerprint.scope import file_of_module
-from hpo_pipelines.fingerprint.source import BLOCKS, SourceText, definition, text_of_file
+from hpo_pipelines.fingerprint.source import BLOCKS, Sources, SourceText, text_of_file
 
 _MACHINERY = frozenset(
     {
@@ -56,7 +56,7 @@ class ClassBody:
     namespace: Mapping[str, Any]
     text: SourceText | None
     normal: Normal
-    source: str
+    source: Callable[[], str] | None
     assigned: frozenset[str] | None
 
     def attributes(self, owns: Callable[[type], bool], is_data: Callable[[Any], bool]) -> Iterator[tuple[str, Any]]:
@@ -128,20 +128,21 @@ def namespace_of(cls: type) -> Mapping[str, Any]:
     return {"__name__": cls.__module__} if own is None else own.__globals__
 
 
-def class_body(cls: type) -> ClassBody:
+def class_body(cls: type, sources: Sources) -> ClassBody:
     """The body of ``cls``; without source, what the class holds has to speak for it."""
     namespace = namespace_of(cls)
     own = list(_own_functions(cls))
-    found = [pair for function in own if (pair := definition(function.__code__, function.__globals__))]
+    found = [pair for function in own if (pair := sources.definition(function.__code__, function.__globals__))]
     text = found[0][0] if found else _text_without_methods(own, namespace)
     statements = text.classes.get(cls.__qualname__, []) if text is not None else []
     nodes = frozenset(node for origin, node in found if origin is text)
     holding = [statement for statement in statements if not nodes.isdisjoint(_children(statement))]
     if text is None or not statements:
-        return ClassBody(cls, namespace, None, Normal(cls.__qualname__), "", None)
+        return ClassBody(cls, namespace, None, Normal(cls.__qualname__), None, None)
     statement = (holding or statements)[-1]
     normal = text.normal_class(statement, nodes & _children(statement))
-    return ClassBody(cls, namespace, text, normal, text.segment(statement), frozenset(_assigned(statement.body)))
+    source = functools.partial(text.segment, statement)
+    return ClassBody(cls, namespace, text, normal, source, frozenset(_assigned(statement.body)))
 
 
 def _own_functions(cls: type) -> Iterator[FunctionType]:

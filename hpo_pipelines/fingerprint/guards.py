@@ -17,13 +17,14 @@ MISSING = object()
 class Guards:
     """Notes taken while code is followed; :meth:`hold` says whether all of it is still so.
 
-    Names and members are compared by identity. A mutable value that was digested is digested again.
+    Names and members are compared by identity. A mutable value that was digested is digested again, each time: there
+    is no cheaper way to know that nobody has written into it. An array that nobody can write into is spared that.
     """
 
     def __init__(self) -> None:
         self._spaces: dict[int, tuple[Mapping[str, Any], dict[str, Any]]] = {}
         self._members: dict[int, tuple[object, Callable[[Any], Iterable[Any]], tuple[Any, ...]]] = {}
-        self._contents: dict[int, tuple[object, str]] = {}
+        self._contents: dict[int, tuple[object, str, bool]] = {}
         self._alive: list[object] = []
 
     def name(self, space: Mapping[str, Any], name: str, value: object) -> None:
@@ -37,7 +38,10 @@ class Guards:
 
     def content(self, value: object, digest: str) -> None:
         """``value`` has this digest."""
-        self._contents[id(value)] = (value, digest)
+        if _is_constant(value):
+            self._alive.append(value)
+        else:
+            self._contents[id(value)] = (value, digest, _is_read_only(value))
 
     def keep(self, value: object) -> None:
         """``value`` stays alive, so that its identity remains its own."""
@@ -52,7 +56,36 @@ class Guards:
             now = tuple(read(owner))
             if len(now) != len(seen) or not all(map(operator.is_, now, seen)):
                 return False
-        return all(_digest(value) == digest for value, digest in self._contents.values())
+        return all(
+            (read_only and _is_read_only(value)) or _digest(value) == digest
+            for value, digest, read_only in self._contents.values()
+        )
+
+
+_ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), range})
+
+
+def _is_constant(value: object) -> bool:
+    """Whether ``value`` is made of nothing that could change: tuples of numbers and texts."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, tuple | frozenset) and type(item) in (tuple, frozenset):
+            pending += item
+        elif type(item) not in _ATOMS:
+            return False
+    return True
+
+
+def _is_read_only(value: Any) -> bool:
+    """Whether ``value`` is an array that neither itself nor any array that it is a view of lets anybody write into."""
+    while type(value).__name__ == "ndarray" and type(value).__module__ == "numpy":
+        if value.flags.writeable or value.dtype.hasobject:
+            return False
+        value = value.base
+        if value is None or type(value) is bytes:
+            return True
+    return False
 
 
 def _digest(value: object) -> str | None:

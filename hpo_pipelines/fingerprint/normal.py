@@ -7,7 +7,8 @@ Everything else counts, the names of local variables included: ``locals()``, ``e
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterable
+import operator
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,8 @@ def normal_function(node: Function) -> Normal:
     if isinstance(node, ast.Lambda):
         walk.visit(node.body)
         return walk.normal(signature)
-    signature.put(type(node).__name__, node.name)
+    signature.put(type(node).__name__)
+    signature.put(node.name)
     signature.annotation(node.returns)
     signature.visit_all(getattr(node, "type_params", ()))
     walk.body(node.body)
@@ -111,13 +113,6 @@ def _chain(node: ast.AST) -> Chain | None:
 _SILENT = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 
 
-_FIELDS = {
-    cls: tuple(name for name in cls._fields if name not in _SILENT)
-    for cls in vars(ast).values()
-    if isinstance(cls, type) and issubclass(cls, ast.AST)
-}
-
-
 class _Walk:
     """Writes a tree as text: node names with their fields in a fixed order, so that no two trees have one text."""
 
@@ -133,33 +128,22 @@ class _Walk:
         named = tuple(signature._chains) if signature else ()
         return Normal(digest, tuple(self._chains), tuple(self._imports), named, decorators)
 
-    def put(self, *words: str) -> None:
-        self._out += words
+    def put(self, word: str) -> None:
+        self._out.append(word)
 
     def visit(self, node: ast.AST) -> None:
-        cls = node.__class__
-        special = _SPECIAL.get(cls)
-        if special is not None:
-            special(self, node)
-            return
-        self._out.append(cls.__name__)
-        for name in _FIELDS[cls]:
-            value = getattr(node, name, None)
-            if value.__class__ is list:
-                self.visit_all(value)
-            elif isinstance(value, ast.AST):
-                self.visit(value)
-            else:
-                self._out.append(repr(value))
+        _WRITERS[node.__class__](self, node)
 
     def visit_all(self, nodes: Iterable[object]) -> None:
-        self._out.append("[")
+        out = self._out
+        out.append("[")
         for node in nodes:
-            if isinstance(node, ast.AST):
-                self.visit(node)
+            write = _WRITERS.get(node.__class__)
+            if write is None:
+                out.append(repr(node))
             else:
-                self._out.append(repr(node))
-        self._out.append("]")
+                write(self, node)
+        out.append("]")
 
     def visit_or_none(self, node: ast.AST | None) -> None:
         if node is None:
@@ -249,7 +233,29 @@ class _Walk:
         self.visit_all(node for node in statements[documented:] if not isinstance(node, ast.Pass))
 
 
-_SPECIAL: dict[type, Any] = {
+def _writer(cls: type[ast.AST]) -> Callable[[_Walk, Any], None]:
+    """Writes nodes of a class: its name, then its fields in order."""
+    name, fields = cls.__name__, [name for name in cls._fields if name not in _SILENT]
+    if not fields:
+        return lambda walk, node: walk.put(name)
+    read, single = operator.attrgetter(*fields), len(fields) == 1
+
+    def write(walk: _Walk, node: ast.AST) -> None:
+        walk.put(name)
+        for value in (read(node),) if single else read(node):
+            inner = _WRITERS.get(value.__class__)
+            if inner is not None:
+                inner(walk, value)
+            elif value.__class__ is list:
+                walk.visit_all(value)
+            else:
+                walk.put(repr(value))
+
+    return write
+
+
+_WRITERS: dict[type, Callable[[_Walk, Any], None]] = {
+    **{cls: _writer(cls) for cls in vars(ast).values() if isinstance(cls, type) and issubclass(cls, ast.AST)},
     ast.Name: _Walk.name,
     ast.Attribute: _Walk.attribute,
     ast.Constant: _Walk.constant,

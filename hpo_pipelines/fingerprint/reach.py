@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from functools import partial
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -27,7 +27,7 @@ from hpo_pipelines.fingerprint.scope import (
     project_of,
     scope_of,
 )
-from hpo_pipelines.fingerprint.source import definition, text_of_file
+from hpo_pipelines.fingerprint.source import Sources, text_of_file
 from hpo_pipelines.fingerprint.tokens import Tokens
 from hpo_pipelines.firstparty import is_first_party
 
@@ -46,7 +46,7 @@ class Reach:
 
     def __init__(self, first_party: Collection[str]) -> None:
         self.parts: dict[str, str] = {}
-        self.sources: dict[str, str] = {}
+        self.sources: dict[str, Callable[[], str]] = {}
         self.externals: dict[str, None] = {}
         self.problems: dict[str, None] = {}
         self.guards = Guards()
@@ -56,6 +56,9 @@ class Reach:
         self._names: dict[int, str] = {}
         self._taken: set[str] = set()
         self._constants: dict[tuple[str, int], str] = {}
+        self._files = Sources()
+        self._tokens_by_chain: dict[tuple[int, int], dict[Chain, str | None]] = {}
+        self._projects: dict[int, str] = {}
         self._pending: deque[tuple[str, Any]] = deque()
         self._tokens = Tokens(self)
 
@@ -83,8 +86,11 @@ class Reach:
         file = getattr(sys.modules.get(module), "__file__", None)
         return isinstance(file, str) and file.endswith(tuple(EXTENSION_SUFFIXES)) and self.is_ours(module)
 
-    def function(self, function: FunctionType) -> str:
-        return self._named(function, function.__globals__, function.__code__.co_qualname)
+    def function(self, function: FunctionType, at: str) -> str:
+        qualname, place = function.__code__.co_qualname, at.partition(":")[2]
+        # Where a lambda is kept says more than that it is one.
+        lambda_at = place if qualname.endswith("<lambda>") and place else qualname
+        return self._named(function, function.__globals__, lambda_at)
 
     def class_(self, cls: type) -> str:
         return self._named(cls, namespace_of(cls), cls.__qualname__)
@@ -119,19 +125,25 @@ class Reach:
         self._taken.add(name)
         return name
 
-    def _close(self, name: str, lines: Iterable[str], source: str) -> None:
+    def _close(self, name: str, lines: Iterable[str], source: Callable[[], str] | None) -> None:
         text = "\n".join(lines)
         self.parts[name] = blake3(text.encode("utf-8", "surrogatepass")).hexdigest()
-        if source:
+        if source is not None:
             self.sources[name] = source
+
+    def _project(self, namespace: Mapping[str, Any]) -> str:
+        if id(namespace) not in self._projects:
+            self.guards.keep(namespace)
+            self._projects[id(namespace)] = project_of(namespace)
+        return self._projects[id(namespace)]
 
     # Functions.
 
     def _visit_function(self, function: FunctionType, name: str) -> None:
         self.guards.members(function, parts_of_function)
-        self.root = project_of(function.__globals__)
+        self.root = self._project(function.__globals__)
         code = function.__code__
-        found = definition(code, function.__globals__)
+        found = self._files.definition(code, function.__globals__)
         normal = found[0].normal(found[1]) if found else None
         normal = normal or normal_code(code, function.__doc__)
         scope = scope_of(function, name, found[0] if found else None)
@@ -148,7 +160,7 @@ class Reach:
         wrapped = function.__dict__.get("__wrapped__")
         if wrapped is not None:
             lines.append(f"wraps {self._tokens.of(wrapped, name)}")
-        self._close(name, lines, found[0].segment(found[1]) if found else "")
+        self._close(name, lines, partial(found[0].segment, found[1]) if found else None)
 
     def _defaults(self, function: FunctionType, scope: Scope) -> Iterator[str]:
         """Default values count by value: an expression may stay the same and mean something else."""
@@ -176,8 +188,8 @@ class Reach:
 
     def _visit_class(self, cls: type, name: str) -> None:
         self.guards.members(cls, names_of)
-        body = class_body(cls)
-        self.root = project_of(body.namespace)
+        body = class_body(cls, self._files)
+        self.root = self._project(body.namespace)
         scope = Scope(name, body.namespace, body.text)
         lines = [body.normal.digest]
         lines += [self._import(scope, statement) for statement in body.normal.imports]
@@ -203,13 +215,20 @@ class Reach:
         for attribute, value in sorted(vars(module).items()):
             if getattr(value, "__module__", None) == module.__name__ and isinstance(value, FunctionType | type):
                 lines.append(f"{attribute} {self._tokens.of(value, f'{name}.{attribute}')}")
-        self._close(name, lines, "" if text is None else text.text)
+        self._close(name, lines, None if text is None else partial(getattr, text, "text"))
 
     # Names.
 
     def _looked_up(self, scope: Scope, chains: Iterable[Chain], *, only_found: bool = False) -> Iterator[str]:
+        # What a name stands for in a module is one thing for all of its functions, unless one has its own.
+        shared = self._tokens_by_chain.setdefault((id(scope.namespace), id(scope.text)), {})
         for chain in chains:
-            token = self._chain(scope, chain)
+            if chain[0] in scope.cells or chain[0] in scope.imports:
+                token = self._chain(scope, chain)
+            elif chain in shared:
+                token = shared[chain]
+            else:
+                token = shared[chain] = self._chain(scope, chain)
             if token is not None and not (only_found and token == "unbound"):
                 yield f"{'.'.join(chain)} = {token}"
 
@@ -250,7 +269,7 @@ class Reach:
                 return token
             known = self._constants[label, id(value)] = f"constant {self._unique(label)}"
             self.guards.keep(value)
-            self._close(known.removeprefix("constant "), [token], f"{name} = {_shown(value)}")
+            self._close(known.removeprefix("constant "), [token], partial(_shown, name, value))
         return known
 
     def _home(self, namespace: Mapping[str, Any], name: str, value: object, text: Any = None) -> str | None:
@@ -308,9 +327,9 @@ def _attribute(module: ModuleType, name: str) -> object:
         return MISSING
 
 
-def _shown(value: object) -> str:
+def _shown(name: str, value: object) -> str:
     try:
         text = repr(value)
     except Exception as error:  # noqa: BLE001 - somebody's __repr__; this is for reading only
         text = f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
+    return f"{name} = {text if len(text) <= _SHOWN else f'{text[:_SHOWN]} …'}"

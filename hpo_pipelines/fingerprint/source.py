@@ -18,7 +18,7 @@ import threading
 import time
 import tokenize
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from types import CodeType
 from typing import Any
@@ -93,10 +93,11 @@ class SourceText:
 
     def _compiled(self) -> CodeType:
         try:
-            code: CodeType = compile(self.text, self.filename, "exec", self._flags, dont_inherit=True)
+            # From the tree, not the text: it is parsed already.
+            code: CodeType = compile(self.tree, self.filename, "exec", self._flags, dont_inherit=True)
         except SyntaxError:  # A notebook's cell may await at its top level.
             flags = self._flags | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-            code = compile(self.text, self.filename, "exec", flags, dont_inherit=True)
+            code = compile(self.tree, self.filename, "exec", flags, dont_inherit=True)
         return code
 
     def made(self, code: CodeType) -> bool:
@@ -148,14 +149,40 @@ class SourceText:
         return self.text.split("\n")  # Not str.splitlines, which also splits at form feeds.
 
 
-def definition(code: CodeType, namespace: Mapping[str, Any]) -> tuple[SourceText, Function] | None:
-    """The text that ``code``, whose globals are ``namespace``, was compiled from, and its definition in there."""
-    with _lock:
-        for text in _versions(code, namespace):
-            node = text.function(code)
-            if node is not None:
-                return text, node
-    return None
+class Texts(Mapping[str, str]):
+    """Texts by name, each made when it is asked for."""
+
+    def __init__(self, made: Mapping[str, Callable[[], str]]) -> None:
+        self._made = made
+
+    def __getitem__(self, name: str) -> str:
+        return self._made[name]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+class Sources:
+    """The texts of files, each looked for once: what changes meanwhile is for the next fingerprint to see."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, int], list[SourceText]] = {}
+
+    def definition(self, code: CodeType, namespace: Mapping[str, Any]) -> tuple[SourceText, Function] | None:
+        """The text that ``code``, whose globals are ``namespace``, was compiled from, and its definition in there."""
+        key = code.co_filename, code.co_flags & _FUTURES
+        with _lock:
+            known = self._seen.get(key)
+            if known is None:
+                known = self._seen[key] = list(_versions(*key, namespace))
+            for text in known:
+                node = text.function(code)
+                if node is not None:
+                    return text, node
+        return None
 
 
 def text_of_file(filename: str, namespace: Mapping[str, Any]) -> SourceText | None:
@@ -164,14 +191,13 @@ def text_of_file(filename: str, namespace: Mapping[str, Any]) -> SourceText | No
         return next(_present(filename, namespace, 0), None)
 
 
-def _versions(code: CodeType, namespace: Mapping[str, Any]) -> Iterator[SourceText]:
+def _versions(filename: str, flags: int, namespace: Mapping[str, Any]) -> Iterator[SourceText]:
     """The present texts of a file, then those that earlier fingerprints saw in its place."""
-    flags = code.co_flags & _FUTURES
     seen = []
-    for text in _present(code.co_filename, namespace, flags):
+    for text in _present(filename, namespace, flags):
         seen.append(text)
         yield text
-    for text in reversed(_texts[code.co_filename]):
+    for text in reversed(_texts[filename]):
         if text not in seen:
             yield text
 

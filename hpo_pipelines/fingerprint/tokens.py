@@ -22,9 +22,11 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import copyreg
 import functools
 import logging
 import operator
+import pickle
 import sys
 import threading
 import types
@@ -39,6 +41,7 @@ from blake3 import blake3
 
 from hpo_pipelines.canonical import NotCanonical, value_digest
 from hpo_pipelines.fingerprint.guards import Guards, items_of_dict, names_of, parts_of_function
+from hpo_pipelines.firstparty import is_standard
 
 _PATHS = (PurePosixPath, PureWindowsPath, type(Path()))
 _ATOMS = frozenset({type(None), bool, int, float, complex, str, bytes, type(...), range, *_PATHS})
@@ -77,7 +80,7 @@ class Follower(Protocol):
     def is_ours(self, module: str) -> bool:
         """Whether a module is first-party."""
 
-    def function(self, function: types.FunctionType) -> str:
+    def function(self, function: types.FunctionType, at: str) -> str:
         """The name of a first-party function's part."""
 
     def class_(self, cls: type) -> str:
@@ -181,7 +184,8 @@ class Tokens:
         name = f"{type(value).__name__} {getattr(value, 'maxlen', '')}"
         if isinstance(value, _SEQUENCES):
             self._follow.guards.members(value, tuple)
-            items = [self.of(item, f"{at}[{index}]") for index, item in enumerate(value)]
+            ordered = sorted(value, key=_place) if isinstance(value, set | frozenset) else value
+            items = [self.of(item, f"{at}[{index}]") for index, item in enumerate(ordered)]
             return f"{name} {_digest(sorted(items) if isinstance(value, set | frozenset) else items)}"
         self._follow.guards.members(value, items_of_dict)
         pairs = [(self.of(key, f"{at}<key>"), self.of(item, f"{at}{_step(key)}")) for key, item in value.items()]
@@ -230,9 +234,10 @@ class Tokens:
         if isinstance(value, types.SimpleNamespace):
             self._follow.guards.members(value, names_of)
             return f"namespace {self.of(dict(vars(value)), at)}"
-        if _hiding(type(value)) is None:
+        if _hiding(type(value)) in (None, *_CONTENT):
             return self._once(value, at, self._instance)
-        return self._follow.problem(at, value, why)
+        name = _global_name(value)
+        return f"external {name}" if name else self._follow.problem(at, value, why)
 
     def _canonical(self, value: Any, at: str, why: str) -> str:
         try:
@@ -243,14 +248,29 @@ class Tokens:
     def _function(self, value: types.FunctionType, at: str) -> str:
         module = str(value.__globals__.get("__name__", value.__module__))
         if self._follow.is_ours(module):
-            return f"function {self._follow.function(value)}"
+            return f"function {self._follow.function(value, at)}"
         self._follow.external(module)
         self._follow.guards.members(value, parts_of_function)
+        return self._once(value, at, self._library_function)
+
+    def _library_function(self, value: types.FunctionType, at: str) -> str:
+        """By name, if the library has it under that; else what its maker put into it counts, such as a rate."""
+        module, qualname = str(value.__globals__.get("__name__")), value.__code__.co_qualname
+        held = list(parts_of_function(value)[1:])
+        if self._leads_home(value):  # A wrapper around the user's own: what it keeps for itself is its business.
+            standard = is_standard(module)
+            held = [item for item in held if self._is_inner(item) or (not standard and self.is_data(item))]
+        else:
+            known = _by_name(value.__module__, value.__qualname__) is value
+            module, made_as = str(value.__module__), "" if known else f" {qualname}"
+            qualname = value.__qualname__ + made_as
+            held = list(filter(self._is_inner, held)) if known else held
         inner = [value.__dict__.get("__wrapped__"), value.__dict__.get("registry")]
-        inner += [cell for cell in parts_of_function(value)[1:] if isinstance(cell, types.FunctionType)]
-        # A library's wrapper: what of ours it calls counts, what it keeps for itself is the library's business.
-        held = [self.of(item, at) for item in inner if item is not None and self._leads_home(item)]
-        return f"external {module}:{value.__code__.co_qualname} {_digest(held) if held else ''}"
+        held += [item for item in inner if item is not None and self._leads_home(item)]
+        return f"external {module}:{qualname} {_digest([self.of(item, at) for item in held]) if held else ''}"
+
+    def _is_inner(self, value: Any) -> bool:
+        return isinstance(value, types.FunctionType) and self._leads_home(value)
 
     def _leads_home(self, value: Any) -> bool:
         if isinstance(value, types.MappingProxyType):
@@ -314,6 +334,32 @@ def _digest(tokens: object) -> str:
 
 def _step(key: object) -> str:
     return f"[{key!r:.40}]" if isinstance(key, str | int) else f"[a {type(key).__name__}]"
+
+
+def _by_name(module: object, qualname: str) -> object:
+    """What a module that is imported has under a name."""
+    found: object = sys.modules.get(str(module))
+    for name in qualname.split("."):
+        found = vars(found).get(name) if hasattr(found, "__dict__") else None
+    return found
+
+
+def _global_name(value: object) -> str:
+    """The name by which a library's object pickles itself, if it does: ``numpy:sqrt``."""
+    try:
+        reduce = copyreg.dispatch_table.get(type(value))
+        name = value.__reduce_ex__(2) if reduce is None else reduce(value)
+        return f"{pickle.whichmodule(value, name)}:{name}" if isinstance(name, str) else ""  # type: ignore[attr-defined]
+    except Exception:  # noqa: BLE001 - somebody's __reduce__, of something that cannot be pickled
+        return ""
+
+
+def _place(item: object) -> tuple[str, str, int, str]:
+    """An order for the items of a set, so that the names of what is in there are the same in every process."""
+    code = getattr(unwrapped(item), "__code__", None)
+    if isinstance(code, types.CodeType):
+        return str(item.__module__), code.co_qualname, code.co_firstlineno, str(list(code.co_positions())[-1:])
+    return "", type(item).__qualname__, 0, ""
 
 
 def unwrapped(value: Any) -> Any:

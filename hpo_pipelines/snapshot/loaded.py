@@ -47,6 +47,9 @@ def remember(module_name: str) -> None:
         pending += [name for name in names if _may_be_edited(sys.modules.get(name))]
 
 
+_OURS = frozenset({"hpo_pipelines", "search_spaces"})
+
+
 def _known(module: ModuleType) -> _Memory | None:
     """What is remembered of ``module`` as it was last executed."""
     known = _memories.get(module.__name__)
@@ -60,6 +63,8 @@ def _may_be_edited(module: object) -> bool:
     """Whether ``module`` may be the user's own: a quick guess, since remembering too much does no harm."""
     file = getattr(module, "__file__", None)
     if not isinstance(file, str) or file.startswith(_STANDARD):
+        return False
+    if getattr(module, "__name__", "").partition(".")[0] in _OURS:
         return False
     return not any(folder in file for folder in _INSTALLED)
 

@@ -209,7 +209,7 @@ EDITS: list[tuple[str, str, str, str, bool, str]] = [
     ("value of an enum", "pkg/shapes.py", "RED = 1", "RED = 3", MISS, "pkg.shapes:Color"),
     ("another method of a class in use", "pkg/shapes.py", 'return "unused"', 'return "used"', MISS, "pkg.shapes:Model.unused_by_anyone"),
     ("function in a dict", "features.py", "return 2 * x", "return 3 * x", MISS, "features:double"),
-    ("lambda in a dict", "features.py", "lambda x: -x", "lambda x: +x", MISS, "features:<lambda>"),
+    ("lambda in a dict", "features.py", "lambda x: -x", "lambda x: +x", MISS, "features:STEPS['negate']"),
     ("another function in a dict", "features.py", '"twice": [double, abs]', '"twice": [double, round]', MISS, "features:STEPS"),
     ("function in a partial", "features.py", "return x ** exponent", "return x * exponent", MISS, "features:power"),
     ("argument of a partial", "features.py", "exponent=2", "exponent=3", MISS, "features:square"),

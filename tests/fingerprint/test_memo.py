@@ -167,3 +167,26 @@ def test_the_memory_is_bounded(monkeypatch):
     for function in functions:
         code_fingerprint(function)
     assert len(module_under_test._memo) <= 3
+
+
+def test_an_array_that_nobody_can_write_into_is_digested_once(cell, monkeypatch):
+    table = np.arange(1000)
+    table.flags.writeable = False
+    space = cell("def fit():\n    return TABLE, PAIRS\n", "<read only>", TABLE=table[1:], PAIRS=((1, "a"), (2.0, b"b")))
+    found = code_fingerprint(space.fit)
+    monkeypatch.setattr("hpo_pipelines.fingerprint.guards.value_digest", lambda value: pytest.fail("digested again"))
+    assert code_fingerprint(space.fit) is found
+
+
+@pytest.mark.parametrize("unlock", [False, True])
+def test_an_array_that_somebody_can_write_into_is_digested_each_time(cell, unlock):
+    table = np.arange(1000)
+    view = table[:]
+    view.flags.writeable = False
+    if unlock:
+        table.flags.writeable = False
+    space = cell("def fit():\n    return TABLE\n", f"<writable {unlock}>", TABLE=view)
+    before = code_fingerprint(space.fit)
+    table.flags.writeable = True
+    table[0] = 7
+    assert code_fingerprint(space.fit).digest != before.digest

@@ -471,3 +471,135 @@ def test_it_is_quick_again(write, load):
     assert len(code_fingerprint(module.f0).parts) == 50
     each = min(timeit.repeat(lambda: code_fingerprint(module.f0), number=20, repeat=5)) / 20
     assert each < 2e-3, f"{each * 1e3:.2f} ms"
+
+
+def test_what_a_library_makes_for_its_user_counts_with_what_was_put_into_it(write, load):
+    """A schedule made by a function of a library is a closure: its name says nothing of the rate in it."""
+    library = """
+        def schedule(rate):
+            def at(step):
+                return rate * step
+            return at
+        def logged(function):
+            def wrapper(*arguments):
+                return function(*arguments)
+            wrapper.__name__, wrapper.__qualname__ = function.__name__, function.__qualname__
+            return wrapper
+        @logged
+        def first(x):
+            return x
+        @logged
+        def second(x):
+            return -x
+        """
+    site = write("site-packages", {"rates.py": textwrap.dedent(library)})
+    write("site-packages/rates-1.0.dist-info", {"RECORD": "rates.py,,\n"})
+
+    def fingerprint(expression: str):
+        module = load(site, "rates")
+        namespace = {"__name__": "somewhere", "rates": module}
+        exec(f"VALUE = {expression}\ndef fit(x):\n    return VALUE\n", namespace)
+        return code_fingerprint(namespace["fit"])
+
+    found = {
+        text: fingerprint(text) for text in ("rates.schedule(1)", "rates.schedule(2)", "rates.first", "rates.second")
+    }
+    assert len({each.digest for each in found.values()}) == 4
+    assert all(each.packages == {"rates": "1.0"} and not each.problems for each in found.values())
+    assert fingerprint("rates.schedule(1)").digest == found["rates.schedule(1)"].digest
+    (problem,) = fingerprint("rates.schedule(iter([]))").problems
+    assert "VALUE" in problem
+
+
+def test_functions_of_c_code_that_pickle_by_name_count_by_it():
+    one, other = (run("TABLE = {'f': f}\ndef fit(x):\n    return TABLE\n", f=f).fit for f in (np.sqrt, np.square))
+    assert code_fingerprint(one).problems == ()
+    assert code_fingerprint(one).digest != code_fingerprint(other).digest
+
+
+def test_lambdas_are_called_by_where_they_are_kept(cell):
+    code = "STEPS = {'up': [lambda x: x + 1, lambda x: x + 2]}\ndef fit(x, key=lambda x: -x):\n    return STEPS\n"
+    found = code_fingerprint(cell(code, "<kept>").fit)
+    assert {"__main__:STEPS['up'][0]", "__main__:STEPS['up'][1]", "__main__:fit(key=)"} <= set(found.parts)
+    assert found.sources["__main__:STEPS['up'][1]"].startswith("STEPS = ")
+
+
+@pytest.mark.integration
+def test_functions_in_a_set_agree_in_every_process(write):
+    text = "def a(x): return x\ndef b(x): return -x\nALL = {a, b, len, 1, 'x', lambda x: 2, lambda x: 3}\n"
+    folder = write("one", {"train.py": text + "def fit(x): return ALL\n"})
+    assert len({ask(folder, ASK, seed=str(seed)) for seed in range(4)}) == 1
+
+
+SCRIPT = """
+from __future__ import annotations
+import functools, sys
+from dataclasses import dataclass
+from hpo_pipelines import component, pipeline
+
+FACTOR = 3
+
+def named(label):
+    def decorate(function):
+        @functools.wraps(function)
+        def wrapper(*args, **kwargs):
+            return function(*args, **kwargs)
+        return wrapper
+    return decorate
+
+@dataclass
+class Options:
+    width: int = FACTOR
+
+@component
+@named("fit")
+def fit(x, options: Options | None = None):
+    return x + FACTOR
+
+@pipeline
+def flow(x: int = 1):
+    return fit(x)
+
+if __name__ == "__main__":
+    flow.run(executor="inline")
+"""
+
+CLONE = """
+import sys
+from hpo_pipelines import get
+step = get("flow#1").clone().run(executor="inline").steps["fit"]
+print(step.reason)
+"""
+
+
+@pytest.mark.integration
+def test_a_script_and_a_clone_of_its_run_in_another_process_agree(write, home):
+    """The script's own decorators, and classes that only annotations name, are there for both."""
+    folder = write("one", {"train.py": SCRIPT})
+    other = write("other", {"train.py": SCRIPT.replace("\nclass", "\n# A comment.\nclass")})
+    script = "import runpy, sys; runpy.run_path(sys.argv[1] + '/train.py', run_name='__main__')"
+    ask(folder, script, seed="1")
+    assert ask(folder, CLONE, seed="2") == "reused from flow#1/fit"
+    reason = "from hpo_pipelines import get; print(get('flow#3').steps['fit'].reason)"
+    ask(other, script, seed="3")
+    assert ask(folder, reason) == "reused from flow#1/fit"
+
+
+@pytest.mark.parametrize("name", ["<ipython-input-{0}-3fa2>", "/tmp/ipykernel_7/{0}.py"])
+def test_a_cell_of_either_kind_of_notebook_run_again_agrees(cell, name):
+    code = """
+        import functools
+        def twice(function):
+            @functools.wraps(function)
+            def wrapper(x):
+                return function(function(x))
+            return wrapper
+        @twice
+        def fit(x):
+            return x + 1
+        """
+    first = code_fingerprint(cell(code, name.format(1)).fit)
+    again = code_fingerprint(cell(code, name.format(2)).fit)
+    edited = code_fingerprint(cell(code.replace("x + 1", "x + 2"), name.format(3)).fit)
+    assert first.digest == again.digest != edited.digest
+    assert first.sources["__main__:fit"].startswith("@twice\ndef fit")
