@@ -1,7 +1,8 @@
 """``python -m benchmarks [CASE …] [--rounds N] [--json]``: the cases, interleaved, as ratios against the floor.
 
 (a) a chain of five no-op steps · (b) a fan-out of 100 · (c) a study of 100 trials of three no-op steps, one and four
-at a time · (d) every step reused · (e) a 200 MB DataFrame through four steps. Store, artifacts and mirror are on.
+at a time · (d) every step reused · (e) a 200 MB DataFrame through four steps · (f) 30 trials that share what they can,
+against the time that perfect sharing would take. Store, artifacts and mirror are on.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Row = dict[str, Any]
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("cases", nargs="*", default=list("abcde"), metavar="CASE", help="a, b, c, d, e (default: all)")
+    parser.add_argument("cases", nargs="*", default=list("abcdef"), metavar="CASE", help="a to f (default: all)")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of the interleaved contenders (default 5)")
     parser.add_argument("--trials", type=int, default=100, help="trials of case c (default 100)")
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of tables")
@@ -187,6 +188,30 @@ class Bench:
             }
             for name, spent in costs.items()
         ]
+
+    def case_f(self) -> list[Row]:
+        from hpo_pipelines import Categorical, Float, optimize
+
+        p, cpus, jobs, trials = self.pipelines, 2, 4, 30
+        rows = []
+        for executor in ("local", "ray"):
+            self._ran(p.fan_out, executor, width=8)()  # every worker has loaded the code
+            walls = []
+            for _ in range(max(1, self.rounds // 2)):
+                space = {"way": Categorical(["a", "b", "c"]), "x": Float(0.0, 1.0), "salt": time.time_ns()}
+                with cost() as spent:
+                    study = optimize(
+                        p.sharing, space, "train.loss", "minimize", n_trials=trials, n_jobs=jobs, sampler="random",
+                        seed=0, executor=executor, workspace=self.workspace, progress=False,
+                    )  # fmt: skip
+                ways = len({trial.params["way"] for trial in study.trials})
+                ideal = p.LOAD + (ways * p.PREPARE + trials * p.TRAIN) / cpus
+                walls.append((spent.wall, ideal))
+            wall, ideal = sorted(walls)[len(walls) // 2]
+            rows.append(
+                {"case": "f shared prefix", "who": executor, "seconds": wall, "ideal": ideal, "of_ideal": wall / ideal}
+            )
+        return rows
 
 
 def _per_step(case: str, costs: dict[str, Cost], steps: int) -> list[Row]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pandas as pd
 
@@ -59,6 +61,34 @@ def third(x: float) -> float:
 @pipeline(project="benchmarks")
 def trial(x: float = 0.0) -> float:
     return third(second(first(x)))
+
+
+LOAD, PREPARE, TRAIN = 1.0, 0.5, 0.1
+"""Seconds that the steps of ``sharing`` take."""
+
+
+@component
+def load(salt: int) -> int:
+    time.sleep(LOAD)
+    return salt
+
+
+@component
+def prepare(data: int, way: str) -> str:
+    time.sleep(PREPARE)
+    return f"{data} {way}"
+
+
+@component
+def train(prepared: str, x: float) -> float:
+    time.sleep(TRAIN)
+    report("loss", (x - 0.3) ** 2)
+    return x
+
+
+@pipeline(project="benchmarks")
+def sharing(salt: int = 0, way: str = "a", x: float = 0.0) -> float:
+    return train(prepare(load(salt), way), x)
 
 
 def frame() -> pd.DataFrame:

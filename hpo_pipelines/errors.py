@@ -4,7 +4,7 @@ HpoPipelinesError
 ├─ DefinitionError      the author wrote something impossible (raised at decoration)
 ├─ ParameterError       the caller passed something impossible (unknown name, wrong type, out of range)
 ├─ SpaceError           a search space is wrong: file, key, line, and the nearest valid spelling
-├─ TaskError            TaskNotFound · IllegalTransition (carries the story) · CodeUnavailable
+├─ TaskError            TaskNotFound · IllegalTransition (carries the story) · CodeUnavailable · NonDeterministicBody
 ├─ StepError            StepFailed (your code) · StepLost (our worker) · StepTimedOut · StepAborted
 ├─ ArtifactError        ArtifactMissing · ArtifactCorrupt · NotSerializable
 ├─ StoreError · TrackingError · StudyError · ConfigError
@@ -58,6 +58,10 @@ class IllegalTransition(TaskError):
 
 class CodeUnavailable(TaskError):
     """The code of a recorded task cannot be loaded here."""
+
+
+class NonDeterministicBody(TaskError):
+    """The body of a resumed run takes another path than the one its journal has."""
 
 
 class StepError(HpoPipelinesError):
@@ -146,6 +150,7 @@ OUTCOMES: dict[type[BaseException], Outcome] = {
     TrackingError: Outcome(17, 502),
     StudyError: Outcome(18, 409),
     ConfigError: Outcome(19, 422),
+    NonDeterministicBody: Outcome(20, 409),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +10,12 @@ from typing import Any
 
 import cloudpickle
 
-from hpo_pipelines.errors import StepError, StepFailed
+from hpo_pipelines.errors import StepAborted, StepError, StepFailed, StepLost, StepTimedOut
+
+PICKLED = "pickled"
+_READABLE = ("type", "message", "traceback", "log")
+_LARGEST_PICKLED = 1024 * 1024
+_OURS = {cls.__name__: cls for cls in (StepLost, StepTimedOut, StepAborted)}
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,29 @@ class Failure:
     def record(self) -> Mapping[str, Any]:
         """The readable parts as JSON, for the store."""
         return {"type": self.type, "message": self.message, "traceback": self.traceback, "log": self.log}
+
+    def journalled(self) -> Mapping[str, Any]:
+        """:meth:`record`, and what :meth:`recalled` needs to raise it again when the run is resumed."""
+        if self.pickled is None or len(self.pickled) > _LARGEST_PICKLED:
+            return self.record()
+        return {**self.record(), PICKLED: base64.b85encode(self.pickled).decode("ascii")}
+
+    @classmethod
+    def recalled(cls, record: Mapping[str, Any]) -> Failure:
+        """The failure that :meth:`journalled` wrote down."""
+        pickled = base64.b85decode(record[PICKLED]) if PICKLED in record else None
+        return cls(record["type"], record["message"], record["traceback"], pickled, False, record.get("log", ""))
+
+
+def readable(record: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The error of a task as people read it: without what only the journal needs."""
+    return None if record is None else {name: value for name, value in record.items() if name in _READABLE}
+
+
+def error_of_ours(failure: Failure) -> BaseException | None:
+    """The error of this project's that ended a step from outside: lost, timed out, stopped. None for the user's own."""
+    cls = _OURS.get(failure.type)
+    return cls(failure.message) if cls is not None else None
 
 
 _classes: dict[type[BaseException], type[BaseException]] = {}

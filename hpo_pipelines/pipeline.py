@@ -15,12 +15,13 @@ from hpo_pipelines.parameters import Parameters
 from hpo_pipelines.snapshot.loaded import remember
 
 if TYPE_CHECKING:
+    from hpo_pipelines.planning import Plan
     from hpo_pipelines.run import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
-RUN_OPTIONS = ("executor", "workspace", "refresh", "tags")
+RUN_OPTIONS = ("executor", "workspace", "refresh", "reuse", "tags")
 """What :meth:`Pipeline.run` takes beside parameters; no parameter may have such a name."""
 
 
@@ -51,7 +52,8 @@ class Pipeline(Generic[P, R]):
         """Run the pipeline with ``params`` laid over its defaults; blocks until it has ended.
 
         Options beside the parameters: ``executor="inline" | "local" | "ray"``, ``workspace=`` (a Workspace; the default
-        one lives under ``$HPO_HOME``), ``refresh=True`` or a list of steps that must not be reused, ``tags=[...]``.
+        one lives under ``$HPO_HOME``), ``refresh=True`` or a list of steps that must not be reused, ``reuse=False``
+        (reuse nothing, and leave nothing to be reused), ``tags=[...]``.
         Returns the run whatever its status: a failed run does not raise here.
 
         Raises ParameterError before anything runs when a parameter is unknown or has a wrong type.
@@ -63,6 +65,14 @@ class Pipeline(Generic[P, R]):
         """A recorded draft with ``params``, to be run, cloned or enqueued later. Options as for :meth:`run`."""
         options = {name: params.pop(name) for name in RUN_OPTIONS if name in params}
         return context.workspace_module().draft_pipeline(self, params, **options)  # type: ignore[no-any-return]
+
+    def plan(self, /, **params: Any) -> Plan:
+        """What a run with ``params`` would reuse and what it would run, without running anything.
+
+        Options beside the parameters: ``workspace=``, and ``refresh=`` as for :meth:`run`.
+        """
+        options = {name: params.pop(name) for name in ("workspace", "refresh") if name in params}
+        return context.workspace_module().plan_pipeline(self, params, **options)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"<pipeline {self.project}/{self.name}>"

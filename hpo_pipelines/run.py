@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.controller import VALUE
+from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.errors import StepFailed, TaskError, TaskNotFound
+from hpo_pipelines.failure import readable
 from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.types import Status
 
 if TYPE_CHECKING:
+    from hpo_pipelines.planning import Plan
+    from hpo_pipelines.reasons import Why
     from hpo_pipelines.workspace import RefreshOption, Workspace
 
 
@@ -48,7 +52,7 @@ class _Handle:
     @property
     def error(self) -> Mapping[str, Any] | None:
         """``{"type", "message", "traceback", "log"}`` of what failed, if it failed."""
-        return self.task.error
+        return readable(self.task.error)
 
     def _output(self, name: str) -> Any:
         outputs = self.workspace.store.tasks.outputs(self.id)
@@ -91,6 +95,12 @@ class RunStep(_Handle):
         """Its outputs by name, loaded."""
         return {name: self._output(name) for name in self.workspace.store.tasks.outputs(self.id)}
 
+    def why(self) -> Why:
+        """Why it was reused, or ran, or stands where it stands."""
+        from hpo_pipelines.reasons import why
+
+        return why(self.workspace, self.task)
+
     def console(self, attempt: int | None = None) -> str:
         """What the step printed, of one attempt or (default) of all, oldest first."""
         return "".join(path.read_text("utf-8", "replace") for path in self.console_paths(attempt))
@@ -99,7 +109,10 @@ class RunStep(_Handle):
         """The console files there are, of one attempt or of all; a reused step has those of the step that ran."""
         task = self.task
         if task.reused_from is not None:
-            task = self.workspace.store.tasks.get(task.reused_from)
+            try:
+                task = self.workspace.store.tasks.get(task.reused_from)
+            except TaskNotFound:  # deleted since, with its console
+                return []
         folder = self.workspace.home / "consoles" / str(task.parent)
         numbers = [attempt] if attempt is not None else range(1, 1000)
         paths: list[Path] = []
@@ -131,6 +144,16 @@ class Run(_Handle):
         """The run's parameters, with their types."""
         pipeline, _ = self.workspace.code(self._task)
         return pipeline.parameters.decode(self._task.params)
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether it is recorded as running while nobody drives it: its process is gone. :meth:`resume` goes on."""
+        task = self.task
+        if task.status is not Status.RUNNING:
+            return False
+        while task.parent is not None:
+            task = self.workspace.store.tasks.get(task.parent)
+        return not self.workspace.engine.liveness.is_held(lease_of(task.id))
 
     @property
     def value(self) -> Any:
@@ -217,9 +240,28 @@ class Run(_Handle):
         """A new run with the same code and parameters; see :meth:`Workspace.rerun`."""
         return self.workspace.rerun(self.id, failed=failed, from_step=from_step, refresh=refresh)
 
+    def resume(self, *, from_step: str | None = None) -> Run:
+        """Drive this run on to its end, from what it has done; see :meth:`Workspace.resume`."""
+        return self.workspace.resume(self.id, from_step=from_step)
+
     def abort(self) -> Run:
         """Stop the run wherever it is driven from."""
         return self.workspace.abort(self.id)
+
+    def why(self, step: str | None = None) -> tuple[Why, ...]:
+        """Why each step, or the one called ``step``, was reused or ran. Raises TaskNotFound."""
+        from hpo_pipelines.reasons import why_run
+
+        if step is None:
+            return why_run(self.workspace, self.task)
+        found = self.workspace.get(f"{self.id}/{step}")
+        return (found.why(),) if isinstance(found, RunStep) else found.why()
+
+    def plan(self, /, **params: Any) -> Plan:
+        """What a clone with ``params`` would reuse and what it would run; nothing is run."""
+        from hpo_pipelines.planning import plan
+
+        return plan(self.workspace, self, params)
 
     def console(self) -> str:
         """What the pipeline's body printed."""

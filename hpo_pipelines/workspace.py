@@ -12,10 +12,12 @@ from typing import Any
 
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.engine import Controller, Engine, Refresh, RunOptions
+from hpo_pipelines.engine.journal import Journal, lease_of, reopen
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, TaskNotFound
 from hpo_pipelines.parameters.shapes import closest
 from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.planning import Plan, plan
 from hpo_pipelines.provenance import git_state
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings
@@ -63,11 +65,12 @@ class Workspace:
         *,
         executor: str | None = None,
         refresh: RefreshOption = False,
+        reuse: bool = True,
         tags: Sequence[str] = (),
     ) -> Run:
         """Record a run of ``pipeline`` and run it to its end. Raises ParameterError before anything runs."""
         draft = self.draft(pipeline, params, executor=executor, tags=tags)
-        return self.start(draft.id, RunOptions(refresh=Refresh.of(refresh)))
+        return self.start(draft.id, RunOptions(refresh=Refresh.of(refresh), reuse=reuse))
 
     def draft(
         self,
@@ -192,6 +195,34 @@ class Workspace:
         again = replace(task.clone(), cloned_from=task.cloned_from, rerun_of=task.id)
         return Run(self, self.store.tasks.create(again)), RunOptions(refresh=wanted, prior=prior)
 
+    def resume(self, run: str, *, from_step: str | None = None) -> Run:
+        """Drive an unsuccessful or abandoned run on, to its end.
+
+        Its body runs again from the beginning and gets every recorded outcome from the journal; what was under way, and
+        the failure that ended the run, are tried again. ``from_step`` runs that step and every call after it anew.
+        Raises IllegalTransition for a run that completed, never started, or is being driven; the run fails with
+        NonDeterministicBody if its body takes another path than before.
+        """
+        task = self.store.tasks.get(run)
+        if task.study is not None and task.parent is None:
+            study = self.store.tasks.get(task.study).name
+            raise IllegalTransition(f"{task.label} is trial {task.trial} of {study}; resume the study by its name.")
+        controller, values = self.resumed(task, from_step)
+        return Run(self, controller.drive(values))
+
+    def resumed(
+        self, task: Task, from_step: str | None = None, *, options: RunOptions | None = None
+    ) -> tuple[Controller, dict[str, Any]]:
+        """What drives the run ``task`` on, not yet started, and its decoded parameters."""
+        self.code(task)  # before anything changes
+        running = reopen(self.store, self.engine.liveness, task, from_step)
+        journal = Journal.of(self.store, running)
+        return self.controller(running, replace(options or RunOptions(), journal=journal))
+
+    def is_driving(self, run: str) -> bool:
+        """Whether this process drives the run, which is not one inside another."""
+        return self.engine.liveness.holds(lease_of(run))
+
     def abort(self, run: str) -> Run:
         """Mark the run aborted at once; whoever drives it stops its steps within 2 s."""
         task = self.store.tasks.get(run)
@@ -309,6 +340,17 @@ def draft_pipeline(
 ) -> Run:
     """What ``pipeline.draft`` does."""
     return (workspace or default_workspace()).draft(pipeline, params, **options)
+
+
+def plan_pipeline(
+    pipeline: Pipeline[..., Any],
+    params: Mapping[str, Any],
+    *,
+    workspace: Workspace | None = None,
+    refresh: RefreshOption = False,
+) -> Plan:
+    """What ``pipeline.plan`` does."""
+    return plan(workspace or default_workspace(), pipeline, params, refresh=Refresh.of(refresh))
 
 
 def get(reference: str) -> Run | RunStep:

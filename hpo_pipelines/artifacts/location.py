@@ -1,6 +1,11 @@
 """Where the bytes of artifacts lie: a local folder, or whatever fsspec has a name for.
 
 A file appears under its name whole or not at all, also when its writer is killed or two write it at once.
+
+Files that nobody needs are swept while others write: a writer that finds its content there already makes the file as
+good as new (:meth:`Location.keep`), and what was made a moment ago is never swept. In a local folder the two cannot
+miss each other; elsewhere a sweeper looks at the age of each file once more right before it removes it, which leaves
+the time of one request.
 """
 
 from __future__ import annotations
@@ -8,16 +13,23 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import re
 import secrets
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 from urllib.parse import unquote, urlsplit
 
 from hpo_pipelines.errors import ArtifactError
+
+KEEP_FOR = 1800.0
+"""Seconds for which a remote file counts as just written; an older one is written again by :meth:`Location.keep`."""
 
 _MAPPED_FROM = 1 << 18  # Smaller files are read: a map holds a file descriptor and whole pages.
 
@@ -25,11 +37,30 @@ _MAPPED_FROM = 1 << 18  # Smaller files are read: a map holds a file descriptor 
 _ATOMIC = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oci", "oss", "r2"}
 
 
+_NAME = re.compile(r"[0-9a-f]{64}")
+_LEFT = re.compile(r"\.?[0-9a-f]{62}\.[0-9a-f]{12}\.tmp")
+"""What a writer that was killed leaves behind."""
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A file as it was listed; ``changed_at`` in seconds since the epoch, None where the place does not say."""
+
+    name: str
+    size: int
+    changed_at: float | None
+    leftover: bool = False
+    """Half a file, of a writer that was killed (or is at it still); ``name`` is where it lies, not a digest."""
+
+
 class Location(Protocol):
     """A flat set of named files."""
 
     def size(self, name: str) -> int | None:
         """Bytes of the file, None if there is none."""
+
+    def keep(self, name: str, size: int) -> bool:
+        """Make the file as good as just written, if it is there in this size; else, or if that cannot be, False."""
 
     def write(self, name: str, content: Callable[[BinaryIO], None]) -> None:
         """Make the file, replacing one of this name. Raises ArtifactError; then nothing is left behind."""
@@ -39,6 +70,12 @@ class Location(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove the file, if there is one."""
+
+    def files(self) -> Iterator[StoredFile]:
+        """Every file that is ours, in any order."""
+
+    def sweep(self, file: StoredFile, before: float) -> bool:
+        """Remove the file unless it was written, or kept, since ``before``; whether it was removed now."""
 
 
 def normal_url(url: str | os.PathLike[str]) -> str:
@@ -77,6 +114,17 @@ class LocalFolder:
             except FileNotFoundError:
                 return None
 
+    def keep(self, name: str, size: int) -> bool:
+        path = self._path(name)
+        with _explained(str(self._root)):
+            try:
+                if path.stat().st_size != size:
+                    return False
+                os.utime(path)
+            except (FileNotFoundError, PermissionError):
+                return False
+        return True
+
     def write(self, name: str, content: Callable[[BinaryIO], None]) -> None:
         path = self._path(name)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
@@ -98,6 +146,34 @@ class LocalFolder:
     def delete(self, name: str) -> None:
         with _explained(str(self._root)):
             self._path(name).unlink(missing_ok=True)
+
+    def files(self) -> Iterator[StoredFile]:
+        with _explained(str(self._root)):
+            try:
+                folders = [entry.name for entry in os.scandir(self._root) if len(entry.name) == 2 and entry.is_dir()]
+            except FileNotFoundError:
+                return
+        for folder in sorted(folders):
+            with _explained(str(self._root)):
+                found = [file for entry in os.scandir(self._root / folder) if (file := _local_file(folder, entry))]
+            yield from found
+
+    def sweep(self, file: StoredFile, before: float) -> bool:
+        path = self._root / file.name if file.leftover else self._path(file.name)
+        doomed = path.with_name(f".{path.name.lstrip('.')[:62]}.{secrets.token_hex(6)}.tmp")
+        with _explained(str(self._root)):
+            try:
+                if path.stat().st_mtime >= before:
+                    return False
+                # Out of the way first: whoever comes now writes the file anew, and whoever came before left a mark.
+                os.rename(path, doomed)
+            except FileNotFoundError:
+                return False
+            if doomed.stat().st_mtime >= before:
+                os.replace(doomed, path)
+                return False
+            doomed.unlink()
+        return True
 
 
 class RemoteFolder:
@@ -122,6 +198,16 @@ class RemoteFolder:
                 return int(self._files.info(self._path(name))["size"])
             except FileNotFoundError:
                 return None
+
+    def keep(self, name: str, size: int) -> bool:
+        with _explained(self._url):
+            try:
+                info = self._files.info(self._path(name))
+            except FileNotFoundError:
+                return False
+        # Nothing but writing it again makes a file of a cloud younger.
+        changed_at = _changed_at(info)
+        return int(info["size"]) == size and changed_at is not None and changed_at > time.time() - KEEP_FOR
 
     def write(self, name: str, content: Callable[[BinaryIO], None]) -> None:
         path = self._path(name)
@@ -149,6 +235,56 @@ class RemoteFolder:
     def delete(self, name: str) -> None:
         with _explained(self._url), suppress(FileNotFoundError):
             self._files.rm_file(self._path(name))
+
+    def files(self) -> Iterator[StoredFile]:
+        with _explained(self._url):
+            try:
+                found = self._files.find(self._root, detail=True)
+            except FileNotFoundError:
+                return
+        for path, info in found.items():
+            above, _, rest = str(path).rpartition("/")
+            folder = above.rpartition("/")[2]
+            if len(folder) == 2 and (file := _file(folder, rest, int(info["size"] or 0), _changed_at(info))):
+                yield file
+
+    def sweep(self, file: StoredFile, before: float) -> bool:
+        path = f"{self._root.rstrip('/')}/{file.name}" if file.leftover else self._path(file.name)
+        with _explained(self._url):
+            try:
+                changed_at = _changed_at(self._files.info(path))
+                if changed_at is None or changed_at >= before:
+                    return False
+                self._files.rm_file(path)
+            except FileNotFoundError:
+                return False
+        return True
+
+
+def _local_file(folder: str, entry: os.DirEntry[str]) -> StoredFile | None:
+    try:
+        found = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # removed while we looked
+        return None
+    return _file(folder, entry.name, found.st_size, found.st_mtime)
+
+
+def _file(folder: str, rest: str, size: int, changed_at: float | None) -> StoredFile | None:
+    """The file ``rest`` of ``folder``, if its name says that it is one of ours."""
+    if _NAME.fullmatch(folder + rest):
+        return StoredFile(folder + rest, size, changed_at)
+    return StoredFile(f"{folder}/{rest}", size, changed_at, leftover=True) if _LEFT.fullmatch(rest) else None
+
+
+def _changed_at(info: Mapping[str, Any]) -> float | None:
+    """When a file was written, as the file systems of fsspec say it in their ways."""
+    for name in ("LastModified", "mtime", "last_modified", "modified", "created"):
+        value = info.get(name)
+        if isinstance(value, datetime):
+            return value.timestamp()
+        if isinstance(value, int | float):
+            return float(value)
+    return None
 
 
 @contextmanager

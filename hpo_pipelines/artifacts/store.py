@@ -7,7 +7,7 @@ import io
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,7 +27,7 @@ from hpo_pipelines.artifacts.formats import (
     format_for,
 )
 from hpo_pipelines.artifacts.frames import ArrowFormat, FrameFormat, ParquetFormat
-from hpo_pipelines.artifacts.location import Location, location_of, map_copy, normal_url
+from hpo_pipelines.artifacts.location import Location, StoredFile, location_of, map_copy, normal_url
 from hpo_pipelines.artifacts.paths import PathFormat
 from hpo_pipelines.artifacts.preview import preview
 from hpo_pipelines.canonical import NotCanonical, hash_buffer, type_name, value_digest
@@ -170,13 +170,25 @@ class ArtifactStore:
         if ref.inline is None:
             self._location.delete(ref.digest)
 
+    def files(self) -> Iterator[StoredFile]:
+        """Every file here, named by the digest of its artifact, and what killed writers left. Raises ArtifactError."""
+        return self._location.files()
+
+    def sweep(self, file: StoredFile, before: float) -> bool:
+        """Remove a listed file, unless it was put again since ``before`` (seconds since the epoch).
+
+        Whether it was removed now. Safe beside processes that put (:mod:`hpo_pipelines.artifacts.location` says how
+        safe). Raises ArtifactError.
+        """
+        return self._location.sweep(file, before)
+
     def _keep(self, sealed: Sealed) -> bytes | None:
         """Write what is too long to travel inside its reference; what is not, give back."""
         if sealed.size <= INLINE_LIMIT:
             file = io.BytesIO()
             sealed.write(file)
             return file.getvalue()
-        if self._location.size(sealed.digest) != sealed.size:
+        if not self._location.keep(sealed.digest, sealed.size):
             self._location.write(sealed.digest, sealed.write)
         return None
 

@@ -8,13 +8,15 @@ from typing import Any
 
 import click
 
+from hpo_pipelines.accounting import Accounting, accounting
+from hpo_pipelines.failure import readable
 from hpo_pipelines.progress import duration
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.types import ArtifactRef
 
 __all__ = [
-    "COLOURS", "described", "described_step", "duration", "number", "parameter", "picture", "short", "styled", "table",
-    "when",
+    "COLOURS", "accounting_text", "described", "described_accounting", "described_step", "duration", "number",
+    "parameter", "picture", "short", "styled", "table", "when",
 ]  # fmt: skip
 
 COLOURS = {
@@ -32,6 +34,7 @@ def described(run: Run, *, steps: bool = True) -> dict[str, Any]:
         "project": task.project,
         "pipeline": task.pipeline,
         "status": str(task.status),
+        "abandoned": run.is_abandoned,
         "reason": task.reason,
         "executor": task.executor,
         "params": dict(task.params),
@@ -48,9 +51,10 @@ def described(run: Run, *, steps: bool = True) -> dict[str, Any]:
         "started_at": task.started_at,
         "finished_at": task.finished_at,
         "seconds": task.seconds,
-        "error": dict(task.error) if task.error else None,
+        "error": readable(task.error),
     }
     if steps:
+        found["accounting"] = described_accounting(accounting(run.workspace.store, task))
         found["outputs"] = _outputs(run.workspace.store.tasks.outputs(task.id))
         found["steps"] = [described_step(step) for step in run.steps.values()]
     return found
@@ -78,14 +82,14 @@ def described_step(step: RunStep) -> dict[str, Any]:
                 "worker": attempt.worker,
                 "started_at": attempt.started_at,
                 "finished_at": attempt.finished_at,
-                "error": dict(attempt.error) if attempt.error else None,
+                "error": readable(attempt.error),
             }
             for attempt in step.attempts
         ],
         "started_at": task.started_at,
         "finished_at": task.finished_at,
         "seconds": task.seconds,
-        "error": dict(task.error) if task.error else None,
+        "error": readable(task.error),
     }
 
 
@@ -94,6 +98,25 @@ def _outputs(outputs: Mapping[str, ArtifactRef]) -> dict[str, Any]:
         name: {"digest": ref.digest, "size": ref.size, "format": ref.format, "preview": dict(ref.preview)}
         for name, ref in outputs.items()
     }
+
+
+def described_accounting(sums: Accounting) -> dict[str, Any]:
+    """What a run or a study has cost and saved as JSON, in seconds."""
+    return {**vars(sums), "wasted_by": dict(sums.wasted_by)}
+
+
+def accounting_text(sums: Accounting) -> str:
+    """What a run or a study has cost and saved on one line; empty where no step was executed or reused."""
+    if not sums.executions and not sums.reused:
+        return ""
+    parts = [f"{duration(sums.spent)} spent"]
+    if sums.reused:
+        at_least = "at least " if sums.unknown else ""
+        parts.append(f"{at_least}{duration(sums.saved)} saved by reuse")
+    if sums.wasted:
+        causes = ", ".join(f"{cause} {duration(seconds)}" for cause, seconds in sums.wasted_by.items())
+        parts.append(f"{duration(sums.wasted)} wasted ({causes})")
+    return ", ".join(parts)
 
 
 def picture(preview: Mapping[str, Any]) -> str:

@@ -39,7 +39,7 @@ def ls(*, limit: int, as_json: bool, **wanted: str | None) -> int:
         known = place.runs(limit=1)
         click.echo(f"No runs with {chosen}." if chosen and known else nothing_yet(place), err=True)
         return 0
-    click.echo(table([_row(run.task) for run in runs[:limit]]))
+    click.echo(table([_row(run) for run in runs[:limit]]))
     if len(runs) > limit:
         click.echo(f"there are more: -n {limit * 5} shows them", err=True)
     return 0
@@ -64,13 +64,14 @@ def _filter(
     return TaskFilter(project=project, pipeline=pipeline, status=wanted, study=study, tag=tag, top=True)
 
 
-def _row(task: Task) -> dict[str, str]:
+def _row(run: Run) -> dict[str, str]:
     from hpo_pipelines.cli.describing import duration, parameter, short, when
 
+    task = run.task
     return {
         "run": task.label,
         "project": task.project,
-        "status": str(task.status),
+        "status": f"{task.status}, abandoned" if run.is_abandoned else str(task.status),
         "started": when(task.started_at),
         "took": duration(task.seconds),
         "parameters": short(", ".join(f"{name}={parameter(value)}" for name, value in task.params.items())),
@@ -114,7 +115,8 @@ def _study(reference: str) -> Task | None:
 
 
 def _show_run(run: Run) -> None:
-    from hpo_pipelines.cli.describing import duration, parameter, picture, styled, when
+    from hpo_pipelines.accounting import accounting
+    from hpo_pipelines.cli.describing import accounting_text, duration, parameter, picture, styled, when
     from hpo_pipelines.cli.results import failure_text
     from hpo_pipelines.cli.tree import lines, read, summary
 
@@ -123,9 +125,10 @@ def _show_run(run: Run) -> None:
     _facts(
         {
             "project": task.project,
-            "reason": task.reason,
+            "reason": f"its driver is gone; hpo resume {task.label}" if run.is_abandoned else task.reason,
             "started": when(task.started_at),
             "took": duration(task.seconds),
+            "steps": accounting_text(accounting(run.workspace.store, task)),
             "cloned from": _label(run, task.cloned_from),
             "rerun of": _label(run, task.rerun_of),
             "inside": _label(run, task.parent),
@@ -213,10 +216,15 @@ def _attempt(attempt: Any) -> str:
 
 
 def _origin(step: RunStep) -> str | None:
+    from hpo_pipelines.errors import TaskNotFound
+
     tasks = step.workspace.store.tasks
     if step.reused_from is None:
         return None
-    origin = tasks.get(step.reused_from)
+    try:
+        origin = tasks.get(step.reused_from)
+    except TaskNotFound:
+        return f"{step.reused_from}, deleted since"
     return f"{tasks.get(origin.parent).label}/{origin.name}" if origin.parent else origin.name
 
 

@@ -39,7 +39,8 @@ def show_result(run: Run) -> None:
         click.echo(failure_text(task), err=True)
     failed = next((step for step in run.steps.values() if step.status is Status.FAILED), None)
     where = f"{task.label}/{failed.name}" if failed is not None else task.label
-    click.echo(f"look further: hpo show {where}; hpo logs {where}; again: hpo rerun {task.label} --failed", err=True)
+    ways = f"go on: hpo resume {task.label}; again: hpo rerun {task.label} --failed"
+    click.echo(f"look further: hpo show {where}; hpo logs {where}; {ways}", err=True)
 
 
 def failure_text(task: Task) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -21,7 +22,6 @@ from hpo_pipelines.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from hpo_pipelines.engine import RunOptions
     from hpo_pipelines.run import Run
 
 plain_option = click.option("--plain", is_flag=True, help="Show lines instead of a tree, also on a terminal.")
@@ -32,6 +32,7 @@ plain_option = click.option("--plain", is_flag=True, help="Show lines instead of
 @parameter_option("Set a parameter; the others keep their defaults.")
 @executor_option
 @refresh_option
+@click.option("--no-reuse", is_flag=True, help="Reuse no outcome, and leave none for others to reuse.")
 @click.option("--tag", "tags", multiple=True, help="Tag the run.")
 @plain_option
 @json_option
@@ -41,6 +42,7 @@ def run(
     params: tuple[str, ...],
     executor: str | None,
     refresh: tuple[str, ...],
+    no_reuse: bool,
     tags: tuple[str, ...],
     plain: bool,
     as_json: bool,
@@ -55,7 +57,8 @@ def run(
 
     pipeline = pipeline_called(target)
     draft = workspace().draft(pipeline, typed(pipeline, params), executor=executor, tags=tags)
-    return _drive(draft, RunOptions(refresh=Refresh.of(refreshed(refresh))), plain=plain, as_json=as_json)
+    options = RunOptions(refresh=Refresh.of(refreshed(refresh)), reuse=not no_reuse)
+    return _drive(draft, lambda: draft.workspace.start(draft.id, options), plain=plain, as_json=as_json)
 
 
 @click.command()
@@ -76,13 +79,12 @@ def clone(
 ) -> int:
     """Clone RUN with other parameters, and run the clone with the code that RUN had."""
     from hpo_pipelines.cli.describing import described
-    from hpo_pipelines.engine import RunOptions
 
     base = found_run(reference)
     pipeline, _ = base.workspace.code(base.task)
     draft = base.workspace.clone(base.id, typed(pipeline, params), executor=executor)
     if not only_draft:
-        return _drive(draft, RunOptions(), plain=plain, as_json=as_json)
+        return _drive(draft, draft.run, plain=plain, as_json=as_json)
     if as_json:
         print_json(described(draft))
     else:
@@ -107,7 +109,20 @@ def rerun(
         raise click.UsageError("--failed, --from and --refresh each say what to run anew: give one of them.")
     base = found_run(reference)
     draft, options = base.workspace.rerun_draft(base.id, failed=failed, from_step=from_step, refresh=refreshed(refresh))
-    return _drive(draft, options, plain=plain, as_json=as_json)
+    return _drive(draft, lambda: draft.workspace.start(draft.id, options), plain=plain, as_json=as_json)
+
+
+@click.command()
+@click.argument("reference", metavar="RUN", shell_complete=complete_run)
+@click.option(
+    "--from", "from_step", metavar="STEP", shell_complete=complete_step, help="Run this step, and every later, anew."
+)
+@plain_option
+@json_option
+def resume(*, reference: str, from_step: str | None, plain: bool, as_json: bool) -> int:
+    """Go on with RUN where it was interrupted or failed: what it has done is not done again."""
+    stopped = found_run(reference)
+    return _drive(stopped, lambda: stopped.resume(from_step=from_step), plain=plain, as_json=as_json)
 
 
 @click.command()
@@ -134,26 +149,26 @@ def abort(*, references: tuple[str, ...], as_json: bool) -> int:
     return 0
 
 
-def _drive(draft: Run, options: RunOptions, *, plain: bool, as_json: bool) -> int:
-    """Run ``draft`` here and show it; returns the exit code that says how it ended."""
+def _drive(draft: Run, drive: Callable[[], object], *, plain: bool, as_json: bool) -> int:
+    """Have ``draft`` run here by ``drive`` and show it; returns the exit code that says how it ended."""
     from hpo_pipelines.cli.describing import described
     from hpo_pipelines.cli.live import shown
     from hpo_pipelines.cli.results import exit_code, show_result
     from hpo_pipelines.cli.streams import ending_politely
 
-    place = draft.workspace
     try:
         with ending_politely():
             if as_json:
-                place.start(draft.id, options)
+                drive()
             else:
                 with shown(draft, plain=plain or None):
-                    place.start(draft.id, options)
+                    drive()
     except SystemExit as error:
         # sys.exit() in the body ends the body, and says nothing of how the run went.
         click.echo(f"the body of {draft.label} left with sys.exit({error.code!r})", err=True)
     finally:
-        if not draft.status.finished and draft.status != "draft":
+        draft = draft.refreshed()
+        if not draft.status.finished and draft.workspace.is_driving(draft.id):
             draft.abort()  # a second Ctrl-C, while the first was being dealt with
         if as_json:
             print_json(described(draft))

@@ -133,20 +133,24 @@ def studies(*, as_json: bool) -> int:
 
 def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
     """What ``hpo show`` prints of a study: what it is, its best trial, and its trials by value."""
-    from hpo_pipelines.cli.describing import styled, table
+    from hpo_pipelines.accounting import accounting
+    from hpo_pipelines.cli.describing import accounting_text, described_accounting, styled, table
     from hpo_pipelines.study import Study
 
     study = Study(place, task)
+    sums = accounting(place.store, task)
     trials = study.trials
     if as_json:
         rows = [
             {"trial": trial.number, "run": trial.run.label, "status": str(trial.status), "value": trial.value}
             for trial in trials
         ]
-        print_json({**_described(study), "trials": rows})
+        print_json({**_described(study), "accounting": described_accounting(sums), "trials": rows})
         return
     click.echo(f"{click.style(study.name, bold=True)}  {styled(study.status)}  {study.reason or ''}  {study.id}")
     click.echo(f"  {study.direction} {study.objective or 'the returned number'} of {task.pipeline}")
+    if sums.executions or sums.reused:
+        click.echo(f"  steps: {accounting_text(sums)}")
     if any(trial.value is not None for trial in trials):
         _show_best(study)
     sign = -1 if study.direction == "maximize" else 1

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines import context
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.scheduler import RunOptions, Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
-from hpo_pipelines.errors import IllegalTransition, Pruned, StepAborted
+from hpo_pipelines.errors import IllegalTransition, Pruned, StepAborted, StepError
 from hpo_pipelines.executors import console
-from hpo_pipelines.failure import Failure, rebuilt, step_failed
+from hpo_pipelines.failure import Failure, error_of_ours, rebuilt, step_failed
 from hpo_pipelines.output import is_output, result
 from hpo_pipelines.snapshot import Code
 from hpo_pipelines.task import Metric, Task
@@ -41,6 +42,8 @@ class Controller:
         self.value: Any = None
         self.raised: BaseException | None = None
         """What ended the run, when it failed."""
+        self.closing = False
+        """Whether it is about to record how the run ended."""
         self._inner: list[Controller] = []
         self._counts: dict[str, int] = {}
 
@@ -51,8 +54,7 @@ class Controller:
 
         Raises what the body raised only where it must not be swallowed (KeyboardInterrupt), after recording it.
         """
-        if self.run.status is not Status.RUNNING:
-            self.run = self.engine.store.tasks.transition(self.run.id, Status.RUNNING)
+        self._begin()
         self.engine.enter(self)
         try:
             with console.teed(self.engine.console_path(self.run.id, "controller"), echo=self.options.echo):
@@ -66,6 +68,20 @@ class Controller:
         finally:
             self.engine.leave(self)
         return self.run
+
+    def _begin(self) -> None:
+        lease, store, liveness = self.scheduler.lease, self.engine.store, self.engine.liveness
+        if self._is_recalled():
+            return
+        with store.transaction():
+            if self.run.parent is None and not liveness.holds(lease) and not liveness.claim(lease, self.run.label):
+                raise driven(self.run, liveness)
+            if self.run.status is not Status.RUNNING:
+                self.run = store.tasks.transition(self.run.id, Status.RUNNING)
+
+    def _is_recalled(self) -> bool:
+        """Whether this is an inner run whose end is in the journal: its body is only to give its value again."""
+        return self.run.parent is not None and self.run.status in (Status.COMPLETED, Status.FAILED)
 
     def drive_inside(self, outer: Controller, params: Mapping[str, Any]) -> Any:
         """Run the body as a run inside ``outer``'s; returns its value, outputs still stand-ins, or raises its end."""
@@ -104,16 +120,19 @@ class Controller:
             return self._fail(self.scheduler.broken)
         if self._stopped() is not None:
             return self._close_as_stopped()
-        unseen = self.scheduler.unseen_failure()
-        if unseen is not None:
-            return self._fail(self._error(unseen), reason=f"step {unseen.name} failed and nobody looked")
+        unseen = self.scheduler.unseen_failures()
+        if unseen:
+            return self._fail(self._error(unseen[0]), reason=f"step {unseen[0].name} failed and nobody looked")
         return self._close(Status.COMPLETED, outputs=outputs)
 
     def _traced(self, params: Mapping[str, Any]) -> Any:
         token = context.tracer.set(self)
         try:
             bound = self.pipeline.parameters.bound(params)
-            return self.pipeline.function(*bound.args, **bound.kwargs)
+            value = self.pipeline.function(*bound.args, **bound.kwargs)
+            if self.options.journal is not None:
+                self.options.journal.check_complete()
+            return value
         finally:
             context.tracer.reset(token)
 
@@ -135,7 +154,9 @@ class Controller:
         self.raised = error
         failure = getattr(error, "failure", None) or Failure.of(error, skip=2)
         step = getattr(error, "step", None)
-        self._close(Status.FAILED, reason=reason or (f"step {step} failed" if step else None), error=failure.record())
+        ended_by = sorted({*_steps_behind(error), *(step.id for step in self.scheduler.unseen_failures())})
+        record = {**failure.record(), **({ENDED_BY: ended_by} if ended_by else {})}
+        self._close(Status.FAILED, reason=reason or (f"step {step} failed" if step else None), error=record)
 
     def _stopped(self) -> Status | None:
         return self.scheduler.stopping[0] if self.scheduler.stopping else None
@@ -145,8 +166,16 @@ class Controller:
         self._close(status, reason=reason)
 
     def _close(self, status: Status, *, outputs: Mapping[str, ArtifactRef] | None = None, **changes: Any) -> None:
+        if self._is_recalled():
+            return
+        self.closing = True
         tasks = self.engine.store.tasks
         with self.engine.store.transaction():
+            if not self.engine.liveness.check(self.scheduler.lease):
+                self.run = tasks.get(self.run.id)  # another process drives it by now
+                return
+            if self.run.parent is None:
+                self.engine.liveness.release(self.scheduler.lease)
             self.engine.store.cache.hit(*self.scheduler.hits)
             try:
                 self.run = tasks.transition(self.run.id, status, **changes)
@@ -176,6 +205,8 @@ class Controller:
         """See :class:`hpo_pipelines.context.Tracer`."""
         number = self._counts.get(name, 0) if step is None else step
         self._counts[name] = number + 1
+        if self.options.journal is not None and self.options.journal.has_reported(name, number):
+            return
         self.engine.store.metrics.add([Metric(self.run.id, name, value, number, time.time())])
 
     def look(self, step: StepCall, name: str) -> Any:
@@ -206,7 +237,21 @@ class Controller:
                 original = rebuilt(self.code.load(origin.failure.pickled))
             except Exception:  # noqa: BLE001 - an exception of a library absent here still has its readable parts
                 original = None
-        error = step_failed(origin.failure, origin.name, original)
+        error = step_failed(origin.failure, origin.name, original or error_of_ours(origin.failure))
+        error.task = origin.id  # type: ignore[attr-defined]
         if origin.error is not None and origin.error is not error:
             error = error.with_traceback(origin.error.__traceback__)
         return error
+
+
+def _steps_behind(error: BaseException | None) -> set[str]:
+    """The failed steps that ``error`` came from: raised as it is, or while a body dealt with it."""
+    found: set[str] = set()
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        step = getattr(error, "task", None)
+        if isinstance(step, str) and isinstance(error, StepError):
+            found.add(step)
+        error = error.__cause__ or error.__context__
+    return found

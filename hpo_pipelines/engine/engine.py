@@ -52,6 +52,9 @@ class Engine:
         """Asked for the variables of steps that use MLflow themselves; an empty answer leaves them alone."""
         self._executors: dict[str, Executor] = {}
         self._active: dict[str, Controller] = {}
+        self._stopped: set[str] = set()
+        """Active runs that somebody else has ended."""
+        self._starting = threading.Lock()
         self.liveness = Liveness(store)
         self.flights = Flights(store, self.liveness)
         self._locators: WeakKeyDictionary[Component[..., Any], tuple[str, Locator]] = WeakKeyDictionary()
@@ -68,7 +71,7 @@ class Engine:
 
     def executor(self, name: str) -> Executor:
         """The executor ``name``, started when first asked for."""
-        with self._lock:
+        with self._starting:
             if name not in self._executors:
                 self._executors[name] = _start(name)
             return self._executors[name]
@@ -139,7 +142,8 @@ class Engine:
         self.flights.close()
         for timer in list(self._timers):
             timer.cancel()
-        with self._lock:
+        self.liveness.close()
+        with self._starting:
             executors, self._executors = self._executors, {}
         for executor in executors.values():
             executor.close()
@@ -156,9 +160,10 @@ class Engine:
     def leave(self, controller: Controller) -> None:
         with self._lock:
             self._active.pop(controller.run.id, None)
+            self._stopped.discard(controller.run.id)
 
     def _watch(self) -> None:
-        """Renew what is held, write what is noted, stop controllers whose run somebody else has ended in the store."""
+        """Write what is noted, stop controllers whose run somebody else has ended in the store."""
         while not self._stop.wait(0.25):
             try:
                 self._tend()
@@ -167,18 +172,30 @@ class Engine:
                 log.debug("the store could not be reached", exc_info=True)
 
     def _tend(self) -> None:
-        self.liveness.beat()
         with self._lock:
             active = dict(self._active)
         for controller in active.values():
             controller.scheduler.write()
         for id, status in self.store.tasks.statuses(list(active)).items():
-            if status.finished and active[id].scheduler.stopping is None:
-                active[id].stop(status, f"{status} from elsewhere")
+            controller = active[id]
+            if status.finished and not controller.closing and id not in self._stopped:
+                self._stopped.add(id)
+                # A step that runs inline holds its run's lock; the other runs are not to wait for it.
+                said = f"{status} from elsewhere"
+                threading.Thread(target=controller.stop, args=(status, said), daemon=True).start()
 
     def nested(self, outer: Controller, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Run ``pipeline`` inside ``outer``'s run, in the same thread; returns its value, outputs still stand-ins."""
         values = pipeline.parameters.bind(params)
+        first_party = outer.options.first_party | frozenset(pipeline.first_party)
+        lease = outer.scheduler.lease
+        options = replace(outer.options, prior={}, journal=None, lease=lease, first_party=first_party)
+        recalled = outer.options.journal.inner(pipeline.name) if outer.options.journal is not None else None
+        if recalled is not None:
+            task, journal = recalled
+            return Controller(self, task, pipeline, outer.code, replace(options, journal=journal)).drive_inside(
+                outer, values
+            )
         task = replace(
             outer.run,
             id=new_id(),
@@ -196,8 +213,6 @@ class Engine:
             trial=None,
             created_at=0.0,
         )
-        first_party = outer.options.first_party | frozenset(pipeline.first_party)
-        options = replace(outer.options, prior={}, first_party=first_party)
         inner = Controller(self, self.store.tasks.create(task), pipeline, outer.code, options)
         return inner.drive_inside(outer, values)
 
@@ -217,10 +232,11 @@ class Engine:
         prior = scheduler.options.prior.get(step.name)
         if prior is not None and prior.key == key.digest:
             outputs = self.store.tasks.outputs(prior.id)
+            step.kept = True
             kept = CacheEntry(key.digest, prior.id, step.component.name, outputs, key.parts, 0.0, 0.0)
-            return kept, f"kept from {self._label(prior.id)}"
-        if not cache.enabled:
-            return None, "reuse is off for this component"
+            return kept, f"kept from {self.label_of(prior.id)}"
+        if not scheduler.shares(step):
+            return None, "reuse is off for this component" if scheduler.options.reuse else "reuse is off for this run"
         entry = self.store.cache.lookup(key.digest)
         step.supersedes = None if entry is None else entry.task
         if refresh.names(step.name, step.component.name) or _after_refreshed(step, refresh):
@@ -233,10 +249,10 @@ class Engine:
         missing = next((name for name, ref in entry.outputs.items() if not self.artifacts.exists(ref)), None)
         if missing is not None:
             self.store.cache.delete(key.digest)
-            return None, f"missing artifact: {missing} of {self._label(entry.task)}"
-        return entry, f"reused from {self._label(entry.task)}"
+            return None, f"missing artifact: {missing} of {self.label_of(entry.task)}"
+        return entry, f"reused from {self.label_of(entry.task)}"
 
-    def _label(self, task: str) -> str:
+    def label_of(self, task: str) -> str:
         """What a person calls the step ``task``: ``churn#48/fit``."""
         if task not in self._labels:
             step = self.store.tasks.get(task)

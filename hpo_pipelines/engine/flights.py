@@ -35,6 +35,8 @@ class Flight:
     owner: StepCall | None
     waiters: list[tuple[Scheduler, StepCall]] = field(default_factory=list)
     entry: CacheEntry | None = None
+    stale: str | None = None
+    """The step whose outcome is recorded, and too old to be what is waited for."""
 
 
 class Flights:
@@ -51,7 +53,7 @@ class Flights:
     def join(self, scheduler: Scheduler, step: StepCall) -> Flight | None:
         """The flight that computes the step's key already; None when the step is now the one to compute it."""
         digest = step.key.digest
-        if digest is None or not step.component.options.cache.enabled or step.reason == "refresh":
+        if digest is None or not scheduler.shares(step) or step.reason == "refresh":
             return None
         label = f"{scheduler.run.label}/{step.name}"
         with self._lock:
@@ -69,7 +71,7 @@ class Flights:
             holder = self._liveness.holder(name)
             if holder is not None:
                 self._watch()
-                return Flight(holder.note, None)
+                return Flight(holder.note, None, stale=step.supersedes)
         step.lease = name
         return Flight(label, step)
 
@@ -122,6 +124,8 @@ class Flights:
             others = self._others()
         for digest, flight in others.items():
             entry = self._store.cache.lookup(digest)
+            if entry is not None and entry.task == flight.stale:
+                entry = None
             if entry is None and self._liveness.holder(lease_of(digest)) is not None:
                 continue
             with self._lock:

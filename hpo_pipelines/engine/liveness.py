@@ -5,23 +5,26 @@ A lease that is not renewed ends by itself; that of a process of this machine th
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
-import time
 
 import psutil
 
+from hpo_pipelines.errors import HpoPipelinesError
 from hpo_pipelines.store import Store
 from hpo_pipelines.store.leases import Lease
 from hpo_pipelines.types import new_id
+
+log = logging.getLogger(__name__)
 
 LEASE_SECONDS = 15.0
 BEAT_SECONDS = 5.0
 
 
 class Liveness:
-    """The leases that this process holds in ``store``. Renewed by :meth:`beat`, which its owner calls often."""
+    """The leases that this process holds in ``store``. Renewed until :meth:`close`."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -29,7 +32,8 @@ class Liveness:
         self._owner = owner_name()
         self._held: set[str] = set()
         self._lock = threading.Lock()
-        self._last_beat = time.monotonic()
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
 
     @property
     def owner(self) -> str:
@@ -50,7 +54,16 @@ class Liveness:
         if claimed:
             with self._lock:
                 self._held.add(name)
+                self._start_beating()
         return claimed
+
+    def holds(self, name: str) -> bool:
+        """Whether the lease is ours, as far as this process knows."""
+        return name in self._held and self._process == os.getpid()
+
+    def check(self, name: str) -> bool:
+        """Whether the lease is ours, as the store knows; one that ran out and that nobody took still is."""
+        return self._store.leases.owner(name) == self.owner
 
     def release(self, name: str) -> None:
         """Give the lease back, if it still is ours. May be a part of an open transaction."""
@@ -71,15 +84,35 @@ class Liveness:
             return None
         return holder
 
+    def is_held(self, name: str) -> bool:
+        """Whether somebody lives with the lease ``name``; changes nothing."""
+        holder = self._store.leases.holder(name)
+        return holder is not None and not is_gone(holder.owner)
+
     def beat(self) -> None:
-        """Renew what is held, if it is time to. What was lost meanwhile is another's now."""
-        now = time.monotonic()
+        """Renew what is held. What was lost meanwhile is another's now."""
         with self._lock:
-            if not self._held or now - self._last_beat < BEAT_SECONDS:
-                return
             held = sorted(self._held)
-        self._store.leases.renew(self.owner, LEASE_SECONDS, held)
-        self._last_beat = now
+        if held:
+            self._store.leases.renew(self.owner, LEASE_SECONDS, held)
+
+    def _start_beating(self) -> None:
+        # A thread of its own: whatever else this process waits for, it lives.
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._beat_on, name="hpo-heartbeat", daemon=True)
+            self._thread.start()
+
+    def _beat_on(self) -> None:
+        while not self._closed.wait(BEAT_SECONDS):
+            try:
+                self.beat()
+            except HpoPipelinesError:
+                # Whoever has to write meets the same error, and says it where it is heard.
+                log.debug("leases could not be renewed", exc_info=True)
+
+    def close(self) -> None:
+        """Beat no more; what is held runs out."""
+        self._closed.set()
 
 
 def owner_name() -> str:

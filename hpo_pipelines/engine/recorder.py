@@ -11,7 +11,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from operator import itemgetter
+from typing import Any, NoReturn
 
 from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.engine.step import StepCall
@@ -20,6 +21,17 @@ from hpo_pipelines.store import Store
 from hpo_pipelines.task import Attempt, CacheEntry, Edge, Metric, Task
 from hpo_pipelines.types import Kind, Status
 
+_OPEN = frozenset({Status.QUEUED, Status.RUNNING})
+
+
+@dataclass(frozen=True)
+class _Move:
+    """A recorded step goes to ``status``, if it is in one of ``sources``; None: in any that this may follow."""
+
+    status: Status
+    changes: Mapping[str, Any]
+    sources: frozenset[Status] | None
+
 
 @dataclass
 class _Unwritten:
@@ -27,13 +39,10 @@ class _Unwritten:
 
     story: list[Task] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
-    moves: list[tuple[Status, Mapping[str, Any]]] = field(default_factory=list)
+    moves: list[_Move] = field(default_factory=list)
     reports: list[Metric] = field(default_factory=list)
 
     def apply(self, status: Status, changes: Mapping[str, Any]) -> None:
-        if not self.story:
-            self.moves.append((status, changes))
-            return
         now, last = time.time(), self.story[-1]
         moved = replace(
             last,
@@ -51,21 +60,37 @@ class _Unwritten:
 class Recorder:
     """The steps of one ``run`` on their way into ``store``. For one thread at a time: the scheduler's lock is ours."""
 
-    def __init__(self, store: Store, run: Task, liveness: Liveness, executor_of: Callable[[StepCall], str]) -> None:
+    def __init__(
+        self, store: Store, run: Task, liveness: Liveness, executor_of: Callable[[StepCall], str], lease: str
+    ) -> None:
         self._store = store
         self._run = run
         self._liveness = liveness
+        self._lease = lease
         self._executor_of = executor_of
         self._unwritten: dict[str, _Unwritten] = {}
+        self._ours: set[str] = set()
+        """The steps that we have moved; nobody but us sets them going again."""
+        self._refused = ""
+        """Said once somebody else has ended the run, or drives it: from then on nothing of it is written."""
 
     # -- to be written soon
 
     def note(self, step: StepCall, status: Status, **changes: Any) -> None:
         """The step goes to ``status``, with ``changes`` to its record."""
         unwritten = self._unwritten.setdefault(step.id, _Unwritten())
-        if step.recorded:
-            return unwritten.apply(status, changes)
+        known, ours = step.recorded, step.id in self._ours
         step.recorded = True
+        self._ours.add(step.id)
+        if unwritten.story:
+            return unwritten.apply(status, changes)
+        if known:
+            if status is Status.RUNNING and not step.begun:
+                # When it began, not when that is written.
+                step.begun = time.time()
+                changes = {"started_at": step.begun, **changes}
+            # A step of a resumed run goes on from how it ended; from there on, an end that is not ours stays.
+            return unwritten.moves.append(_Move(status, changes, _OPEN if ours else None))
         unwritten.edges = _edges(step)
         unwritten.story = [self._task(step, status, changes)]
         return None
@@ -99,25 +124,35 @@ class Recorder:
 
     def write(self) -> None:
         """Write all that is noted. Raises IllegalTransition for a step, or a run, that somebody else has ended."""
-        if self._unwritten:
-            unwritten, self._unwritten = self._unwritten, {}
+        unwritten, self._unwritten = self._unwritten, {}
+        if unwritten and not self._refused:
             with self._store.transaction():
                 self._put(list(unwritten.items()))
 
-    def forget(self) -> None:
-        """Nothing more is written."""
-        self._unwritten.clear()
-
     def end(self, step: StepCall, status: Status, *, attempt: Attempt | None = None, **changes: Any) -> None:
-        """Write at once that the step goes to ``status``, and how its ``attempt`` ended."""
-        with self._ending(step, status, attempt, changes):
-            pass
+        """Write at once that the step goes to ``status``, and how its ``attempt`` ended.
 
-    def reuse(self, step: StepCall, entry: CacheEntry) -> None:
-        """Write at once that the step takes a recorded outcome."""
+        Raises IllegalTransition for a step that somebody else has ended. Of a run that somebody else has ended, nothing
+        is left to be said.
+        """
+        try:
+            with self._ending(step, status, attempt, changes):
+                pass
+        except IllegalTransition:
+            if not (self._refused and status.finished):
+                raise
+
+    def reuse(self, step: StepCall, entry: CacheEntry, reports: Iterable[Metric]) -> bool:
+        """Write at once that the step takes a recorded outcome; ``False``, and nothing, if it is recorded no more."""
         changes = {"reason": step.reason, "key": entry.key, "reused_from": entry.task}
-        with self._ending(step, Status.COMPLETED, None, changes):
-            self._store.tasks.set_outputs(step.id, entry.outputs, first=True, known=True)
+        with self._store.transaction():
+            if not self._store.cache.has(entry.key) and not step.kept:
+                return False
+            for metric in reports:
+                self.report(metric)
+            with self._ending(step, Status.COMPLETED, None, changes):
+                self._store.tasks.set_outputs(step.id, entry.outputs, first=step.recalled is None, known=True)
+        return True
 
     def complete(self, step: StepCall, attempt: Attempt | None, entry: CacheEntry | None) -> None:
         """Write at once that the step gave ``step.outputs``, and ``entry``, its outcome to be reused.
@@ -128,7 +163,7 @@ class Recorder:
         with self._ending(step, Status.COMPLETED, attempt, {"reason": step.reason}):
             if entry is not None and not self._store.cache.record(entry, over=step.supersedes):
                 self._give_way(step, entry.key)
-            self._store.tasks.set_outputs(step.id, step.outputs, first=True)
+            self._store.tasks.set_outputs(step.id, step.outputs, first=step.recalled is None)
 
     def _give_way(self, step: StepCall, key: str) -> None:
         first = self._store.cache.lookup(key)
@@ -142,25 +177,47 @@ class Recorder:
         self, step: StepCall, status: Status, attempt: Attempt | None, changes: Mapping[str, Any]
     ) -> Iterator[None]:
         self.note(step, status, **changes)
-        unwritten = self._unwritten.pop(step.id)
-        with self._store.transaction():
-            self._put([(step.id, unwritten)])
-            if attempt is not None:
-                self._store.tasks.finish_attempt(attempt)
-            yield
+        unwritten = self._take(step.id)
+        try:
+            if self._refused:
+                raise IllegalTransition(self._refused)
+            with self._store.transaction():
+                self._put(unwritten)
+                if attempt is not None:
+                    self._store.tasks.finish_attempt(attempt)
+                yield
+                if step.lease and status.finished:  # between two attempts the step still is the one to compute its key
+                    self._liveness.release(step.lease)
+        except IllegalTransition:
+            # Somebody else has ended it: who waits for its key does not wait for us.
             if step.lease:
                 self._liveness.release(step.lease)
-        step.lease = ""
+                step.lease = ""
+            raise
+        if status.finished:
+            step.lease = ""
+
+    def _take(self, id: str) -> list[tuple[str, _Unwritten]]:
+        """What is unwritten of a step, after what is of those that its edges name."""
+        unwritten = self._unwritten.pop(id)
+        before = [
+            each for edge in unwritten.edges if edge.source in self._unwritten for each in self._take(edge.source)
+        ]
+        return [*before, (id, unwritten)]
 
     def _put(self, unwritten: list[tuple[str, _Unwritten]]) -> None:
         store = self._store
+        if self._lease is not None and not self._liveness.check(self._lease):
+            self._refuse("is no longer driven from here: this process was away for too long, and another took it over.")
         new = [each for _, each in unwritten if each.story]
         if new:
             self._refuse_if_over([each.story[-1] for each in new])
             store.tasks.record([each.story for each in new], [edge for each in new for edge in each.edges])
-        for id, each in unwritten:
-            for status, changes in each.moves:
-                _move(store, id, status, changes)
+        # In the order of the calls, like an abort from elsewhere: where rows are locked one by one, two orders are a
+        # deadlock.
+        for id, each in sorted(unwritten, key=itemgetter(0)):
+            for move in each.moves:
+                _carry_out(store, id, move)
         reports = [metric for _, each in unwritten for metric in each.reports]
         if reports:
             store.metrics.add(reports)
@@ -171,14 +228,18 @@ class Recorder:
             return
         status = self._store.tasks.status(self._run.id)
         if status.finished:
-            raise IllegalTransition(f"{self._run.label} is {status}; its steps go on no more.", [])
+            self._refuse(f"is {status}; its steps go on no more.")
+
+    def _refuse(self, why: str) -> NoReturn:
+        self._refused = f"{self._run.label} {why}"
+        raise IllegalTransition(self._refused)
 
 
-def _move(store: Store, id: str, status: Status, changes: Mapping[str, Any]) -> None:
-    if status is Status.QUEUED and store.tasks.status(id) is Status.QUEUED:
-        store.tasks.update(id, **changes)
+def _carry_out(store: Store, id: str, move: _Move) -> None:
+    if store.tasks.status(id) is move.status:
+        store.tasks.update(id, **move.changes)
     else:
-        store.tasks.transition(id, status, **changes)
+        store.tasks.transition(id, move.status, expect=move.sources, **move.changes)
 
 
 def _edges(step: StepCall) -> list[Edge]:

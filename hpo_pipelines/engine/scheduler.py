@@ -12,11 +12,13 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.journal import Journal, lease_of
 from hpo_pipelines.engine.recorder import Recorder
 from hpo_pipelines.engine.refresh import Refresh
 from hpo_pipelines.engine.step import Arguments, StepCall
@@ -44,6 +46,12 @@ class RunOptions:
     executor: str | None = None
     """None: each step goes where its resources ask for."""
     refresh: Refresh = field(default_factory=Refresh)
+    lease: str = ""
+    """The lease on driving the outermost run, for one inside another."""
+    journal: Journal | None = None
+    """What the body saw before, for a run that is resumed."""
+    reuse: bool = True
+    """Whether outcomes are looked up, shared and recorded at all."""
     prior: Mapping[str, Task] = field(default_factory=dict)
     """Completed steps, by name, of a run of which only the rest is to be run again."""
     watch: Watch | None = None
@@ -65,7 +73,8 @@ class Scheduler:
         self.stopping: tuple[Status, str] | None = None
         self.broken: Exception | None = None
         """What kept us from recording what happened, if something did."""
-        self.recorder = Recorder(engine.store, run, engine.liveness, self.executor_of)
+        self.lease = options.lease or lease_of(run.id)
+        self.recorder = Recorder(engine.store, run, engine.liveness, self.executor_of, lease=self.lease)
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
         self.lock = threading.RLock()
@@ -82,6 +91,8 @@ class Scheduler:
         """A new step; it starts as soon as what it uses is there, which may be now."""
         with self.lock:
             step = self._new_step(component, arguments)
+            if self._recall(step):
+                return step
             sources = [source for source in arguments.sources if source.stage != "over"]
             for source in sources:
                 source.dependents.append(step)
@@ -96,14 +107,41 @@ class Scheduler:
         count = self._names.get(component.name, 0) + 1
         self._names[component.name] = count
         name = component.name if count == 1 else f"{component.name}.{count}"
-        step = StepCall(new_id(), name, component, arguments)
-        step.position = len(self.steps)
+        position = len(self.steps)
+        journal = self.options.journal
+        recalled = journal.take(position, name, arguments.shown) if journal is not None else None
+        step = StepCall(recalled.task.id if recalled else new_id(), name, component, arguments)
+        step.position = position
         step.after = tuple(self._control)
+        step.recalled = recalled
         self.steps.append(step)
         self._by_id[step.id] = step
         self._open += 1
         self._looked_since_call = False
         return step
+
+    def _recall(self, step: StepCall) -> bool:
+        """Whether the journal has an outcome of the step, which then is its outcome."""
+        recalled = step.recalled
+        if recalled is None:
+            return False
+        step.recorded = True
+        step.attempt = step.earlier = recalled.attempts
+        missing = next((name for name, ref in recalled.outputs.items() if not self.engine.artifacts.exists(ref)), None)
+        if missing is not None:
+            self.engine.store.tasks.withdraw(step.id, reason=f"missing artifact: {missing}")
+        if recalled.again or missing is not None:
+            if recalled.task.position is None or missing is not None:
+                self.recorder.note(step, Status.QUEUED, position=step.position)
+            return False
+        step.reason = recalled.task.reason or ""
+        step.reused = recalled.task.reused_from is not None
+        step.outputs = recalled.outputs
+        step.metrics.update(recalled.metrics)
+        if recalled.task.status is Status.FAILED:
+            step.failure = Failure.recalled(recalled.task.error or {})
+        self._over(step, None)
+        return True
 
     def looked_at(self, step: StepCall) -> None:
         """The body has seen what became of ``step``: the calls that follow are made after it."""
@@ -136,10 +174,9 @@ class Scheduler:
         last = next((step for step in reversed(self.steps) if step.component.name == component), None)
         return None if last is None else last.metrics.get(name)
 
-    def unseen_failure(self) -> StepCall | None:
-        """The first step that failed without the body having been told."""
-        failed = (step for step in self.steps if step.failure and step.cause is None and not step.seen)
-        return next(failed, None)
+    def unseen_failures(self) -> list[StepCall]:
+        """The steps that failed without the body having been told."""
+        return [step for step in self.steps if step.failure and step.cause is None and not step.seen]
 
     # -- recording
 
@@ -158,6 +195,10 @@ class Scheduler:
             finally:
                 self.lock.release()
 
+    def shares(self, step: StepCall) -> bool:
+        """Whether the step's outcome is taken from, and given to, others."""
+        return self.options.reuse and step.component.options.cache.enabled
+
     def executor_of(self, step: StepCall) -> str:
         return self.options.executor or self.engine.executor_for(step.component.options.resources)
 
@@ -165,6 +206,8 @@ class Scheduler:
 
     def _launch(self, step: StepCall) -> None:
         """Everything the step uses is there: reuse its outcome, wait for who computes it, or run it."""
+        if self.broken is not None:
+            return self._end_broken(step, self.broken)
         if self.stopping:
             return self._over(step, Status.ABORTED, reason=self.stopping[1])
         broken = next((source for source in step.arguments.sources if source.failure is not None), None)
@@ -179,18 +222,19 @@ class Scheduler:
             return self._waits(step, f"computing in {flight.label}")
         if step.lease:
             # Between the look and the claim another process may have come to its end.
-            entry, step.reason = self.engine.reusable(self, step)
+            entry, reason = self.engine.reusable(self, step)
             if entry is not None:
+                step.reason = reason
                 return self._reuse(step, entry)
         return self._submit(step)
 
     def landed(self, step: StepCall, flight: Flight) -> None:
         """The step that this one waited for is over: take its outcome, or run in its place."""
-        with self.lock:
+        with self.lock, self._breaking():
             if step.stage == "over":
                 return
             if flight.entry is not None and not self.stopping:
-                step.reason = f"computed meanwhile by {flight.label}"
+                step.reason = f"computed meanwhile by {self.engine.label_of(flight.entry.task)}"
                 self._reuse(step, flight.entry)
             else:
                 self._launch(step)
@@ -202,16 +246,17 @@ class Scheduler:
 
     def _reuse(self, step: StepCall, entry: CacheEntry) -> None:
         now = time.time()
+        metrics = self.engine.metrics_of(entry.task)
+        if not self.recorder.reuse(step, entry, [Metric(step.id, m.name, m.value, m.step, now) for m in metrics]):
+            # Removed between the look and now.
+            step.reason = "its outcome is no longer recorded"
+            return self._submit(step)
         step.outputs = entry.outputs
         step.reused = True
-        metrics = self.engine.metrics_of(entry.task)
-        for m in metrics:
-            self.recorder.report(Metric(step.id, m.name, m.value, m.step, now))
-        self.recorder.reuse(step, entry)
         self.hits.append(entry.key)
         step.metrics.update({m.name: m.value for m in metrics})
         self._watched(step, [(m.name, m.value, m.step) for m in metrics])
-        self._over(step, None, entry)
+        return self._over(step, None, entry)
 
     def _submit(self, step: StepCall) -> None:
         step.attempt += 1
@@ -232,10 +277,8 @@ class Scheduler:
             step = self._by_id[assignment.task]
             if step.stage == "over" or assignment.attempt != step.attempt:
                 return
-            try:
+            with self._breaking():
                 self._heard(step, assignment, message)
-            except Exception as error:  # noqa: BLE001 - the executor's thread serves other runs too: only ours ends
-                self._break(error)
 
     def _heard(self, step: StepCall, assignment: Assignment, message: Message) -> None:
         if isinstance(message, Started):
@@ -271,7 +314,7 @@ class Scheduler:
     def _completed(self, step: StepCall, message: Completed) -> None:
         step.outputs = message.outputs
         entry = None
-        if step.key.digest is not None and step.component.options.cache.enabled:
+        if step.key.digest is not None and self.shares(step):
             name, parts = step.component.name, step.key.parts
             entry = CacheEntry(step.key.digest, step.id, name, message.outputs, parts, message.seconds, time.time())
         attempt = self._ended(step, Status.COMPLETED)
@@ -287,7 +330,7 @@ class Scheduler:
         step.losses += type(message).__name__ == "Lost"
         retry = step.component.options.retry
         log = console.tail(assignment.console)
-        verdict = judge(step.name, message, Tries(step.attempt, step.losses), retry, log)
+        verdict = judge(step.name, message, Tries(step.attempt - step.earlier, step.losses), retry, log)
         stopped = self.stopping is not None or isinstance(message, Cancelled)
         attempt = self._ended(step, Status.ABORTED if stopped else Status.FAILED, verdict.failure.record())
         if stopped:
@@ -300,11 +343,11 @@ class Scheduler:
             step.stage = "waiting"
             return self.engine.later(wait, lambda: self._again(step))
         step.failure, step.error = verdict.failure, verdict.error
-        error = verdict.failure.record()
+        error = verdict.failure.journalled()
         return self._over(step, Status.FAILED, attempt=attempt, reason=verdict.reason, error=error)
 
     def _again(self, step: StepCall) -> None:
-        with self.lock:
+        with self.lock, self._breaking():
             if step.stage != "over":
                 self._submit(step)
 
@@ -320,9 +363,9 @@ class Scheduler:
         if status is not None:
             try:
                 self.recorder.end(step, status, **changes)
-            except IllegalTransition:
-                # An abort from elsewhere has ended it in the store already.
-                step.reason = self.engine.store.tasks.get(step.id).reason or ""
+            except IllegalTransition as error:
+                # An abort from elsewhere has ended it in the store already, or it is no longer ours to record.
+                step.reason = str(error).partition("\n")[0]
         self._close(step)
         dependents, step.dependents = step.dependents, []
         for dependent in dependents:
@@ -338,6 +381,14 @@ class Scheduler:
         if self._open == 0:
             self._idle.notify_all()
 
+    @contextmanager
+    def _breaking(self) -> Iterator[None]:
+        """Whatever goes wrong inside ends our run, and not the thread, which serves other runs too."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - kept, and raised as what ended the run
+            self._break(error)
+
     def _break(self, error: Exception) -> None:
         """Recording failed (a full disk, a lost database): every step ends, without another word to the store."""
         self.broken = self.broken or error
@@ -345,8 +396,14 @@ class Scheduler:
             if step.stage != "over":
                 if step.attempt:
                     self.engine.cancel(self.executor_of(step), step)
-                if step.lease:
-                    self.engine.liveness.drop(step.lease)
-                step.failure, step.error = Failure.of(error), error
-                self._close(step)
-                self.engine.flights.land(step, None)
+                self._end_broken(step, error)
+
+    def _end_broken(self, step: StepCall, error: Exception) -> None:
+        if step.lease:
+            try:
+                self.engine.liveness.release(step.lease)
+            except HpoPipelinesError:
+                self.engine.liveness.drop(step.lease)  # it runs out
+        step.failure, step.error = Failure.of(error), error
+        self._close(step)
+        self.engine.flights.land(step, None)

@@ -10,6 +10,7 @@ from typing import Any
 
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.journal import Recorded
 from hpo_pipelines.engine.keys import Stored, argument_digest
 from hpo_pipelines.executors.base import Slot
 from hpo_pipelines.failure import Failure
@@ -206,10 +207,16 @@ class StepCall:
         self.recorded = False
         """Whether the recorder knows of it."""
         self.attempt = 0
+        self.recalled: Recorded | None = None
+        """What the journal of a resumed run has of this call."""
+        self.earlier = 0
+        """Attempts made before the run was resumed."""
         self.losses = 0
         self.begun = 0.0
         self.running: Attempt | None = None
         self.reused = False
+        self.kept = False
+        """Whether its outcome is that of the run that this one repeats, recorded for others or not."""
         self.key: Any = None
         self.reason = ""
         self.lease = ""

@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
+from hpo_pipelines.errors import StoreError
+
 _libc = ctypes.CDLL(None)
 _IOLBF = 1
 """Of glibc's stdio.h."""
@@ -23,10 +25,9 @@ def captured(path: str) -> Iterator[None]:
     """Append all that is written to descriptors 1 and 2 to the file ``path`` while the block runs.
 
     Holds for the whole process, so for one step at a time. The bytes are in the file as they are written: a killed
-    process loses none of them.
+    process loses none of them. Raises StoreError if the file cannot be made.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    target = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    target = _opened(path)
     _flush()
     saved = os.dup(1), os.dup(2)
     os.dup2(target, 1)
@@ -39,6 +40,18 @@ def captured(path: str) -> Iterator[None]:
         for descriptor, copy in zip((1, 2), saved, strict=True):
             os.dup2(copy, descriptor)
             os.close(copy)
+
+
+def _opened(path: str) -> int:
+    """A descriptor that appends to the file ``path``, made with its folder. Raises StoreError."""
+    try:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    except OSError as error:
+        raise StoreError(
+            f"The console file {path} cannot be written: {error.strerror or error}. Make room there, or give this user "
+            "the right to write; then resume: nothing recorded was lost."
+        ) from error
 
 
 def by_lines() -> None:
@@ -95,18 +108,20 @@ def teed(path: str, *, echo: bool = True) -> Iterator[None]:
     """Append what Python code of this context prints to the file ``path``, and with ``echo`` show it as before.
 
     For code that shares its process with other consoles: a pipeline's body, and steps run inline. C code and child
-    processes write past it.
+    processes write past it. Raises StoreError if the file cannot be made.
     """
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "a", encoding="utf-8", errors="replace") as file:
-        _install()
-        token, echoing = _sink.set(file), _echo.set(echo and _echo.get())
-        try:
-            yield
-        finally:
-            _sink.reset(token)
-            _echo.reset(echoing)
-            _uninstall()
+    file = os.fdopen(_opened(path), "a", encoding="utf-8", errors="replace")
+    _install()
+    token, echoing = _sink.set(file), _echo.set(echo and _echo.get())
+    try:
+        yield
+    finally:
+        _sink.reset(token)
+        _echo.reset(echoing)
+        _uninstall()
+        # On a full disk whoever printed has had the error; what could not be written then is tried once more here.
+        with contextlib.suppress(OSError):
+            file.close()
 
 
 def _install() -> None:
@@ -132,13 +147,13 @@ def _uninstall() -> None:
 
 
 def tail(path: str, size: int = 4096) -> str:
-    """The last ``size`` bytes of the console file ``path`` as text, from a line's start; empty when there is none."""
+    """The last ``size`` bytes of the console file ``path`` as text, from a line's start; empty if it cannot be read."""
     try:
         with open(path, "rb") as file:
             length = file.seek(0, os.SEEK_END)
             file.seek(max(0, length - size))
             data = file.read()
-    except FileNotFoundError:
+    except OSError:
         return ""
     if length > size:
         data = data.partition(b"\n")[2] or data

@@ -5,9 +5,19 @@ from __future__ import annotations
 import os
 import threading
 
-from hpo_pipelines.errors import ConfigError
+from hpo_pipelines.errors import ConfigError, StoreError
 from hpo_pipelines.executors import console, worker
-from hpo_pipelines.executors.base import Assignment, Cancelled, Executor, Failed, Listener, Reported, Started
+from hpo_pipelines.executors.base import (
+    Assignment,
+    Cancelled,
+    Completed,
+    Executor,
+    Failed,
+    Listener,
+    Reported,
+    Started,
+)
+from hpo_pipelines.failure import Failure
 from hpo_pipelines.snapshot import Code
 
 
@@ -57,14 +67,19 @@ class InlineExecutor(Executor):
             if assignment.id in self._cancelled:
                 raise _Stopped
 
-        loader = self._loaders[assignment.snapshot_digest]
-        with console.teed(assignment.console):
-            ended = worker.execute(assignment, loader, send)
+        ended = self._ended(assignment, send)
         error = ended.error if isinstance(ended, Failed) else None
         interrupted = isinstance(error, KeyboardInterrupt)
         listener(assignment, Cancelled() if interrupted or assignment.id in self._cancelled else ended)
         if error is not None and interrupted:
             raise error
+
+    def _ended(self, assignment: Assignment, send: worker.Send) -> Completed | Failed:
+        try:
+            with console.teed(assignment.console):
+                return worker.execute(assignment, self._loaders[assignment.snapshot_digest], send)
+        except StoreError as error:
+            return Failed(Failure.of(error), error)
 
     def cancel(self, attempt: str) -> None:
         with self._lock:

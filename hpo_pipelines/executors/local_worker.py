@@ -9,6 +9,7 @@ import threading
 from multiprocessing.connection import Connection
 from typing import Any
 
+from hpo_pipelines.errors import StoreError
 from hpo_pipelines.executors import console, processes, worker
 from hpo_pipelines.executors.base import Assignment, Completed, Failed, Lost
 from hpo_pipelines.executors.interrupts import Interrupts
@@ -43,10 +44,13 @@ class LocalWorker:
         memory = assignment.resources.memory_bytes
         if assignment.timeout is not None:
             self._send(BEGUN)
-        with console.captured(assignment.console), processes.Watchdog(memory, None, self._out_of_memory):
-            self._running = assignment.id
-            ended = self._interrupts.run(lambda: self._execute(assignment), _interrupted)
-            self._running = ""
+        try:
+            with console.captured(assignment.console), processes.Watchdog(memory, None, self._out_of_memory):
+                self._running = assignment.id
+                ended = self._interrupts.run(lambda: self._execute(assignment), _interrupted)
+                self._running = ""
+        except StoreError as error:  # there is no place for its console
+            return Failed(Failure.of(error))
         # The exception itself need not be picklable; what of it can travel is in the failure.
         return Failed(ended.failure) if isinstance(ended, Failed) else ended
 

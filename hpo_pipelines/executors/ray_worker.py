@@ -17,6 +17,7 @@ from typing import IO
 
 import ray
 
+from hpo_pipelines.errors import StoreError
 from hpo_pipelines.executors import console, processes, worker
 from hpo_pipelines.executors.base import Assignment, Ended, Failed, Lost, Reported, Started, TimedOut
 from hpo_pipelines.executors.interrupts import Interrupts, wake
@@ -111,6 +112,17 @@ class _Attempt:
                 os.chdir(self.terms.folder)
         else:
             self._outbox.start()
+        try:
+            ended = self._captured(loader)
+        except StoreError as error:  # there is no place for its console
+            ended = Failed(Failure.of(error))
+            self.over.set()
+        count, rest = self._outbox.close()
+        if self._file is not None:
+            self._file.close()
+        return Report(self.verdict or ended, count, rest)
+
+    def _captured(self, loader: worker.Loader) -> Ended:
         resources, timeout = self.assignment.resources, self.assignment.timeout
         with console.captured(self._console), processes.Watchdog(resources.memory_bytes, timeout, self._past_limit):
             ended = self.interrupts.run(lambda: self._execute(loader), lambda error: Failed(Failure.of(error)))
@@ -118,10 +130,7 @@ class _Attempt:
                 self.over.set()
             if self.interrupts.arrived:
                 processes.kill_children(os.getpid())
-        count, rest = self._outbox.close()
-        if self._file is not None:
-            self._file.close()
-        return Report(self.verdict or ended, count, rest)
+        return ended
 
     def _execute(self, loader: worker.Loader) -> Ended:
         ended = worker.execute(self.assignment, loader, self._send)

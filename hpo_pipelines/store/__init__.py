@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from hpo_pipelines.store.filters import TaskFilter
+from hpo_pipelines.store.holdings import Holding
 from hpo_pipelines.store.leases import Lease
+from hpo_pipelines.store.removal import Removed
 from hpo_pipelines.store.store import Store
 
-__all__ = ["Lease", "Store", "TaskFilter"]
+__all__ = ["Holding", "Lease", "Removed", "Store", "TaskFilter"]

@@ -17,6 +17,7 @@ from hpo_pipelines.store.schema import cache, insert_or
 from hpo_pipelines.task import CacheEntry
 
 _BY_KEY = select(cache).where(cache.c.key == bindparam("of"))
+_HAS = select(cache.c.key).where(cache.c.key == bindparam("of"))
 _NEWEST = select(cache).order_by(cache.c.created_at.desc(), cache.c.key)
 _NEWEST_OF = _NEWEST.where(cache.c.component == bindparam("component"))
 _LATEST_OF = _NEWEST_OF.limit(bindparam("limit"))
@@ -59,10 +60,14 @@ class Cache:
         """The outcome recorded under ``key``."""
         return next(iter(self._entries(_BY_KEY, {"of": key})), None)
 
+    def has(self, key: str) -> bool:
+        """Whether there is an outcome under ``key``."""
+        return bool(self._database.rows(_HAS, {"of": key}))
+
     def hit(self, *keys: str) -> None:
         """Count one more use of the outcome under each of ``keys``."""
         with self._database.transaction() as transaction:
-            transaction.write(_HIT, [{"of": key, "now": transaction.now} for key in keys])
+            transaction.write(_HIT, [{"of": key, "now": transaction.now} for key in sorted(keys)])
 
     def delete(self, key: str) -> bool:
         """Forget the outcome under ``key``; ``False`` if there is none. Its artifacts stay."""
@@ -72,7 +77,7 @@ class Cache:
     def forget(self, *keys: str) -> int:
         """:meth:`delete` each of ``keys``, all or none; how many there were."""
         with self._database.transaction() as transaction:
-            return sum(transaction.count(_DELETE, {"of": key}) for key in keys)
+            return sum(transaction.count(_DELETE, {"of": key}) for key in sorted(keys))
 
     def keys(self, component: str) -> builtins.list[str]:
         """The keys of every outcome of ``component``."""

@@ -28,7 +28,8 @@ def _file(connection: Connection) -> Iterator[str]:
 
 
 def _references(connection: Connection) -> Iterator[str]:
-    """What has no foreign key, so that it may be written in any order, must be there in the end all the same."""
+    """What has no foreign key, so that it may be written in any order, must be there in the end, or was deleted."""
+    gone = _deleted(connection)
     references: tuple[tuple[Column[str], Column[str]], ...] = (
         (tasks.c.snapshot, snapshots.c.digest),
         (tasks.c.cloned_from, tasks.c.id),
@@ -44,7 +45,12 @@ def _references(connection: Connection) -> Iterator[str]:
             .order_by(tasks.c.id)
         )
         for task, value in connection.execute(dangling):
-            yield f"task {task}: {column.name} {value} is not there"
+            if value not in gone:
+                yield f"task {task}: {column.name} {value} is not there"
+
+
+def _deleted(connection: Connection) -> set[str]:
+    return {task for (task,) in connection.execute(select(events.c.task).where(events.c.kind == "deleted"))}
 
 
 def _cached_outputs(connection: Connection) -> Iterator[str]:
@@ -92,8 +98,11 @@ def _statuses(connection: Connection) -> Iterator[str]:
         if kind == "status" and told.get(task) != change["from"]:
             yield f"task {task}: an event tells of {change['from']} -> {change['to']} after {told.get(task)}"
         told[task] = change["to"] if kind == "status" else change["status"]
+    gone = _deleted(connection)
     for task, status in connection.execute(select(tasks.c.id, tasks.c.status).order_by(tasks.c.id)):
-        if told.get(task) != status:
+        if task in gone:
+            yield f"task {task}: is there, but an event tells that it was deleted"
+        elif told.get(task) != status:
             yield f"task {task}: is {status}, but its events lead to {told.get(task)}"
 
 
@@ -106,7 +115,7 @@ def _metrics(connection: Connection) -> Iterator[str]:
     for task, data in connection.execute(statement):
         rows = from_json(data)
         told[task] = told.get(task, 0) + rows["last"] - rows["first"] + 1
-    for task in sorted(count.keys() | told.keys()):
+    for task in sorted((count.keys() | told.keys()) - _deleted(connection)):
         if count.get(task, 0) != told.get(task, 0):
             yield f"task {task}: has {count.get(task, 0)} metric values, but events of {told.get(task, 0)}"
 

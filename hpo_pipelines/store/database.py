@@ -39,6 +39,9 @@ class Dialect(Protocol):
     def prepare(self, connection: Connection) -> None:
         """Set up a database that may be new, before its tables are made."""
 
+    def confirm(self) -> None:
+        """Raise StoreError if what is open is no longer what the URL names. Called before each transaction."""
+
     def order(self, connection: Connection) -> None:
         """From here to the end of the transaction nobody else writes events, and at its end listeners are told."""
 
@@ -127,7 +130,7 @@ class Database:
             forgiving=dialect.survives_fork,
             forked=dialect.bell.reset,
         )
-        self._statements = Statements()
+        self._statements = Statements.of(dialect.name)
         self._mine = _Mine()
         # A store that nobody closed, nor uses any more, leaves no connection behind.
         weakref.finalize(self, self.connections.close)
@@ -203,6 +206,7 @@ class Database:
 
     @contextmanager
     def _begun(self, connection: Connection) -> Iterator[Transaction]:
+        self.dialect.confirm()
         driver = Driver(connection, self._statements)
         driver.sql(self.dialect.begin)
         generation = self.connections.generation

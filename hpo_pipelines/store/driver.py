@@ -8,6 +8,7 @@ run here needs a value converted: all columns hold text, numbers and bytes.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, NoReturn
 
 from sqlalchemy import Connection, Executable
@@ -19,6 +20,12 @@ Values = Mapping[str, Any]
 
 class Statements:
     """The SQL of each statement, and the values that are part of it, in the words of one database."""
+
+    @classmethod
+    @cache
+    def of(cls, dialect: str) -> Statements:
+        """Those of ``dialect``, shared by all stores of this process."""
+        return cls()
 
     def __init__(self) -> None:
         self._known: dict[tuple[Executable, tuple[str, ...]], tuple[str, dict[str, Any]]] = {}

@@ -64,6 +64,9 @@ class Postgresql:
     def prepare(self, connection: Connection) -> None:
         """Nothing to do."""
 
+    def confirm(self) -> None:
+        """Nothing to do: what a server has lost it says itself."""
+
     def order(self, connection: Connection) -> None:
         # A notification is sent at the commit, which is where it belongs; one round trip for both.
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_ORDER}), pg_notify('{_CHANNEL}', '')")

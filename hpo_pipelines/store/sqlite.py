@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from pathlib import Path
@@ -45,6 +46,9 @@ class Sqlite:
         self.path = str(url.database)
         self.bell = Bell()
         self._url = url
+        self._file = Path(self.path).absolute()  # wherever this process goes later
+        self._found = False
+        """The file has been there."""
 
     def engine(self, *, create: bool) -> Engine:
         """An engine for the file. Raises StoreError if it is not there and may not be made."""
@@ -58,8 +62,24 @@ class Sqlite:
         engine = create_engine(
             self._url, poolclass=NullPool, isolation_level="AUTOCOMMIT", paramstyle="named", connect_args=options
         )
-        event.listen(engine, "connect", _set_up)
+        event.listen(engine, "do_connect", self._connecting)
+        event.listen(engine, "connect", self._connected)
         return engine
+
+    def _connecting(self, *_: object) -> None:
+        self.confirm()  # else SQLite would make an empty file in its place
+
+    def _connected(self, connection: Any, _record: object) -> None:
+        _set_up(connection)
+        self._found = "uri" not in self._url.query
+
+    def confirm(self) -> None:
+        # SQLite writes on into a file that was deleted, for nobody to read.
+        if self._found and not os.path.exists(self._file):
+            raise StoreError(
+                f"The store {self._file} is no longer there: it was moved or deleted, or its disk was taken away. "
+                "Put it back with the files beside it, then resume: nothing recorded in it was lost."
+            )
 
     def prepare(self, connection: Connection) -> None:
         """Write-ahead logging: readers and the writer do not wait for each other. A property of the file."""
@@ -91,7 +111,7 @@ class Sqlite:
         return f"The store {self.path} refused: {error.orig}. {cure}".rstrip()
 
 
-def _set_up(connection: Any, _record: object) -> None:
+def _set_up(connection: Any) -> None:
     # With a write-ahead log, NORMAL loses nothing when a process dies, and a power cut at most the last moments.
     # The log is moved into the file every 16 MB, not 4: whoever commits then waits for the disk.
     for pragma in ("synchronous=NORMAL", "foreign_keys=ON", "temp_store=MEMORY", "wal_autocheckpoint=4000"):

@@ -17,6 +17,7 @@ from hpo_pipelines.store.cache import Cache
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.events import Events
 from hpo_pipelines.store.followers import Followers
+from hpo_pipelines.store.holdings import Holdings
 from hpo_pipelines.store.leases import Leases
 from hpo_pipelines.store.metrics import Metrics
 from hpo_pipelines.store.postgresql import Postgresql
@@ -39,6 +40,7 @@ class Store:
         self.artifacts = Artifacts(database)
         self.metrics = Metrics(database)
         self.cache = Cache(database)
+        self.holdings = Holdings(database)
         self.followers = Followers(database)
         self.leases = Leases(database)
         self.snapshots = Snapshots(database)

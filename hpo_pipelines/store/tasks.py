@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select
+from sqlalchemy import Double, bindparam, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -20,6 +20,7 @@ from hpo_pipelines.store.events import story
 from hpo_pipelines.store.filters import TaskFilter
 from hpo_pipelines.store.records import task_of, task_row
 from hpo_pipelines.store.references import find, not_found
+from hpo_pipelines.store.removal import Removal, inside
 from hpo_pipelines.store.schema import insert_or, run_numbers, tasks
 from hpo_pipelines.task import TRANSITIONS, Edge, Task
 from hpo_pipelines.types import Kind, Status
@@ -29,6 +30,17 @@ _BY_ID = select(tasks).where(tasks.c.id == bindparam("of"))
 _STATUS = select(tasks.c.status).where(tasks.c.id == bindparam("of"))
 _BY_IDS = select(tasks).where(tasks.c.id.in_(bindparam("ids", expanding=True)))
 _STATUSES = select(tasks.c.id, tasks.c.status).where(tasks.c.id.in_(bindparam("ids", expanding=True)))
+_WITHDRAW = (
+    update(tasks)
+    .where(tasks.c.id == bindparam("of"))
+    .values(
+        status=str(Status.ABORTED),
+        position=None,
+        reused_from=None,
+        finished_at=bindparam("now", type_=Double),
+        reason=bindparam("reason", type_=tasks.c.reason.type),
+    )
+)
 _CHILDREN = select(tasks).where(tasks.c.parent == bindparam("run")).order_by(tasks.c.position, tasks.c.id)
 _CHILDREN_OF = (
     select(tasks)
@@ -45,7 +57,7 @@ def _next_number(dialect: str) -> ReturningInsert[int]:
     ).returning(run_numbers.c.last)
 
 
-class Tasks(Details):
+class Tasks(Details, Removal):
     """The tasks of a store. Every method raises StoreError if the database refuses."""
 
     # Writing
@@ -127,6 +139,17 @@ class Tasks(Details):
             data = {"from": moved[0][PREVIOUS], "to": Status.RUNNING, "reason": "more trials"}
             transaction.event(study_id, "status", data)
         return task_of(moved[0])
+
+    def withdraw(self, step_id: str, reason: str) -> None:
+        """Take a step out of the path of its run, so that it may be run anew: it is aborted, whatever it was.
+
+        It has no position until the run calls it again. Raises TaskNotFound.
+        """
+        with self._database.transaction() as transaction:
+            before = self.status(step_id)
+            values = {"of": step_id, "now": transaction.now, "reason": reason}
+            transaction.count(_WITHDRAW, values)
+            transaction.event(step_id, "status", {"from": before, "to": Status.ABORTED, "reason": reason})
 
     def _illegal(self, task_id: str, status: Status, expect: Status | Collection[Status] | None) -> IllegalTransition:
         task = self.get(task_id)
@@ -216,6 +239,11 @@ class Tasks(Details):
             for task in map(task_of, connection.execute(_CHILDREN_OF, {"runs": builtins.list(found)})):
                 found[str(task.parent)].append(task)
         return found
+
+    def below(self, run_ids: Sequence[str]) -> builtins.list[Task]:
+        """Every step of these runs and of the runs inside them, those runs too, level by level."""
+        with self._database.read() as connection:
+            return inside(connection, run_ids)
 
     def ancestry(self, task_id: str) -> builtins.list[Task]:
         """What a task was cloned from, what that was cloned from, and so on, nearest first. Raises TaskNotFound."""

@@ -13,11 +13,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipelines.engine import Controller, RunOptions
+from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.liveness import LEASE_SECONDS, is_gone, owner_name
 from hpo_pipelines.errors import HpoPipelinesError, StudyError
 from hpo_pipelines.run import Run
@@ -81,6 +83,8 @@ class Driver:
         self._lock = threading.RLock()
         self._stopping = ""
         self._controllers: dict[int, Controller] = {}
+        self._left: dict[int, Task] = {}
+        """The runs, by trial, that a crash or an abort left unfinished."""
         self._first: str | None = None
         """The run of trial 0."""
         self._changed: Callable[[Progress], None] = lambda progress: None
@@ -122,9 +126,7 @@ class Driver:
                     self._tell(trial.number, run)
                 else:
                     again.append(trial.number)
-        for run in runs.values():
-            if not run.status.finished:
-                self.workspace.store.tasks.transition(run.id, Status.ABORTED, reason="its driver went away")
+        self._left = {number: run for number in again if (run := runs.get(number)) is not None}
         self._count()
         return again
 
@@ -221,12 +223,10 @@ class Driver:
     def _trial(self, number: int | None) -> None:
         trial = self._ask(number)
         try:
-            run = self._record(trial, again=number is not None)
+            controller, values = self._controller(trial, again=number is not None)
         except HpoPipelinesError:
             self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             raise
-        options = RunOptions(watch=self._watch(trial), echo=False)
-        controller, values = self.workspace.controller(run, options)
         with self._lock:
             self._controllers[trial.number] = controller
             self.progress.running += 1
@@ -238,6 +238,15 @@ class Driver:
                 del self._controllers[trial.number]
                 self.progress.running -= 1
         self._finished(trial.number, finished, controller)
+
+    def _controller(self, trial: optuna.Trial, *, again: bool) -> tuple[Controller, dict[str, Any]]:
+        """What drives the trial's run: one that a crash left goes on from its journal, if it has today's code."""
+        options = RunOptions(watch=self._watch(trial), echo=False)
+        left = self._left.pop(trial.number, None)
+        if left is not None and left.snapshot == self.base.snapshot:
+            self._redraw(trial._cached_frozen_trial, left)
+            return self.workspace.resumed(left, options=options)
+        return self.workspace.controller(self._record(trial, again=again), options)
 
     def _ask(self, number: int | None) -> optuna.Trial:
         with self._lock:
@@ -263,6 +272,7 @@ class Driver:
                 if again:
                     self._supersede(trial.number)
                 run = self.workspace.store.tasks.create(clone)
+                self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
             if trial.number == 0:
                 # Trials of a pipeline are clones of the first one, which has the base parameters.
                 self._first = run.id
@@ -272,6 +282,8 @@ class Driver:
         """An unfinished run of this trial, left by a crash, makes way for the new one."""
         left = TaskFilter(kind=Kind.PIPELINE, study=self.study.id, trial=number)
         for run in self.workspace.store.tasks.list(left, limit=None):
+            if not run.status.finished:
+                self.workspace.store.tasks.transition(run.id, Status.ABORTED, reason="its driver went away")
             self.workspace.store.tasks.update(
                 run.id, study=None, trial=None, notes=f"left by a crash of {self.study.name}"
             )

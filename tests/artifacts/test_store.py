@@ -8,13 +8,16 @@ import json
 import math
 import os
 import pickle
+import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
@@ -159,6 +162,47 @@ class StoreContract:
         copy = store.get(store.put(tmp_path / "model"))
         assert (copy / "a.bin").read_bytes() == b"a" * 20_000
 
+    def test_files_are_listed_by_digest(self, store: ArtifactStore) -> None:
+        assert list(store.files()) == []
+        before = time.time()
+        refs = [store.put(bytes([n]) * 20_000) for n in range(3)]
+        store.put(b"small")
+        files = {file.name: file for file in store.files()}
+        assert files.keys() == {ref.digest for ref in refs}
+        for ref in refs:
+            file = files[ref.digest]
+            assert (file.size, file.leftover) == (ref.size, False)
+            # Clouds tell whole seconds, and have clocks of their own.
+            assert file.changed_at == pytest.approx(before, abs=30)
+
+    def test_only_what_is_older_is_swept(self, store: ArtifactStore) -> None:
+        ref = store.put(b"x" * 20_000)
+        (file,) = store.files()
+        assert file.changed_at is not None
+        assert store.sweep(file, file.changed_at - 10) is False
+        assert store.sweep(file, file.changed_at) is False, "what was written just then is not older"
+        store.verify(ref)
+        assert store.sweep(file, file.changed_at + 10) is True
+        assert store.sweep(file, file.changed_at + 10) is False
+        assert not store.exists(ref)
+        assert list(store.files()) == []
+        assert store.put(b"x" * 20_000) == ref
+        store.verify(ref)
+
+    def test_what_is_put_again_counts_as_new(self, store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        ref = store.put(b"x" * 20_000)
+        self.age(store, ref, 7200, monkeypatch)
+        (file,) = store.files()
+        now = time.time()
+        assert file.changed_at is not None
+        assert store.put(b"x" * 20_000) == ref
+        assert store.sweep(file, now - 3600) is False
+        store.verify(ref)
+
+    def age(self, store: ArtifactStore, ref: ArtifactRef, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make the artifact's file as if it had been written ``seconds`` ago."""
+        raise NotImplementedError
+
     def overwrite(self, store: ArtifactStore, ref: ArtifactRef, data: bytes) -> None:
         """Put other bytes where the artifact's are, behind the store's back."""
         raise NotImplementedError
@@ -174,6 +218,10 @@ class TestLocalPath(StoreContract):
         path.chmod(0o644)
         path.write_bytes(data)
 
+    def age(self, store: ArtifactStore, ref: ArtifactRef, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        at = time.time() - seconds
+        os.utime(Path(store.url) / ref.digest[:2] / ref.digest[2:], (at, at))
+
 
 class TestFileUrl(TestLocalPath):
     @pytest.fixture
@@ -187,6 +235,22 @@ class FsspecContract(StoreContract):
 
         with fsspec.open(f"{store.url}/{ref.digest[:2]}/{ref.digest[2:]}", "wb") as file:
             file.write(data)
+
+    def age(self, store: ArtifactStore, ref: ArtifactRef, seconds: float, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A file cannot be made older everywhere; the clock by which it is young can: it then says that it is late."""
+        from hpo_pipelines.artifacts import location
+
+        class Later:
+            @staticmethod
+            def time() -> float:
+                return time.time() + seconds
+
+        wrote = []
+        write = store._location.write
+        monkeypatch.setattr(store._location, "write", lambda *given: (wrote.append(given[0]), write(*given)))
+        assert store.put(b"x" * 20_000) == ref
+        assert wrote == [], "what is young is not written again"
+        monkeypatch.setattr(location, "time", Later)
 
 
 class TestMemory(FsspecContract):
@@ -249,8 +313,10 @@ def s3() -> Iterator[str]:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
         import s3fs
 
-        s3fs.S3FileSystem().mkdir("artifacts")
-        yield "s3://artifacts"
+        # What the stand-in holds outlives its server: each gets a bucket of its own.
+        bucket = f"artifacts-{secrets.token_hex(4)}"
+        s3fs.S3FileSystem().mkdir(bucket)
+        yield f"s3://{bucket}"
         s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 
@@ -282,6 +348,106 @@ def store(tmp_path: Path) -> ArtifactStore:
 
 def files_of(store: ArtifactStore) -> list[Path]:
     return [path for path in Path(store.url).rglob("*") if path.is_file()]
+
+
+def test_leftovers_of_killed_writers_are_told_apart_and_swept(store: ArtifactStore) -> None:
+    ref = store.put(b"x" * 20_000)
+    folder = Path(store.url) / ref.digest[:2]
+    left = folder / f".{ref.digest[2:]}.0123456789ab.tmp"
+    left.write_bytes(b"half")
+    for foreign in (folder / "notes.txt", folder / ".hidden.tmp", Path(store.url) / "README", folder / "ab"):
+        foreign.write_text("somebody else's")
+    (Path(store.url) / "zz").mkdir()
+    files = {file.name: file for file in store.files()}
+    assert files.keys() == {ref.digest, f"{ref.digest[:2]}/{left.name}"}
+    half = files[f"{ref.digest[:2]}/{left.name}"]
+    assert (half.leftover, half.size) == (True, 4)
+    assert store.sweep(half, time.time() - 10) is False
+    assert store.sweep(half, time.time() + 10) is True
+    assert not left.exists()
+    store.verify(ref)
+
+
+def test_a_put_right_before_the_file_goes_is_not_lost(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two that can miss each other: the file is old when the sweeper looks, and put again before it removes it."""
+    ref = store.put(b"x" * 20_000)
+    path = Path(store.url) / ref.digest[:2] / ref.digest[2:]
+    os.utime(path, (1.0, 1.0))
+    (file,) = store.files()
+    rename = os.rename
+
+    def late(source: Path, target: Path) -> None:
+        monkeypatch.setattr(os, "rename", rename)
+        assert store.put(b"x" * 20_000) == ref
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", late)
+    assert store.sweep(file, time.time() - 3600) is False
+    store.verify(ref)
+    assert [file.name for file in store.files()] == [ref.digest]
+
+
+def test_a_put_while_the_file_is_out_of_the_way_writes_it_anew(
+    store: ArtifactStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = store.put(b"x" * 20_000)
+    path = Path(store.url) / ref.digest[:2] / ref.digest[2:]
+    os.utime(path, (1.0, 1.0))
+    (file,) = store.files()
+    rename = os.rename
+
+    def early(source: Path, target: Path) -> None:
+        rename(source, target)
+        assert store.put(b"x" * 20_000) == ref
+
+    monkeypatch.setattr(os, "rename", early)
+    assert store.sweep(file, time.time() - 3600) is True
+    store.verify(ref)
+
+
+def test_sweeping_and_putting_at_once_loses_nothing(store: ArtifactStore) -> None:
+    """Many writers of one content against a sweeper that takes all that is old: each finds what it has put."""
+    data, ended = b"x" * 20_000, threading.Event()
+    ref = store.put(data)
+    path = Path(store.url) / ref.digest[:2] / ref.digest[2:]
+    swept = []
+
+    def sweep() -> None:
+        while not ended.is_set():
+            with suppress(FileNotFoundError):
+                os.utime(path, (1.0, 1.0))
+            for file in store.files():
+                swept.append(store.sweep(file, 2.0))
+
+    thread = threading.Thread(target=sweep)
+    thread.start()
+    try:
+        for _ in range(300):
+            assert store.put(data) == ref
+        # The sweeper alone makes files old, so the last put may be swept fairly; from here on it may not.
+    finally:
+        ended.set()
+        thread.join()
+    assert any(swept)
+    store.put(data)
+    store.verify(ref)
+    assert [file for file in store.files() if file.leftover] == []
+
+
+def test_a_file_of_another_user_is_written_again(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = store.put(b"x" * 20_000)
+    path = Path(store.url) / ref.digest[:2] / ref.digest[2:]
+    os.utime(path, (1.0, 1.0))
+    refused = []
+
+    def utime(*_: object) -> None:
+        refused.append(1)
+        raise PermissionError
+
+    monkeypatch.setattr(os, "utime", utime)
+    assert store.put(b"x" * 20_000) == ref
+    assert refused
+    assert path.stat().st_mtime > 1.0
 
 
 def test_layout_and_names(store: ArtifactStore) -> None:

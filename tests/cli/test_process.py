@@ -137,6 +137,27 @@ def test_ctrl_c_aborts_the_run_and_its_processes(there: Shell, executor: str) ->
     until(lambda: gone(step) and gone(child))
 
 
+def test_a_killed_driver_leaves_a_run_that_goes_on_where_it_was(there: Shell) -> None:
+    killed = there.start("run", "pipes.py:holding", "-P", "gate=gate", "--executor", "local")
+    step, child = pids(there)
+    refused = there("resume", "holding#1")
+    assert refused.code == 8
+    assert "is being driven by the process" in refused.err
+    killed.kill()
+    ended(killed)
+    until(lambda: gone(step) and gone(child))
+    assert "running, abandoned" in there("ls").out
+    assert "its driver is gone; hpo resume holding#1" in there("show", "holding#1").out
+    assert there("show", "holding#1", "--json").document["abandoned"] is True
+    (there.folder / "gate").touch()
+    (there.folder / "pipes.py").unlink()  # its code is recorded
+    resumed = there("resume", "holding#1", "--json")
+    assert (resumed.code, resumed.document["status"], resumed.document["run"]) == (0, "completed", "holding#1")
+    attempts = resumed.document["steps"][0]["attempts"]
+    assert [attempt["status"] for attempt in attempts] == ["aborted", "completed"]
+    assert there("resume", "holding#1").code == 8
+
+
 def test_sigterm_aborts_the_run_too(there: Shell) -> None:
     running = there.start("run", "pipes.py:holding", "-P", "gate=gate")
     step, child = pids(there)

@@ -22,7 +22,6 @@ import pandas as pd
 import hpo_pipelines.canonical.arrow
 import hpo_pipelines.canonical.frames  # noqa: F401 - imported once, before the forks
 from hpo_pipelines import Workspace, component, pipeline
-from hpo_pipelines.store import database, driver
 
 
 def run(request: dict[str, Any]) -> dict[str, Any]:
@@ -71,8 +70,6 @@ def prepare(home: str) -> None:
 
     Leaves an empty store in ``home``.
     """
-    statements = driver.Statements()
-    database.Statements = lambda: statements  # type: ignore[assignment, misc] # All stores here are SQLite.
     with Workspace(home=home):
         pass
     with tempfile.TemporaryDirectory() as folder, Workspace(home=folder) as workspace:

@@ -84,6 +84,24 @@ class CacheContract:
         assert store.cache.latest("fit", 1) == [store.cache.lookup("k3")]
         assert store.cache.list("unknown") == []
 
+    def test_several_are_forgotten_at_once(self, store: Store, build) -> None:
+        run = build.run()
+        for n, name in enumerate(("fit", "load", "fit")):
+            store.cache.record(build.entry(f"k{n}", build.step(run, name, position=n), created_at=1.0))
+        assert store.cache.keys("fit") == ["k0", "k2"]
+        assert store.cache.forget("k0", "unknown", "k2") == 2
+        assert store.cache.forget() == 0
+        assert [entry.key for entry in store.cache.list()] == ["k1"]
+
+    def test_the_beginning_of_a_key_finds_it(self, store: Store, build) -> None:
+        run = build.run()
+        for n, key in enumerate(("abc1", "abc2", "abd", "ab")):
+            store.cache.record(build.entry(key, build.step(run, position=n), created_at=n + 1))
+        assert [entry.key for entry in store.cache.find("abc")] == ["abc2", "abc1"]
+        assert [entry.key for entry in store.cache.find("abc1")] == ["abc1"]
+        assert [entry.key for entry in store.cache.find("ab", 2)] == ["ab", "abd"]
+        assert store.cache.find("abc3") == store.cache.find("") == store.cache.find("%") == []
+
 
 class TestSqlite(CacheContract):
     @pytest.fixture

@@ -143,6 +143,13 @@ class EventsContract:
         assert woken == [True]
         assert [event.kind for event in store.events.after(0)] == ["from afar"]
 
+    def test_many_stories_at_once(self, store: Store, build) -> None:
+        one, other = build.run(), build.run()
+        store.events.append(one.id, "ping", {"n": 1})
+        stories = store.events.stories([one.id, other.id, "missing"])
+        assert stories == {one.id: store.events.story(one.id), other.id: store.events.story(other.id), "missing": []}
+        assert stories[one.id][-1].data == {"n": 1}
+
 
 class TestSqlite(EventsContract):
     @pytest.fixture

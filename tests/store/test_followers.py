@@ -43,6 +43,15 @@ class FollowersContract:
         assert store.followers.mirrored("page", run.id) is None
         assert store.followers.mirrored("mlflow", other.id) is None
 
+    def test_many_mirrors_at_once(self, store: Store, build) -> None:
+        runs = [build.run() for _ in range(3)]
+        store.followers.set_mirrored("mlflow", runs[0].id, "old")
+        store.followers.set_mirrored_all("mlflow", {run.id: f"r{n}" for n, run in enumerate(runs[:2])})
+        store.followers.set_mirrored_all("mlflow", {})
+        wanted = [run.id for run in runs]
+        assert store.followers.mirrored_all("mlflow", wanted) == {runs[0].id: "r0", runs[1].id: "r1"}
+        assert store.followers.mirrored_all("page", wanted) == store.followers.mirrored_all("mlflow", []) == {}
+
 
 class TestSqlite(FollowersContract):
     @pytest.fixture

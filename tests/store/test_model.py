@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
     invariant,
+    multiple,
     rule,
     run_state_machine_as_test,
 )
@@ -83,6 +84,10 @@ class StoreAgainstModel(RuleBasedStateMachine):
         self.told.append((task.id, "created"))
         return stored
 
+    def _gone(self, *tasks: str) -> bool:
+        """Whether one of ``tasks`` was deleted: rules may still draw it."""
+        return any(task not in self.known for task in tasks)
+
     # what is done to both
 
     @initialize(target=runs)
@@ -95,7 +100,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         return self._created(task, self.store.tasks.create(task)).id
 
     @rule(target=tasks, run=runs, status=st.sampled_from(Status), sources=st.lists(tasks, max_size=2))
-    def step(self, run: str, status: Status, sources: list[str]) -> str:
+    def step(self, run: str, status: Status, sources: list[str]) -> Any:
+        if self._gone(run, *sources):
+            return multiple()
         task = Task(new_id(), Kind.STEP, "fit", "a", status, parent=run, component="fit", position=len(self.known))
         edges = {Edge(source, task.id, "data", "out", "x") for source in sources}
         self._created(task, self.store.tasks.create(task, sorted(edges, key=lambda edge: edge.source)))
@@ -103,7 +110,9 @@ class StoreAgainstModel(RuleBasedStateMachine):
         return task.id
 
     @rule(target=runs, run=runs, params=params)
-    def clone(self, run: str, params: dict[str, Any]) -> str:
+    def clone(self, run: str, params: dict[str, Any]) -> Any:
+        if self._gone(run):
+            return multiple()
         task = self.known[run].clone(params)
         return self._created(task, self.store.tasks.create(task)).id
 
@@ -113,6 +122,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @rule(task=tasks, status=st.sampled_from(Status), expect=st.none() | st.sets(st.sampled_from(Status)))
     def transition(self, task: str, status: Status, expect: set[Status] | None) -> None:
+        if self._gone(task):
+            return
         before = self.known[task]
         legal = status in TRANSITIONS[before.status] and (expect is None or before.status in expect)
         if not legal:
@@ -141,6 +152,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @rule(task=tasks, tags=st.lists(words, max_size=2), notes=st.text(st.characters(codec="utf-8"), max_size=5))
     def annotate(self, task: str, tags: list[str], notes: str) -> None:
+        if self._gone(task):
+            return
         notes = notes.replace("\0", "")
         after = self.store.tasks.update(task, tags=tags, notes=notes)
         self.known[task] = dataclasses.replace(self.known[task], tags=tuple(tags), notes=notes)
@@ -149,18 +162,22 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @rule(task=tasks, outputs=outputs)
     def set_outputs(self, task: str, outputs: dict[str, ArtifactRef]) -> None:
+        if self._gone(task):
+            return
         self.store.tasks.set_outputs(task, outputs)
         self.outputs[task] = outputs
 
     @rule(reported=st.lists(st.tuples(tasks, words, values, st.integers(0, 9)), max_size=4))
     def report(self, reported: list[tuple[str, str, float, int]]) -> None:
-        metrics = [Metric(*fields, at=1.5) for fields in reported]
+        metrics = [Metric(*fields, at=1.5) for fields in reported if not self._gone(fields[0])]
         self.store.metrics.add(metrics)
         self.metrics += metrics
         self.told += [(task, "metrics") for task in dict.fromkeys(metric.task for metric in metrics)]
 
     @rule(key=words, task=tasks, outputs=outputs)
     def record(self, key: str, task: str, outputs: dict[str, ArtifactRef]) -> None:
+        if self._gone(task):
+            return
         entry = CacheEntry(key, task, "fit", outputs, {"code": task}, 1.0, 5.0 + len(self.cache))
         assert self.store.cache.record(entry) is (key not in self.cache)
         self.cache.setdefault(key, entry)
@@ -175,8 +192,31 @@ class StoreAgainstModel(RuleBasedStateMachine):
     def forget(self, key: str) -> None:
         assert self.store.cache.delete(key) is (self.cache.pop(key, None) is not None)
 
+    @rule(run=runs)
+    def delete(self, run: str) -> None:
+        if self._gone(run):
+            return
+        if self.known[run].status in (Status.QUEUED, Status.RUNNING):
+            with pytest.raises(IllegalTransition):
+                self.store.tasks.delete(run)
+            return
+        gone = {run, *(task.id for task in self.known.values() if task.parent == run)}
+        assert {task.id for task in self.store.tasks.delete(run).tasks} == gone
+        self.known = {id: task for id, task in self.known.items() if id not in gone}
+        self.outputs = {id: outputs for id, outputs in self.outputs.items() if id not in gone}
+        self.metrics = [metric for metric in self.metrics if metric.task not in gone]
+        self.cache = {key: entry for key, entry in self.cache.items() if entry.task not in gone}
+        self.edges = {
+            id: {edge for edge in edges if not {edge.source, edge.target} & gone}
+            for id, edges in self.edges.items()
+            if id not in gone
+        }
+        self.told += [(run, "deleted"), *((task, "deleted") for task in sorted(gone - {run}))]
+
     @rule(run=runs, task=tasks, ref=refs)
     def nothing_is_left_of_a_transaction_that_raises(self, run: str, task: str, ref: ArtifactRef) -> None:
+        if self._gone(run, task):
+            return
         with pytest.raises(Undo), self.store.transaction():
             self.store.tasks.create(self.known[run].clone())
             self.store.tasks.update(task, notes="never")
@@ -187,6 +227,8 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @rule(task=tasks, outputs=outputs, value=values)
     def several_writes_in_one_transaction(self, task: str, outputs: dict[str, ArtifactRef], value: float) -> None:
+        if self._gone(task):
+            return
         with self.store.transaction():
             self.set_outputs(task, outputs)
             self.report([(task, "a", value, 0)])
@@ -196,12 +238,18 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @rule(task=tasks, project=words, pipeline=words, status=st.sampled_from(Status), tag=words)
     def read(self, task: str, project: str, pipeline: str, status: Status, tag: str) -> None:
+        if self._gone(task):
+            return
         assert self.store.tasks.get(task) == self.known[task]
         assert self.store.tasks.find(task) == self.known[task]
         if (project, pipeline) in self.numbers:
-            number = self.numbers[project, pipeline]
-            assert self.store.tasks.find(f"{project}/{pipeline}").number == number
-            assert self.store.tasks.find(f"{project}/{pipeline}#{number}").number == number
+            there = [
+                task.number for task in self.known.values() if (task.project, task.pipeline) == (project, pipeline)
+            ]
+            number = max((number for number in there if number is not None), default=None)
+            if number is not None:
+                assert self.store.tasks.find(f"{project}/{pipeline}").number == number
+                assert self.store.tasks.find(f"{project}/{pipeline}#{number}").number == number
         for where, fits in (
             (TaskFilter(project=project, pipeline=pipeline), lambda t: (t.project, t.pipeline) == (project, pipeline)),
             (TaskFilter(kind=Kind.PIPELINE, status=status), lambda t: t.number is not None and t.status is status),
@@ -217,11 +265,13 @@ class StoreAgainstModel(RuleBasedStateMachine):
 
     @rule(run=runs)
     def read_a_run(self, run: str) -> None:
+        if self._gone(run):
+            return
         children = [task for task in self.known.values() if task.parent == run]
         assert self.store.tasks.children(run) == sorted(children, key=lambda task: task.position or 0)
         assert set(self.store.tasks.edges(run)) == self.edges.get(run, set())
         origin, ancestry = self.known[run].cloned_from, []
-        while origin is not None:
+        while origin in self.known:
             ancestry.append(self.known[origin])
             origin = self.known[origin].cloned_from
         assert self.store.tasks.ancestry(run) == ancestry

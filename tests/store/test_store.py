@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hpo_pipelines.errors import IllegalTransition, StoreError
-from hpo_pipelines.store import Store
+from hpo_pipelines.store import Store, schema
 from hpo_pipelines.task import Metric
 from hpo_pipelines.types import ArtifactRef, Status, new_id
 
@@ -151,7 +151,7 @@ class StoreContract:
         _execute(store, "UPDATE hpo_schema SET version_num = '9999'")
         with pytest.raises(StoreError, match=r"has schema 9999.*Upgrade hpo-pipelines"):
             Store.open(store.url)
-        _execute(store, "UPDATE hpo_schema SET version_num = '0001'")
+        _execute(store, f"UPDATE hpo_schema SET version_num = '{schema.REVISIONS[-1]}'")
         Store.open(store.url).close()
 
     def test_what_has_our_tables_but_no_version_is_refused(self, store: Store) -> None:

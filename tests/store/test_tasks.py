@@ -264,6 +264,15 @@ class TasksContract:
         ):
             assert {task.id for task in store.tasks.list(where)} == {task.id for task in expected}, where
 
+    def test_many_tasks_at_once(self, store: Store, build) -> None:
+        one, other, empty = build.run(), build.run(), build.run()
+        steps = [build.step(run, name, position=n) for run in (one, other) for n, name in ((1, "b"), (0, "a"))]
+        found = store.tasks.get_all([one.id, steps[0].id, "missing"])
+        assert found == {one.id: store.tasks.get(one.id), steps[0].id: store.tasks.get(steps[0].id)}
+        children = store.tasks.children_of([one.id, other.id, empty.id])
+        assert children == {run.id: store.tasks.children(run.id) for run in (one, other, empty)}
+        assert [task.name for task in children[one.id]] == ["a", "b"]
+
     def test_children_come_by_position(self, store: Store, build) -> None:
         run = build.run()
         for position, name in ((2, "c"), (0, "a"), (1, "b")):

@@ -1,0 +1,217 @@
+"""What the body of an interrupted run saw, so that it sees the same again when the run is resumed.
+
+The journal is the store's own record of the run's steps: a step's end is recorded before the body goes on. A resumed
+body is run from its beginning; every call whose outcome is recorded gets that outcome, a failure that it caught
+included, whatever the reuse of its component says. What was under way, and what ended the run, is tried again.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hpo_pipelines.engine.liveness import Liveness
+from hpo_pipelines.errors import IllegalTransition, NonDeterministicBody, TaskNotFound
+from hpo_pipelines.store import Store
+from hpo_pipelines.store.records import to_json
+from hpo_pipelines.task import Attempt, Task
+from hpo_pipelines.types import ArtifactRef, Kind, Status
+
+ENDED_BY = "ended_by"
+"""In the error of a failed run: the ids of the failed steps that are tried again when it is resumed."""
+
+_GONE = "its driver went away"
+_ADDRESS = re.compile(r" at 0x[0-9a-f]+")
+
+
+def lease_of(run: str) -> str:
+    """The name of the lease on driving a run."""
+    return f"run:{run}"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One call as it is in the journal: its step, what that gave, and whether it is to be tried again."""
+
+    task: Task
+    outputs: Mapping[str, ArtifactRef]
+    metrics: Mapping[str, float]
+    attempts: int
+    again: bool
+
+
+class Journal:
+    """The calls of one run, in their order; and the journals of the runs inside it."""
+
+    def __init__(
+        self,
+        run: Task,
+        calls: Sequence[Recorded],
+        inner: Sequence[tuple[Task, Journal]],
+        reported: set[tuple[str, int]],
+    ) -> None:
+        self.run = run
+        self._left = {call.task.name: call for call in calls}
+        self._at = {call.task.position: call for call in calls if not _is_withdrawn(call.task)}
+        self._inner = list(inner)
+        self._reported = reported
+
+    @classmethod
+    def of(cls, store: Store, run: Task) -> Journal:
+        """The journal of a run, as the store has it."""
+        children = store.tasks.children(run.id)
+        steps = [task for task in children if task.kind is Kind.STEP]
+        latest = store.metrics.latest([step.id for step in steps])
+        outputs = store.tasks.outputs_of([step.id for step in steps])
+        calls = [
+            Recorded(
+                step,
+                outputs[step.id],
+                {name: value for (task, name), value in latest.items() if task == step.id},
+                max((attempt.number for attempt in store.tasks.attempts(step.id)), default=0),
+                again=step.status not in (Status.COMPLETED, Status.FAILED),
+            )
+            for step in steps
+        ]
+        inner = sorted((task for task in children if task.kind is Kind.PIPELINE), key=lambda task: task.id)
+        reported = {(metric.name, metric.step) for metric in store.metrics.of([run.id])}
+        return cls(run, calls, [(task, cls.of(store, task)) for task in inner], reported)
+
+    def take(self, position: int, name: str, arguments: Mapping[str, Any]) -> Recorded | None:
+        """What is recorded of the body's call number ``position``; None for one that is new.
+
+        Raises NonDeterministicBody when the journal has another call in its place.
+        """
+        recorded = self._at.get(position)
+        if recorded is None:
+            # Its record may not have been written before the end; or it was withdrawn, and the body is free.
+            recorded = self._left.get(name)
+            if recorded is not None and not _is_withdrawn(recorded.task):
+                raise self._differs(recorded.task, name, arguments, position)
+        elif recorded.task.name != name or _text(recorded.task.params) != _text(arguments):
+            raise self._differs(recorded.task, name, arguments, position)
+        return self._left.pop(name, None)
+
+    def inner(self, name: str) -> tuple[Task, Journal] | None:
+        """The next run inside this one, if it is one of the pipeline ``name``."""
+        if not self._inner or self._inner[0][0].name != name:
+            return None
+        return self._inner.pop(0)
+
+    def has_reported(self, name: str, step: int) -> bool:
+        """Whether the body's report is recorded already."""
+        return (name, step) in self._reported
+
+    def check_complete(self) -> None:
+        """Raise NonDeterministicBody if the body ended without a call whose outcome the journal has."""
+        for call in sorted(self._left.values(), key=lambda call: call.task.position or 0):
+            if not call.again and not _is_withdrawn(call.task):
+                raise NonDeterministicBody(
+                    f"{self.run.label} cannot go on: its journal has {_call(call.task.name, call.task.params)}, and "
+                    f"its body now ends without calling it. {_cure(self.run, call.task.name)}"
+                )
+
+    def _differs(self, task: Task, name: str, arguments: Mapping[str, Any], position: int) -> NonDeterministicBody:
+        return NonDeterministicBody(
+            f"{self.run.label} cannot go on: as call {position + 1} its journal has {_call(task.name, task.params)}, "
+            f"and its body now calls {_call(name, arguments)}. {_cure(self.run, task.name)}"
+        )
+
+
+def _cure(run: Task, step: str) -> str:
+    return (
+        "What a body does may depend only on its parameters and on values of steps: no clock and no random numbers "
+        f"outside of components. `hpo resume {run.label} --from {step}` keeps what was before that call and runs the "
+        "rest anew."
+    )
+
+
+def _call(name: str, arguments: Mapping[str, Any]) -> str:
+    shown = (
+        f"{argument}={value['$from'] if isinstance(value, Mapping) and '$from' in value else repr(value)}"
+        for argument, value in arguments.items()
+    )
+    return f"{name}({', '.join(shown)})"
+
+
+def _text(arguments: Mapping[str, Any]) -> str:
+    """The arguments as they are shown, without the addresses of objects that have no better text."""
+    return _ADDRESS.sub("", to_json(arguments))
+
+
+def _is_withdrawn(task: Task) -> bool:
+    return task.position is None
+
+
+# -- making a run ready to be driven again
+
+
+def reopen(store: Store, liveness: Liveness, run: Task, from_step: str | None = None) -> Task:
+    """Set an unsuccessful or abandoned run running again, under our lease; what was under way in it has ended.
+
+    ``from_step`` withdraws that step's outcome and those of all calls after it. Raises IllegalTransition for a run that
+    completed, was never started, or is being driven by a process that lives; TaskNotFound for a step it does not have.
+    """
+    if run.status in (Status.COMPLETED, Status.DRAFT, Status.QUEUED):
+        done = run.status is Status.COMPLETED
+        cure = f"`hpo rerun {run.label}` runs it again" if done else f"`hpo run` starts it; {run.id}"
+        raise IllegalTransition(f"{run.label} is {run.status}; there is nothing to resume. {cure}.")
+    if run.parent is not None:
+        raise IllegalTransition(f"{run.label} ran inside another run; resume that one.")
+    with store.transaction():
+        if not liveness.claim(lease_of(run.id), run.label):
+            raise driven(run, liveness)
+        try:
+            _try_again(store, run, frozenset((run.error or {}).get(ENDED_BY, ())))
+            if from_step is not None:
+                _withdraw(store, run, from_step)
+            if run.status is not Status.RUNNING:
+                return store.tasks.transition(run.id, Status.RUNNING, reason="resumed")
+            store.events.append(run.id, "resumed", {"reason": _GONE})
+            return run
+        except BaseException:
+            liveness.drop(lease_of(run.id))
+            raise
+
+
+def driven(run: Task, liveness: Liveness) -> IllegalTransition:
+    """The refusal to drive a run that another process drives."""
+    holder = liveness.holder(lease_of(run.id))
+    who = f"the process {holder.owner}" if holder else "another process"
+    return IllegalTransition(f"{run.label} is being driven by {who}. Wait for it, or abort the run first.")
+
+
+def _try_again(store: Store, run: Task, ended_by: Collection[str]) -> bool:
+    """Queue what was under way in ``run``, and what ended it; whether there is anything that is tried again."""
+    found = False
+    for task in store.tasks.children(run.id):
+        within = task.kind is Kind.PIPELINE and _try_again(store, task, ended_by)
+        if within or task.id in ended_by or task.status in (Status.QUEUED, Status.RUNNING):
+            if task.kind is Kind.STEP and task.status is Status.RUNNING:
+                store.tasks.finish_attempt(_lost_attempt(store, task))
+            if task.status is not Status.QUEUED and task.status is not Status.COMPLETED:
+                reason = _GONE if task.status is Status.RUNNING else "tried again: it ended the run"
+                store.tasks.transition(task.id, Status.QUEUED, reason=reason)
+            found = True
+    return found
+
+
+def _lost_attempt(store: Store, step: Task) -> Attempt:
+    number = 1 + max((attempt.number for attempt in store.tasks.attempts(step.id)), default=0)
+    now = time.time()
+    error = {"type": "StepLost", "message": _GONE, "traceback": "", "log": ""}
+    return Attempt(step.id, number, Status.ABORTED, step.started_at or now, now, error)
+
+
+def _withdraw(store: Store, run: Task, from_step: str) -> None:
+    steps = [task for task in store.tasks.children(run.id) if task.kind is Kind.STEP]
+    start = next((step for step in steps if from_step in (step.name, step.component)), None)
+    if start is None or start.position is None:
+        names = ", ".join(step.name for step in steps) or "none"
+        raise TaskNotFound(f"{run.label} has no step {from_step!r} to resume from; it has {names}.")
+    for step in steps:
+        if step.position is not None and step.position >= start.position:
+            store.tasks.withdraw(step.id, reason=f"resumed from {start.name}")

@@ -1,0 +1,75 @@
+"""From a pipeline or a run to its plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hpo_pipelines.engine import Refresh, RunOptions
+from hpo_pipelines.executors import console
+from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.planning.durations import Durations
+from hpo_pipelines.planning.record import Plan, Stop
+from hpo_pipelines.planning.tracer import Planned, PlanTracer, Unforeseen, place_in
+from hpo_pipelines.snapshot import Code, live
+from hpo_pipelines.store.records import from_json, to_json
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, new_id
+
+if TYPE_CHECKING:
+    from hpo_pipelines.run import Run
+    from hpo_pipelines.workspace import Workspace
+
+
+def plan(
+    workspace: Workspace,
+    target: Pipeline[..., Any] | Run,
+    params: Mapping[str, Any] | None = None,
+    *,
+    refresh: Refresh | None = None,
+) -> Plan:
+    """What a run of ``target`` would do: a pipeline with ``params`` over its defaults, or a clone of a run.
+
+    A run's plan is that of its recorded code with ``params`` over its own. Writes nothing. What the body prints is
+    dropped; a body that raises ends the plan, and :attr:`Plan.stop` says so.
+
+    Raises ParameterError for parameters that do not fit, CodeUnavailable when a run's code cannot be loaded here.
+    """
+    pipeline, code, given = _resolved(workspace, target, params or {})
+    values = pipeline.parameters.bind(given)
+    encoded = from_json(to_json(pipeline.parameters.encode(values)))
+    options = RunOptions(refresh=refresh or Refresh(), first_party=frozenset(pipeline.first_party))
+    run = Task(new_id(), Kind.PIPELINE, pipeline.name, pipeline.project, pipeline=pipeline.name, params=encoded)
+    planned = Planned(workspace.engine, Durations(workspace.store))
+    tracer = PlanTracer(planned, run, code, options)
+    stop = _followed(planned, tracer, pipeline, pipeline.parameters.decode(encoded))
+    return Plan(pipeline.name, encoded, tuple(planned.steps), stop)
+
+
+def _resolved(
+    workspace: Workspace, target: Pipeline[..., Any] | Run, params: Mapping[str, Any]
+) -> tuple[Pipeline[..., Any], Code, dict[str, Any]]:
+    if isinstance(target, Pipeline):
+        return target, live(), dict(params)
+    task = target.task
+    pipeline, code = workspace.code(task)
+    return pipeline, code, {**pipeline.parameters.decode(task.params), **params}
+
+
+def _followed(
+    planned: Planned, tracer: PlanTracer, pipeline: Pipeline[..., Any], values: Mapping[str, Any]
+) -> Stop | None:
+    """Follow the body as far as it goes; where it ended before its end, if it did."""
+    try:
+        with console.teed(os.devnull, echo=False):
+            tracer.follow(pipeline, values)
+    except Unforeseen as end:
+        return Stop(str(end), end.place)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - a raising body is a finding, whatever it raised
+        if planned.ended is not None:
+            return Stop(str(planned.ended), planned.ended.place)
+        place = place_in(error.__traceback__, planned.bodies)
+        kind = type(error).__name__
+        return Stop(f"the body raises {kind}: {error}", place, error=kind)
+    return None

@@ -1,0 +1,181 @@
+"""What is recorded about executions, read once each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo_pipelines.errors import HpoPipelinesError, TaskNotFound
+from hpo_pipelines.reasons.record import Origin
+from hpo_pipelines.snapshot import Content
+from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.task import CacheEntry, Edge, Task
+from hpo_pipelines.types import ArtifactRef, Kind, Status
+
+if TYPE_CHECKING:
+    from hpo_pipelines.artifacts import ArtifactStore
+    from hpo_pipelines.store import Store
+
+LATEST = 50
+"""How many earlier executions of a component are looked at."""
+
+_PAGE, _PAGES = 500, 10
+_EXECUTED = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.ABORTED, Status.PRUNED)
+
+
+@dataclass(frozen=True)
+class Execution:
+    """A step that was computed, not reused; ``parts`` are those of its key, None where they are not recorded.
+
+    Parts are recorded with an outcome: a step that failed has a key and no parts.
+    """
+
+    task: Task
+    parts: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Fed:
+    """An input that was the output ``name`` of ``step``; ``ref`` is what it was, None if it came to nothing."""
+
+    step: Task
+    name: str
+    ref: ArtifactRef | None
+
+
+class Reader:
+    """Reads tasks, edges, outcomes and code, and keeps what it has read: for one question, not for long."""
+
+    def __init__(self, store: Store, artifacts: ArtifactStore) -> None:
+        self.store = store
+        self.artifacts = artifacts
+        self.lost: dict[str, str] = {}
+        """Why the code of a snapshot is not to be had, by its digest."""
+        self._tasks: dict[str, Task] = {}
+        self._edges: dict[str, dict[str, list[Edge]]] = {}
+        self._outputs: dict[str, dict[str, ArtifactRef]] = {}
+        self._entries: dict[str, CacheEntry | None] = {}
+        self._contents: dict[str, Content | None] = {}
+        self._listed: dict[str, list[list[Task]]] = {}
+
+    def task(self, id: str) -> Task:
+        """The task ``id``, as it was when it was first asked for. Raises TaskNotFound."""
+        if id not in self._tasks:
+            self._tasks[id] = self.store.tasks.get(id)
+        return self._tasks[id]
+
+    def label(self, task: Task) -> str:
+        """``churn#48/fit``"""
+        return f"{self.task(task.parent).label}/{task.name}" if task.parent else task.name
+
+    def origin(self, id: str) -> Origin:
+        """The step ``id`` as one that another is measured by; its bare id where it is no longer there."""
+        try:
+            task = self.task(id)
+        except TaskNotFound:
+            return Origin(id, id, "removed", None, None)
+        return Origin(id, self.label(task), str(task.status), task.finished_at or task.started_at, task.seconds)
+
+    def entry(self, key: str) -> CacheEntry | None:
+        """The outcome recorded under ``key``."""
+        if key not in self._entries:
+            self._entries[key] = self.store.cache.lookup(key)
+        return self._entries[key]
+
+    def execution(self, task: Task) -> Execution:
+        """``task``, a step, with the parts of its key."""
+        entry = self.entry(task.key) if task.key is not None else None
+        return Execution(task, None if entry is None else entry.parts)
+
+    def fed(self, task: Task) -> dict[str, list[Fed]]:
+        """The inputs of a step that were outputs, by argument; those inside containers stand under ``""``."""
+        found: dict[str, list[Fed]] = {}
+        for edge in self._edges_into(task):
+            source = self.task(edge.source)
+            found.setdefault(edge.input, []).append(Fed(source, edge.output, self._output(source.id, edge.output)))
+        return found
+
+    def _edges_into(self, task: Task) -> list[Edge]:
+        if task.parent is None:
+            return []
+        if task.parent not in self._edges:
+            grouped = self._edges[task.parent] = {}
+            for edge in self.store.tasks.edges(task.parent):
+                if edge.kind == "data":
+                    grouped.setdefault(edge.target, []).append(edge)
+        return self._edges[task.parent].get(task.id, [])
+
+    def _output(self, task: str, name: str) -> ArtifactRef | None:
+        if task not in self._outputs:
+            self._outputs[task] = self.store.tasks.outputs(task)
+        return self._outputs[task].get(name)
+
+    def content(self, task: Task) -> Content | None:
+        """The code that ``task`` ran, None where it is not to be had; :attr:`lost` then says why."""
+        digest = task.snapshot
+        if digest is None:
+            return None
+        if digest not in self._contents:
+            self._contents[digest] = self._read(digest)
+        return self._contents[digest]
+
+    def _read(self, digest: str) -> Content | None:
+        try:
+            recorded = self.store.snapshots.get(digest)
+            if recorded is None:
+                self.lost[digest] = "its code was removed from the store"
+                return None
+            return Content.decode(self.artifacts.read_bytes(recorded.content))
+        except HpoPipelinesError as error:
+            self.lost[digest] = f"its code cannot be read: {error}"
+            return None
+
+    def earlier(self, task: Task) -> list[Task]:
+        """The latest executions of the step's component that began before it: in its own pipeline, then in others."""
+        own = self._earlier_in_pipeline(task)
+        seen = {task.id, *(each.id for each in own)}
+        others = []
+        for entry in self.store.cache.latest(str(task.component), LATEST):
+            self._entries.setdefault(entry.key, entry)
+            if entry.task < task.id and entry.task not in seen:
+                seen.add(entry.task)
+                others.append(entry.task)
+        return own + [found for found in map(self._there, others) if found is not None and found.key is not None]
+
+    def _earlier_in_pipeline(self, task: Task) -> list[Task]:
+        found: list[Task] = []
+        for page in self._pages(task):
+            found += [
+                step for step in page if step.id < task.id and step.component == task.component and _was_executed(step)
+            ]
+            if len(found) >= LATEST:
+                break
+        return found[:LATEST]
+
+    def _pages(self, task: Task) -> Iterator[list[Task]]:
+        """The steps of the pipeline up to the end of the step's run, newest first: read once for all of its steps."""
+        wanted = TaskFilter(kind=Kind.STEP, project=task.project, pipeline=task.pipeline)
+        known = self._listed.setdefault(task.parent or task.id, [])
+        for number in range(_PAGES):
+            if number == len(known):
+                before = known[-1][-1].id if known else self._end(task)
+                known.append(self.store.tasks.list(wanted, limit=_PAGE, before=before))
+            yield known[number]
+            if len(known[number]) < _PAGE:
+                return
+
+    def _end(self, task: Task) -> str:
+        """What sorts behind the ids of all steps of the step's run."""
+        steps = self.store.tasks.children(task.parent) if task.parent else []
+        return max([task.id, *(step.id for step in steps)]) + "~"
+
+    def _there(self, id: str) -> Task | None:
+        try:
+            return self.task(id)
+        except TaskNotFound:
+            return None
+
+
+def _was_executed(step: Task) -> bool:
+    return step.key is not None and step.reused_from is None and step.status in _EXECUTED
