@@ -203,7 +203,7 @@ def test_lowering_high_once_is_enough_whatever_the_decimals(low: float, span: fl
     try:
         distribution = Float(low, low + span, step=step)
     except SpaceError:
-        assert step > span
+        assert step > span - 1e-9  # low + span is rounded too
         return
     assert Float(distribution.low, distribution.high, step=step) == distribution
     assert distribution.contains(distribution.high)
