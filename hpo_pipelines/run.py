@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from hpo_pipelines.accounting import Accounting, accounting
 from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.engine.journal import lease_of
@@ -207,6 +208,11 @@ class Run(_Handle):
         for (id, name), value in ordered:
             found[f"{names[id].component}.{name}"] = value
         return found
+
+    @property
+    def accounting(self) -> Accounting:
+        """Seconds that its steps took, wasted, and saved by reuse."""
+        return accounting(self.workspace.store, self.task)
 
     @property
     def tags(self) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samples.bodies import simple
 
-from hpo_pipelines import Workspace, component, optimize, pipeline, report
+from hpo_pipelines import Int, Workspace, component, optimize, pipeline, report
 from hpo_pipelines.accounting import Accounting, Worked, account, accounting
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Attempt, CacheEntry, Task
@@ -264,3 +265,14 @@ def test_the_sums_of_a_study_agree_with_its_runs_to_one_percent(home: Path) -> N
             slow_once.seconds if step.component == "slow" else place.get(step.reused_from).seconds for step in reused
         )
         assert sums.saved == pytest.approx(expected, rel=0.01)
+
+
+def test_runs_and_studies_tell_their_own(tmp_path: Path) -> None:
+    with Workspace(home=tmp_path) as workspace:
+        run = simple.run(executor="inline", workspace=workspace)
+        again = simple.run(executor="inline", workspace=workspace)
+        assert run.accounting == accounting(workspace.store, run.task)
+        assert (run.accounting.executions, again.accounting.executions, again.accounting.reused) == (2, 0, 2)
+        assert again.accounting.saved > 0
+        study = optimize(run, {"x": Int(1, 3)}, n_trials=2, executor="inline", progress=False, workspace=workspace)
+        assert study.accounting == accounting(workspace.store, study.task)

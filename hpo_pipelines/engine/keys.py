@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from hpo_pipelines.canonical import NotCanonical, value_digest
 from hpo_pipelines.component import Component
@@ -111,14 +112,35 @@ def step_key(
 
     The code of dependencies is followed into what ``code`` was followed into.
     """
-    cache, environment = component.options.cache, component.options.environment
+    cache = component.options.cache
     depends = dependencies(component, first_party=code.first_party)
     ignored = {name for name in inputs if name.partition("[")[0] in cache.ignore}
+    fixed, digest = _fixed(component, code)
+    parts: dict[str, Any] = {**fixed, "inputs": {name: value for name, value in inputs.items() if name not in ignored}}
+    if cache.depends:
+        parts["packages"] = dict(sorted({**depends.packages, **code.packages}.items()))
+        parts["depends"] = dict(depends.digests)
+    unignored = (problem for problem in problems if not problem.startswith(tuple(f"{_about(n)} " for n in ignored)))
+    found = [*code.problems, *depends.problems, *unignored]
+    if found:
+        return Key(None, parts, found[0])
+    called: dict[str, Any] = {name: parts[name] for name in ("inputs", "depends", "packages") if name in parts}
+    return Key(value_digest({**called, "fixed": digest}), parts)
+
+
+_known: WeakKeyDictionary[Component[..., Any], tuple[CodeFingerprint, Mapping[str, Any], str]] = WeakKeyDictionary()
+
+
+def _fixed(component: Component[..., Any], code: CodeFingerprint) -> tuple[Mapping[str, Any], str]:
+    """The parts that all calls of ``component`` share as long as its code stays, and their digest."""
+    known = _known.get(component)
+    if known is not None and known[0] is code:
+        return known[1:]
+    cache, environment = component.options.cache, component.options.environment
     parts: dict[str, Any] = {
         "component": f"{component.__module__}:{component.__qualname__}",
         "code": {"digest": code.digest, **code.parts},
-        "packages": dict(sorted({**depends.packages, **code.packages}.items())),
-        "inputs": {name: digest for name, digest in inputs.items() if name not in ignored},
+        "packages": dict(sorted(code.packages.items())),
         "environment": {
             "python": environment.python or "{}.{}".format(*sys.version_info),
             "packages": sorted(environment.packages),
@@ -129,14 +151,10 @@ def step_key(
     }
     if cache.version is not None:
         parts["version"] = cache.version
-    if cache.depends:
-        parts["depends"] = dict(depends.digests)
-    unignored = (problem for problem in problems if not problem.startswith(tuple(f"{_about(n)} " for n in ignored)))
-    found = [*code.problems, *depends.problems, *unignored]
-    if found:
-        return Key(None, parts, found[0])
-    identity = {name: value for name, value in parts.items() if name not in ("code", "component")}
-    return Key(value_digest({**identity, "code": code.digest}), parts)
+    identity = {name: value for name, value in parts.items() if name not in ("code", "component", "packages")}
+    digest = value_digest({**identity, "code": code.digest})
+    _known[component] = code, parts, digest
+    return parts, digest
 
 
 @dataclass(frozen=True)

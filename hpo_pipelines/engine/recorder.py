@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, NoReturn
 
@@ -37,24 +37,20 @@ class _Move:
 class _Unwritten:
     """What is not in the store yet of one step: its first states if it has no row, else its moves; its reports."""
 
-    story: list[Task] = field(default_factory=list)
+    row: dict[str, Any] = field(default_factory=dict)
+    """The fields of its task as they stand, and in ``story`` the statuses and reasons it had before."""
+    story: list[tuple[Status, str | None]] = field(default_factory=list)
     edges: list[Edge] = field(default_factory=list)
     moves: list[_Move] = field(default_factory=list)
     reports: list[Metric] = field(default_factory=list)
 
     def apply(self, status: Status, changes: Mapping[str, Any]) -> None:
-        now, last = time.time(), self.story[-1]
-        moved = replace(
-            last,
-            status=status,
-            started_at=now if status is Status.RUNNING and last.started_at is None else last.started_at,
-            finished_at=now if status.finished else None,
-            **changes,
-        )
-        if status is last.status:
-            self.story[-1] = moved
-        else:
-            self.story.append(moved)
+        row, now = self.row, time.time()
+        if status is not row["status"]:
+            self.story.append((row["status"], row.get("reason")))
+        if status is Status.RUNNING and row["started_at"] is None:
+            row["started_at"] = now
+        row.update(changes, status=status, finished_at=now if status.finished else None)
 
 
 class Recorder:
@@ -82,7 +78,7 @@ class Recorder:
         known, ours = step.recorded, step.id in self._ours
         step.recorded = True
         self._ours.add(step.id)
-        if unwritten.story:
+        if unwritten.row:
             return unwritten.apply(status, changes)
         if known:
             if status is Status.RUNNING and not step.begun:
@@ -92,16 +88,16 @@ class Recorder:
             # A step of a resumed run goes on from how it ended; from there on, an end that is not ours stays.
             return unwritten.moves.append(_Move(status, changes, _OPEN if ours else None))
         unwritten.edges = _edges(step)
-        unwritten.story = [self._task(step, status, changes)]
+        unwritten.row = self._row(step, status, changes)
         return None
 
     def report(self, metric: Metric) -> None:
         """One value that a step reported."""
         self._unwritten.setdefault(metric.task, _Unwritten()).reports.append(metric)
 
-    def _task(self, step: StepCall, status: Status, changes: Mapping[str, Any]) -> Task:
+    def _row(self, step: StepCall, status: Status, changes: Mapping[str, Any]) -> dict[str, Any]:
         now = time.time()
-        return Task(
+        return dict(
             id=step.id,
             kind=Kind.STEP,
             name=step.name,
@@ -209,10 +205,11 @@ class Recorder:
         store = self._store
         if self._lease is not None and not self._liveness.check(self._lease):
             self._refuse("is no longer driven from here: this process was away for too long, and another took it over.")
-        new = [each for _, each in unwritten if each.story]
+        new = [each for _, each in unwritten if each.row]
         if new:
-            self._refuse_if_over([each.story[-1] for each in new])
-            store.tasks.record([each.story for each in new], [edge for each in new for edge in each.edges])
+            stories = [(Task(**each.row), each.story) for each in new]
+            self._refuse_if_over([task for task, _ in stories])
+            store.tasks.record(stories, [edge for each in new for edge in each.edges])
         # In the order of the calls, like an abort from elsewhere: where rows are locked one by one, two orders are a
         # deadlock.
         for id, each in sorted(unwritten, key=itemgetter(0)):

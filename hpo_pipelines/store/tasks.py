@@ -73,30 +73,26 @@ class Tasks(Details, Removal):
 
     def create_many(self, new: Sequence[Task], edges: Sequence[Edge] = ()) -> builtins.list[Task]:
         """:meth:`create` for each of ``new``, parents before children, all or none."""
-        return self.record([[task] for task in new], edges)
+        return self.record([(task, ()) for task in new], edges)
 
-    def record(self, stories: Sequence[Sequence[Task]], edges: Sequence[Edge] = ()) -> builtins.list[Task]:
-        """Record tasks that were about for a moment already: each story is one task as it stood, oldest first.
+    def record(
+        self, new: Sequence[tuple[Task, Sequence[tuple[Status, str | None]]]], edges: Sequence[Edge] = ()
+    ) -> builtins.list[Task]:
+        """Record tasks that were about for a moment already, each with the statuses and reasons it had before.
 
-        It gets the row of its last state and the events of all. A ``created_at`` that is given stays. Otherwise like
-        :meth:`create`, parents before children, all or none.
+        They get their rows as they stand, and the events of all they went through. A ``created_at`` that is given
+        stays. Otherwise like :meth:`create`, parents before children, all or none.
         """
         with self._database.transaction() as transaction:
-            stored = [_as_stored(transaction, story[-1]) for story in stories]
+            stored = [_as_stored(transaction, task) for task, _ in new]
             try:
                 transaction.write(_INSERT, [task_row(task) for task in stored])
             except IntegrityError as error:
                 _explain_study(transaction, error)
                 raise
             write_edges(transaction, edges)
-            for first, *later in stories:
-                data = {"kind": first.kind, "name": first.name, "parent": first.parent, "status": first.status}
-                transaction.event(first.id, "created", data)
-                before = first.status
-                for task in later:
-                    moved = {"from": before, "to": task.status, "reason": task.reason}
-                    transaction.event(task.id, "status", moved)
-                    before = task.status
+            for task, (_, story) in zip(stored, new, strict=True):
+                _tell(transaction, task, [*story, (task.status, task.reason)])
         return stored
 
     def transition(
@@ -256,7 +252,18 @@ class Tasks(Details, Removal):
         return chain[1:]
 
 
+def _tell(transaction: Transaction, task: Task, story: Sequence[tuple[Status, str | None]]) -> None:
+    before = story[0][0]
+    created = {"kind": task.kind, "name": task.name, "parent": task.parent, "status": before}
+    transaction.event(task.id, "created", created)
+    for status, reason in story[1:]:
+        transaction.event(task.id, "status", {"from": before, "to": status, "reason": reason})
+        before = status
+
+
 def _as_stored(transaction: Transaction, task: Task) -> Task:
+    if task.kind is Kind.STEP and task.created_at:
+        return task  # whoever ran it knows its times
     now = transaction.now
     started, finished = task.started_at, task.finished_at
     if started is None and task.status is Status.RUNNING:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from hpo_pipelines.accounting import Accounting, accounting
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
@@ -109,6 +110,11 @@ class Study:
             value = trial.value if trial.state == optuna.trial.TrialState.COMPLETE else None
             made.append(Trial(trial.number, run.task.params, value, run.status, run))
         return made
+
+    @property
+    def accounting(self) -> Accounting:
+        """Seconds that the steps of its trials took, wasted, and saved by reuse."""
+        return accounting(self.workspace.store, self.task)
 
     @property
     def best_trial(self) -> Trial:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,28 @@ class StudyJournal(JournalFileBackend):  # type: ignore[misc]
         path.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(str(path))
         self._path = path
+        self._logs: list[dict[str, Any]] = []
+        self._end = 0
+        """How much of the file ``_logs`` are."""
+        self._descriptor: int | None = None
+
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
+        # Whoever drives the study is the only one who writes, and need not read what it wrote.
+        if os.stat(self._path).st_size != self._end:
+            self._logs += super().read_logs(len(self._logs))
+            self._end = self._log_number_offset[len(self._logs)]
+        return iter(self._logs[log_number_from:])
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            os.write(descriptor, lines.encode("utf-8"))
-        finally:
-            os.close(descriptor)
+        lines = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs).encode("utf-8")
+        if self._descriptor is None:
+            self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+            weakref.finalize(self, os.close, self._descriptor)
+        known = os.stat(self._path).st_size == self._end
+        os.write(self._descriptor, lines)
+        if known:
+            self._logs += [json.loads(line) for line in lines.splitlines()]
+            self._end += len(lines)
 
     def mend(self) -> None:
         """Cut off what a power cut left half written at the end. For the process that drives the study."""
