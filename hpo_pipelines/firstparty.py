@@ -156,11 +156,20 @@ def _unloaded_file(name: str, path: tuple[str, ...]) -> str | None:
         spec = importlib.util.find_spec(prefix)
     except (ImportError, ValueError):
         return None
+    folders = list(path)
     while spec is not None and not spec.has_location and rest and spec.submodule_search_locations is not None:
         step, _, rest = rest.partition(".")
         prefix = f"{prefix}.{step}"
-        spec = importlib.machinery.PathFinder.find_spec(prefix, list(spec.submodule_search_locations))
+        folders = _folders(spec.submodule_search_locations, folders, spec.name.rpartition(".")[2])
+        spec = importlib.machinery.PathFinder.find_spec(prefix, folders)
     return spec.origin if spec is not None and spec.has_location else None
+
+
+def _folders(known: Iterable[str], above: list[str], name: str) -> list[str]:
+    try:
+        return list(known)
+    except KeyError:  # a namespace package asks the one above it, which is not imported
+        return [folder for each in above if os.path.isdir(folder := os.path.join(each, name))]
 
 
 @lru_cache(maxsize=4096)

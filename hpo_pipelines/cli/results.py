@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import click
 
+from hpo_pipelines import errors
 from hpo_pipelines.cli.describing import picture
 from hpo_pipelines.engine.controller import VALUE
-from hpo_pipelines.errors import OUTCOMES, StepAborted, StepError, StepLost, StepTimedOut
+from hpo_pipelines.errors import HpoPipelinesError, StepAborted, StepError, StepLost, StepTimedOut, outcome_of
 from hpo_pipelines.run import Run
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Status
 
-_OF_OURS = {cls.__name__: cls for cls in (StepLost, StepTimedOut, StepAborted)}
+_OF_STEPS = (StepLost, StepTimedOut, StepAborted)
 
 
 def exit_code(task: Task) -> int:
@@ -22,8 +23,20 @@ def exit_code(task: Task) -> int:
     if task.status is Status.COMPLETED:
         return 0
     if task.status in (Status.ABORTED, Status.PRUNED):
-        return OUTCOMES[StepAborted].exit_code
-    return OUTCOMES[_OF_OURS.get((task.error or {}).get("type", ""), StepError)].exit_code
+        return outcome_of(StepAborted()).exit_code
+    return outcome_of((_of_ours(task) or StepError)()).exit_code
+
+
+def _of_ours(task: Task) -> type[HpoPipelinesError] | None:
+    """The class of the error that ended the run, where it is one of ours; None for the user's own."""
+    error = task.error or {}
+    name = str(error.get("type"))
+    found = getattr(errors, name, None)
+    if not isinstance(found, type) or not issubclass(found, HpoPipelinesError):
+        return None
+    # The user may have a class of the same name; the traceback has the module too.
+    ours = found in _OF_STEPS or f"\n{found.__module__}.{name}: " in f"\n{error.get('traceback')}"
+    return found if ours else None
 
 
 def show_result(run: Run) -> None:
@@ -44,8 +57,13 @@ def show_result(run: Run) -> None:
 
 
 def failure_text(task: Task) -> str:
-    """The traceback of what failed, and under it the end of the step's console."""
+    """The traceback of what failed, and under it the end of the step's console.
+
+    An error of ours says itself what is wrong and what helps; its traceback stays in the record.
+    """
     error = task.error or {}
+    if _of_ours(task) is not None:
+        return f"error: {error.get('message')}"
     text = str(error.get("traceback") or f"{error.get('type')}: {error.get('message')}").rstrip()
     log = str(error.get("log") or "").rstrip()
     return f"{text}\n\nthe end of its console:\n{log}" if log and log not in text else text

@@ -67,6 +67,8 @@ class Controller:
             raise
         finally:
             self.engine.leave(self)
+            if self.run.parent is None and self.engine.liveness.holds(self.scheduler.lease):
+                self.engine.liveness.give_up(self.scheduler.lease)  # how it ended could not be recorded
         return self.run
 
     def _begin(self) -> None:

@@ -76,6 +76,13 @@ class Liveness:
         with self._lock:
             self._held.discard(name)
 
+    def give_up(self, name: str) -> None:
+        """:meth:`release`, or, where the store cannot be told, let the lease run out."""
+        try:
+            self.release(name)
+        except HpoPipelinesError:
+            self.drop(name)
+
     def holder(self, name: str) -> Lease | None:
         """Who lives with the lease ``name``; that of a process known to be gone is taken from it."""
         holder = self._store.leases.holder(name)

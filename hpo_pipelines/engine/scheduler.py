@@ -400,10 +400,7 @@ class Scheduler:
 
     def _end_broken(self, step: StepCall, error: Exception) -> None:
         if step.lease:
-            try:
-                self.engine.liveness.release(step.lease)
-            except HpoPipelinesError:
-                self.engine.liveness.drop(step.lease)  # it runs out
+            self.engine.liveness.give_up(step.lease)
         step.failure, step.error = Failure.of(error), error
         self._close(step)
         self.engine.flights.land(step, None)

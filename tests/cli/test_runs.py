@@ -40,7 +40,7 @@ def test_json_is_all_there_is_on_standard_output(hpo: Hpo) -> None:
 FAILING = [
     (["refusing", "-P", "x=3"], 10, "Refused", "raise Refused(x)"),
     (["unseen", "-P", "x=3"], 10, "Refused", "nobody looked"),
-    (["overdue", "-P", "pids=unused"], 10, "ConfigError", "timeout=0.3"),
+    (["overdue", "-P", "pids=unused"], 19, "ConfigError", "timeout=0.3"),
 ]
 
 

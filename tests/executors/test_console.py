@@ -111,7 +111,7 @@ class TestTeed:
             with console.teed(str(tmp_path / name)):
                 for _ in range(3):
                     meet.wait()
-                    print(name)
+                    print(f"{name}\n", end="")  # one write: the stream itself is shared
 
         threads = [threading.Thread(target=run, args=(name,)) for name in ("a", "b")]
         for thread in threads:
