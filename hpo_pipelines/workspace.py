@@ -146,7 +146,11 @@ class Workspace:
 
     def start(self, run: str, options: RunOptions | None = None) -> Run:
         """Run the draft or queued task ``run`` here, to its end."""
-        controller, values = self.controller(self.store.tasks.get(run), options)
+        task = self.store.tasks.get(run)
+        if task.status not in (Status.DRAFT, Status.QUEUED):
+            cure = "rerun it" if task.status is Status.COMPLETED else "resume it, or rerun it"
+            raise IllegalTransition(f"{task.label} is {task.status}: only a draft is started; {cure}.")
+        controller, values = self.controller(task, options)
         return Run(self, controller.drive(values))
 
     def controller(self, task: Task, options: RunOptions | None = None) -> tuple[Controller, dict[str, Any]]:
@@ -216,8 +220,13 @@ class Workspace:
         """What drives the run ``task`` on, not yet started, and its decoded parameters."""
         self.code(task)  # before anything changes
         running = reopen(self.store, self.engine.liveness, task, from_step)
-        journal = Journal.of(self.store, running)
-        return self.controller(running, replace(options or RunOptions(), journal=journal))
+        try:
+            journal = Journal.of(self.store, running)
+            return self.controller(running, replace(options or RunOptions(), journal=journal))
+        except BaseException as error:
+            self.store.tasks.transition(running.id, Status.ABORTED, reason=f"could not be resumed: {error}")
+            self.engine.liveness.give_up(lease_of(running.id))
+            raise
 
     def is_driving(self, run: str) -> bool:
         """Whether this process drives the run, which is not one inside another."""

@@ -45,6 +45,8 @@ class Controller:
         self.closing = False
         """Whether it is about to record how the run ended."""
         self._inner: list[Controller] = []
+        self._inner_failures: list[tuple[str, BaseException]] = []
+        """The runs inside this one that failed, and what their bodies raised."""
         self._counts: dict[str, int] = {}
 
     # -- the run
@@ -54,7 +56,12 @@ class Controller:
 
         Raises what the body raised only where it must not be swallowed (KeyboardInterrupt), after recording it.
         """
-        self._begin()
+        try:
+            self._begin()
+        except BaseException:
+            if self.run.parent is None:
+                self.engine.liveness.drop(self.scheduler.lease)
+            raise
         self.engine.enter(self)
         try:
             with console.teed(self.engine.console_path(self.run.id, "controller"), echo=self.options.echo):
@@ -74,6 +81,7 @@ class Controller:
     def _begin(self) -> None:
         lease, store, liveness = self.scheduler.lease, self.engine.store, self.engine.liveness
         if self._is_recalled():
+            self.closing = True  # its end is recorded, and nothing of ours to hear of
             return
         with store.transaction():
             if self.run.parent is None and not liveness.holds(lease) and not liveness.claim(lease, self.run.label):
@@ -93,6 +101,7 @@ class Controller:
         finally:
             outer._inner.remove(self)
         if self.raised is not None:
+            outer._inner_failures.append((self.run.id, self.raised))
             raise self.raised
         self._check()
         return self.value
@@ -156,7 +165,9 @@ class Controller:
         self.raised = error
         failure = getattr(error, "failure", None) or Failure.of(error, skip=2)
         step = getattr(error, "step", None)
-        ended_by = sorted({*_steps_behind(error), *(step.id for step in self.scheduler.unseen_failures())})
+        inner = {run for run, raised in self._inner_failures if raised is error}
+        unseen = {step.id for step in self.scheduler.unseen_failures()}
+        ended_by = sorted(inner | unseen | _step_behind(error))
         record = {**failure.record(), **({ENDED_BY: ended_by} if ended_by else {})}
         self._close(Status.FAILED, reason=reason or (f"step {step} failed" if step else None), error=record)
 
@@ -207,7 +218,7 @@ class Controller:
         """See :class:`hpo_pipelines.context.Tracer`."""
         number = self._counts.get(name, 0) if step is None else step
         self._counts[name] = number + 1
-        if self.options.journal is not None and self.options.journal.has_reported(name, number):
+        if self.options.journal is not None and self.options.journal.has_reported(name, number, value):
             return
         self.engine.store.metrics.add([Metric(self.run.id, name, value, number, time.time())])
 
@@ -246,14 +257,13 @@ class Controller:
         return error
 
 
-def _steps_behind(error: BaseException | None) -> set[str]:
-    """The failed steps that ``error`` came from: raised as it is, or while a body dealt with it."""
-    found: set[str] = set()
+def _step_behind(error: BaseException | None) -> set[str]:
+    """The failed step that ``error`` came from: raised as it is, or while the body dealt with it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         step = getattr(error, "task", None)
         if isinstance(step, str) and isinstance(error, StepError):
-            found.add(step)
+            return {step}
         error = error.__cause__ or error.__context__
-    return found
+    return set()

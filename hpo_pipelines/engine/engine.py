@@ -18,7 +18,7 @@ from hpo_pipelines.engine.flights import Flights
 from hpo_pipelines.engine.keys import Key, step_key
 from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.engine.refresh import Refresh
-from hpo_pipelines.engine.scheduler import Scheduler
+from hpo_pipelines.engine.scheduler import WATCH_SECONDS, Scheduler
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, ConfigError, HpoPipelinesError
 from hpo_pipelines.executors.base import Assignment, ConsoleChunk, Executor
@@ -31,6 +31,8 @@ from hpo_pipelines.task import CacheEntry, Metric, Task
 from hpo_pipelines.types import ArtifactRef, Resources, Status, new_id
 
 log = logging.getLogger(__name__)
+
+CLOSED = "its workspace was closed"
 
 EXECUTORS = ("inline", "local", "ray")
 
@@ -139,6 +141,11 @@ class Engine:
     def close(self) -> None:
         """Stop executors and threads; idempotent."""
         self._stop.set()
+        with self._lock:
+            active = list(self._active.values())
+        for controller in active:
+            # In threads: what runs inline does not let go before it reports.
+            threading.Thread(target=controller.stop, args=(Status.ABORTED, CLOSED), daemon=True).start()
         self.flights.close()
         for timer in list(self._timers):
             timer.cancel()
@@ -153,7 +160,7 @@ class Engine:
     def enter(self, controller: Controller) -> None:
         with self._lock:
             self._active[controller.run.id] = controller
-            if self._watcher is None:
+            if self._watcher is None or not self._watcher.is_alive():
                 self._watcher = threading.Thread(target=self._watch, name="hpo-aborts", daemon=True)
                 self._watcher.start()
 
@@ -164,7 +171,7 @@ class Engine:
 
     def _watch(self) -> None:
         """Write what is noted, stop controllers whose run somebody else has ended in the store."""
-        while not self._stop.wait(0.25):
+        while not self._stop.wait(WATCH_SECONDS):
             try:
                 self._tend()
             except HpoPipelinesError:
@@ -190,7 +197,8 @@ class Engine:
         first_party = outer.options.first_party | frozenset(pipeline.first_party)
         lease = outer.scheduler.lease
         options = replace(outer.options, prior={}, journal=None, lease=lease, first_party=first_party)
-        recalled = outer.options.journal.inner(pipeline.name) if outer.options.journal is not None else None
+        journal = outer.options.journal
+        recalled = journal.inner(pipeline.name, pipeline.parameters.encode(values)) if journal is not None else None
         if recalled is not None:
             task, journal = recalled
             return Controller(self, task, pipeline, outer.code, replace(options, journal=journal)).drive_inside(
@@ -239,7 +247,8 @@ class Engine:
             return None, "reuse is off for this component" if scheduler.options.reuse else "reuse is off for this run"
         entry = self.store.cache.lookup(key.digest)
         step.supersedes = None if entry is None else entry.task
-        if refresh.names(step.name, step.component.name) or _after_refreshed(step, refresh):
+        withdrawn = step.recalled is not None and step.recalled.is_withdrawn
+        if withdrawn or refresh.names(step.name, step.component.name) or _after_refreshed(step, refresh):
             return None, "refresh"
         if entry is None:
             return None, "never seen before"
@@ -259,6 +268,10 @@ class Engine:
             run = self.store.tasks.get(step.parent) if step.parent else step
             self._labels[task] = f"{run.label}/{step.name}"
         return self._labels[task]
+
+    def forget(self, task: str) -> None:
+        """The step ``task`` is run again: what it reported is no longer all."""
+        self._metrics.pop(task, None)
 
     def metrics_of(self, task: str) -> list[Metric]:
         """What a completed step reported; it reports no more."""

@@ -95,7 +95,7 @@ class Flights:
     # -- flights of other processes
 
     def _watch(self) -> None:
-        if self._watcher is None:
+        if self._watcher is None or not self._watcher.is_alive():
             self._watcher = threading.Thread(target=self._look, name="hpo-flights", daemon=True)
             self._watcher.start()
 
@@ -133,7 +133,14 @@ class Flights:
             self._tell(flight, entry)
 
     def close(self) -> None:
+        """Wait for no other process any more: who does so here is told."""
         self._closed = True
+        with self._lock:
+            others = self._others()
+            for digest in others:
+                del self._flights[digest]
+        for flight in others.values():
+            self._tell(flight, None)
 
 
 def lease_of(digest: str) -> str:

@@ -7,13 +7,14 @@ included, whatever the reuse of its component says. What was under way, and what
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo_pipelines.engine.liveness import Liveness
+from hpo_pipelines.engine.liveness import Liveness, spoken
 from hpo_pipelines.errors import IllegalTransition, NonDeterministicBody, TaskNotFound
 from hpo_pipelines.store import Store
 from hpo_pipelines.store.records import to_json
@@ -42,6 +43,11 @@ class Recorded:
     attempts: int
     again: bool
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether its outcome was taken back, so that the call is made anew, whatever it now is."""
+        return self.task.position is None
+
 
 class Journal:
     """The calls of one run, in their order; and the journals of the runs inside it."""
@@ -51,11 +57,11 @@ class Journal:
         run: Task,
         calls: Sequence[Recorded],
         inner: Sequence[tuple[Task, Journal]],
-        reported: set[tuple[str, int]],
+        reported: Mapping[tuple[str, int], float],
     ) -> None:
         self.run = run
         self._left = {call.task.name: call for call in calls}
-        self._at = {call.task.position: call for call in calls if not _is_withdrawn(call.task)}
+        self._at = {call.task.position: call for call in calls if not call.is_withdrawn}
         self._inner = list(inner)
         self._reported = reported
 
@@ -76,8 +82,10 @@ class Journal:
             )
             for step in steps
         ]
-        inner = sorted((task for task in children if task.kind is Kind.PIPELINE), key=lambda task: task.id)
-        reported = {(metric.name, metric.step) for metric in store.metrics.of([run.id])}
+        # What is aborted now was withdrawn: what was under way is queued.
+        runs = [task for task in children if task.kind is Kind.PIPELINE and task.status is not Status.ABORTED]
+        inner = sorted(runs, key=lambda task: task.id)
+        reported = {(metric.name, metric.step): metric.value for metric in store.metrics.of([run.id])}
         return cls(run, calls, [(task, cls.of(store, task)) for task in inner], reported)
 
     def take(self, position: int, name: str, arguments: Mapping[str, Any]) -> Recorded | None:
@@ -89,26 +97,40 @@ class Journal:
         if recorded is None:
             # Its record may not have been written before the end; or it was withdrawn, and the body is free.
             recorded = self._left.get(name)
-            if recorded is not None and not _is_withdrawn(recorded.task):
+            if recorded is not None and not recorded.is_withdrawn:
                 raise self._differs(recorded.task, name, arguments, position)
         elif recorded.task.name != name or _text(recorded.task.params) != _text(arguments):
             raise self._differs(recorded.task, name, arguments, position)
         return self._left.pop(name, None)
 
-    def inner(self, name: str) -> tuple[Task, Journal] | None:
-        """The next run inside this one, if it is one of the pipeline ``name``."""
-        if not self._inner or self._inner[0][0].name != name:
+    def inner(self, name: str, params: Mapping[str, Any]) -> tuple[Task, Journal] | None:
+        """The next run inside this one; None when the journal has no more. Raises NonDeterministicBody if it is another
+        than that of the pipeline ``name`` with ``params``."""
+        if not self._inner:
             return None
+        task = self._inner[0][0]
+        if task.name != name or to_json(task.params) != to_json(params):
+            raise NonDeterministicBody(
+                f"{self.run.label} cannot go on: its journal has the run {_call(task.name, task.params)} inside it, "
+                f"and its body now calls {_call(name, params)}. {_RULE}"
+            )
         return self._inner.pop(0)
 
-    def has_reported(self, name: str, step: int) -> bool:
-        """Whether the body's report is recorded already."""
-        return (name, step) in self._reported
+    def has_reported(self, name: str, step: int, value: float) -> bool:
+        """Whether the body's report is recorded already, and was the same."""
+        known = self._reported.get((name, step))
+        return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
 
     def check_complete(self) -> None:
         """Raise NonDeterministicBody if the body ended without a call whose outcome the journal has."""
+        for task, _ in self._inner:
+            if task.status is not Status.QUEUED:
+                raise NonDeterministicBody(
+                    f"{self.run.label} cannot go on: its journal has the run {_call(task.name, task.params)} inside "
+                    f"it, and its body now ends without calling it. {_RULE}"
+                )
         for call in sorted(self._left.values(), key=lambda call: call.task.position or 0):
-            if not call.again and not _is_withdrawn(call.task):
+            if not call.again:
                 raise NonDeterministicBody(
                     f"{self.run.label} cannot go on: its journal has {_call(call.task.name, call.task.params)}, and "
                     f"its body now ends without calling it. {_cure(self.run, call.task.name)}"
@@ -121,12 +143,14 @@ class Journal:
         )
 
 
+_RULE = (
+    "What a body does may depend only on its parameters and on values of steps: no clock and no random numbers outside "
+    "of components."
+)
+
+
 def _cure(run: Task, step: str) -> str:
-    return (
-        "What a body does may depend only on its parameters and on values of steps: no clock and no random numbers "
-        f"outside of components. `hpo resume {run.label} --from {step}` keeps what was before that call and runs the "
-        "rest anew."
-    )
+    return f"{_RULE} `hpo resume {run.label} --from {step}` keeps what was before that call and runs the rest anew."
 
 
 def _call(name: str, arguments: Mapping[str, Any]) -> str:
@@ -142,10 +166,6 @@ def _text(arguments: Mapping[str, Any]) -> str:
     return _ADDRESS.sub("", to_json(arguments))
 
 
-def _is_withdrawn(task: Task) -> bool:
-    return task.position is None
-
-
 # -- making a run ready to be driven again
 
 
@@ -155,17 +175,19 @@ def reopen(store: Store, liveness: Liveness, run: Task, from_step: str | None = 
     ``from_step`` withdraws that step's outcome and those of all calls after it. Raises IllegalTransition for a run that
     completed, was never started, or is being driven by a process that lives; TaskNotFound for a step it does not have.
     """
+    run = store.tasks.get(run.id)
     if run.status in (Status.COMPLETED, Status.DRAFT, Status.QUEUED):
         done = run.status is Status.COMPLETED
-        cure = f"`hpo rerun {run.label}` runs it again" if done else f"`hpo run` starts it; {run.id}"
-        raise IllegalTransition(f"{run.label} is {run.status}; there is nothing to resume. {cure}.")
+        cure = f"`hpo rerun {run.label}` runs it again." if done else "It was never started."
+        raise IllegalTransition(f"{run.label} is {run.status}; there is nothing to resume. {cure}")
     if run.parent is not None:
         raise IllegalTransition(f"{run.label} ran inside another run; resume that one.")
     with store.transaction():
+        gone_at = liveness.last_beat(lease_of(run.id))
         if not liveness.claim(lease_of(run.id), run.label):
             raise driven(run, liveness)
         try:
-            _try_again(store, run, frozenset((run.error or {}).get(ENDED_BY, ())))
+            _try_again(store, run, frozenset((run.error or {}).get(ENDED_BY, ())), gone_at)
             if from_step is not None:
                 _withdraw(store, run, from_step)
             if run.status is not Status.RUNNING:
@@ -180,18 +202,18 @@ def reopen(store: Store, liveness: Liveness, run: Task, from_step: str | None = 
 def driven(run: Task, liveness: Liveness) -> IllegalTransition:
     """The refusal to drive a run that another process drives."""
     holder = liveness.holder(lease_of(run.id))
-    who = f"the process {holder.owner}" if holder else "another process"
+    who = spoken(holder.owner) if holder else "another process"
     return IllegalTransition(f"{run.label} is being driven by {who}. Wait for it, or abort the run first.")
 
 
-def _try_again(store: Store, run: Task, ended_by: Collection[str]) -> bool:
-    """Queue what was under way in ``run``, and what ended it; whether there is anything that is tried again."""
+def _try_again(store: Store, run: Task, ended_by: Collection[str], gone_at: float | None) -> bool:
+    """Queue what was under way in ``run`` until ``gone_at``, and what ended it; whether anything is tried again."""
     found = False
     for task in store.tasks.children(run.id):
-        within = task.kind is Kind.PIPELINE and _try_again(store, task, ended_by)
+        within = task.kind is Kind.PIPELINE and _try_again(store, task, ended_by, gone_at)
         if within or task.id in ended_by or task.status in (Status.QUEUED, Status.RUNNING):
             if task.kind is Kind.STEP and task.status is Status.RUNNING:
-                store.tasks.finish_attempt(_lost_attempt(store, task))
+                store.tasks.finish_attempt(_lost_attempt(store, task, gone_at))
             if task.status is not Status.QUEUED and task.status is not Status.COMPLETED:
                 reason = _GONE if task.status is Status.RUNNING else "tried again: it ended the run"
                 store.tasks.transition(task.id, Status.QUEUED, reason=reason)
@@ -199,11 +221,13 @@ def _try_again(store: Store, run: Task, ended_by: Collection[str]) -> bool:
     return found
 
 
-def _lost_attempt(store: Store, step: Task) -> Attempt:
+def _lost_attempt(store: Store, step: Task, gone_at: float | None) -> Attempt:
     number = 1 + max((attempt.number for attempt in store.tasks.attempts(step.id)), default=0)
-    now = time.time()
+    began = step.started_at or time.time()
+    # The driver's last heartbeat: how long it has been gone is no time that the step took.
+    ended = max(began, gone_at or began)
     error = {"type": "StepLost", "message": _GONE, "traceback": "", "log": ""}
-    return Attempt(step.id, number, Status.ABORTED, step.started_at or now, now, error)
+    return Attempt(step.id, number, Status.ABORTED, began, ended, error)
 
 
 def _withdraw(store: Store, run: Task, from_step: str) -> None:
@@ -212,6 +236,11 @@ def _withdraw(store: Store, run: Task, from_step: str) -> None:
     if start is None or start.position is None:
         names = ", ".join(step.name for step in steps) or "none"
         raise TaskNotFound(f"{run.label} has no step {from_step!r} to resume from; it has {names}.")
+    reason = f"resumed from {start.name}"
     for step in steps:
         if step.position is not None and step.position >= start.position:
-            store.tasks.withdraw(step.id, reason=f"resumed from {start.name}")
+            store.tasks.withdraw(step.id, reason=reason)
+    for task in store.tasks.children(run.id):
+        # Ids are in the order of the calls.
+        if task.kind is Kind.PIPELINE and task.id > start.id:
+            store.tasks.withdraw(task.id, reason=reason)

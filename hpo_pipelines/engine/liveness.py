@@ -63,7 +63,13 @@ class Liveness:
 
     def check(self, name: str) -> bool:
         """Whether the lease is ours, as the store knows; one that ran out and that nobody took still is."""
-        return self._store.leases.owner(name) == self.owner
+        last = self._store.leases.last(name)
+        return last is not None and last.owner == self.owner
+
+    def last_beat(self, name: str) -> float | None:
+        """When whoever has not given back the lease was heard of last, in seconds since the epoch."""
+        last = self._store.leases.last(name)
+        return None if last is None else last.expires_at - LEASE_SECONDS
 
     def release(self, name: str) -> None:
         """Give the lease back, if it still is ours. May be a part of an open transaction."""
@@ -124,14 +130,28 @@ class Liveness:
 
 def owner_name() -> str:
     """Names this process, so that another can tell whether it is still there."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}:{new_id()}"
+    return f"{machine()}:{os.getpid()}:{psutil.Process().create_time():.2f}:{new_id()}"
+
+
+def machine() -> str:
+    """Where this process's number means something: the host, and on Linux the container."""
+    try:
+        return f"{socket.gethostname()}/{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:
+        return socket.gethostname()
+
+
+def spoken(owner: str) -> str:
+    """``owner`` as a person is told of it."""
+    parts = owner.rsplit(":", 3)
+    return f"the process {parts[1]} on {parts[0].partition('/')[0]}" if len(parts) == 4 else owner
 
 
 def is_gone(owner: str) -> bool:
     """Whether ``owner`` was a process of this machine that has ended; of other machines only time tells."""
     try:
         host, pid, created, _ = owner.rsplit(":", 3)
-        if host != socket.gethostname():
+        if host != machine():
             return False
         process = psutil.Process(int(pid))
         return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE

@@ -85,6 +85,10 @@ class Recorder:
                 # When it began, not when that is written.
                 step.begun = time.time()
                 changes = {"started_at": step.begun, **changes}
+            if status.finished:
+                changes = {"finished_at": time.time(), **changes}
+            if step.recalled is not None and step.recalled.is_withdrawn and not ours:
+                unwritten.edges = _edges(step)
             # A step of a resumed run goes on from how it ended; from there on, an end that is not ours stays.
             return unwritten.moves.append(_Move(status, changes, _OPEN if ours else None))
         unwritten.edges = _edges(step)
@@ -206,10 +210,15 @@ class Recorder:
         if self._lease is not None and not self._liveness.check(self._lease):
             self._refuse("is no longer driven from here: this process was away for too long, and another took it over.")
         new = [each for _, each in unwritten if each.row]
+        statuses = [each.moves[-1].status for _, each in unwritten if each.moves]
+        if new or statuses:
+            self._refuse_if_over([*statuses, *(each.row["status"] for each in new)])
         if new:
             stories = [(Task(**each.row), each.story) for each in new]
-            self._refuse_if_over([task for task, _ in stories])
             store.tasks.record(stories, [edge for each in new for edge in each.edges])
+        late = [edge for _, each in unwritten if not each.row for edge in each.edges]
+        if late:
+            store.tasks.add_edges(late)
         # In the order of the calls, like an abort from elsewhere: where rows are locked one by one, two orders are a
         # deadlock.
         for id, each in sorted(unwritten, key=itemgetter(0)):
@@ -219,9 +228,9 @@ class Recorder:
         if reports:
             store.metrics.add(reports)
 
-    def _refuse_if_over(self, new: Iterable[Task]) -> None:
+    def _refuse_if_over(self, statuses: Iterable[Status]) -> None:
         """A run that somebody else has ended gets no more steps than those it takes to say that they were stopped."""
-        if all(task.status is Status.ABORTED for task in new):
+        if all(status is Status.ABORTED for status in statuses):
             return
         status = self._store.tasks.status(self._run.id)
         if status.finished:

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from hpo_pipelines.engine.engine import Engine
     from hpo_pipelines.engine.flights import Flight
 
+WATCH_SECONDS = 0.25
+"""How far the store may be behind what is under way."""
+
 Watch = Callable[[str, str, float, int], "str | None"]
 """Called with (component, metric, value, step) of every report; a returned reason prunes the run."""
 
@@ -77,6 +80,7 @@ class Scheduler:
         self.recorder = Recorder(engine.store, run, engine.liveness, self.executor_of, lease=self.lease)
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
+        self._written_at = 0.0
         self.lock = threading.RLock()
         self._idle = threading.Condition(self.lock)
         self._open = 0
@@ -97,10 +101,14 @@ class Scheduler:
             for source in sources:
                 source.dependents.append(step)
             step.pending = len(sources)
-            if sources:
-                self._waits(step, "waits for " + ", ".join(source.name for source in sources))
-            else:
-                self._launch(step)
+            try:
+                if sources:
+                    self._waits(step, "waits for " + ", ".join(source.name for source in sources))
+                else:
+                    self._launch(step)
+            except Exception as error:
+                self._break(error)  # the body may catch it, and nobody else would end the step
+                raise
         return step
 
     def _new_step(self, component: Component[..., Any], arguments: Arguments) -> StepCall:
@@ -131,8 +139,10 @@ class Scheduler:
         if missing is not None:
             self.engine.store.tasks.withdraw(step.id, reason=f"missing artifact: {missing}")
         if recalled.again or missing is not None:
-            if recalled.task.position is None or missing is not None:
-                self.recorder.note(step, Status.QUEUED, position=step.position)
+            self.engine.forget(step.id)
+            withdrawn = recalled.is_withdrawn or missing is not None
+            anew = {"position": step.position, "params": step.arguments.shown} if withdrawn else {}
+            self.recorder.note(step, Status.QUEUED, reason="tried again", **anew)
             return False
         step.reason = recalled.task.reason or ""
         step.reused = recalled.task.reused_from is not None
@@ -160,12 +170,14 @@ class Scheduler:
 
     def stop(self, status: Status, reason: str) -> None:
         """Stop the run: steps that run are cancelled, those that wait are ended, and nothing new starts."""
+        if self.stopping is None:
+            self.stopping = status, reason
+        # Before the lock, which a step that runs inline holds until it hears of this.
+        for step in list(self.steps):
+            if step.stage != "over" and step.attempt:
+                self.engine.cancel(self.executor_of(step), step)
         with self.lock:
-            if self.stopping is None:
-                self.stopping = status, reason
             for step in self.steps:
-                if step.stage != "over" and step.attempt:
-                    self.engine.cancel(self.executor_of(step), step)
                 if step.stage in ("new", "waiting"):
                     self._over(step, Status.ABORTED, reason=self.stopping[1])
 
@@ -296,12 +308,20 @@ class Scheduler:
         step.running = Attempt(step.id, step.attempt, Status.RUNNING, time.time(), worker=message.worker)
         self.recorder.note(step, Status.RUNNING, reason=step.reason, key=step.key.digest)
         step.stage = "running"
+        self._write_inline(step)
+
+    def _write_inline(self, step: StepCall) -> None:
+        """The watcher cannot: a step that runs inline holds the lock."""
+        if self.executor_of(step) == "inline" and time.monotonic() - self._written_at > WATCH_SECONDS:
+            self._written_at = time.monotonic()
+            self.recorder.write()
 
     def _reported(self, step: StepCall, message: Reported) -> None:
         number = step.counts.get(message.name, 0) if message.step is None else message.step
         step.counts[message.name] = number + 1
         step.metrics[message.name] = message.value
         self.recorder.report(Metric(step.id, message.name, message.value, number, message.at))
+        self._write_inline(step)
         self._watched(step, [(message.name, message.value, number)])
 
     def _watched(self, step: StepCall, series: list[tuple[str, float, int]]) -> None:
@@ -337,7 +357,7 @@ class Scheduler:
             _, reason = self.stopping or (Status.ABORTED, "aborted")
             return self._over(step, Status.ABORTED, attempt=attempt, reason=reason)
         if verdict.again:
-            wait = retry.delay(step.attempt, random.random())
+            wait = retry.delay(step.attempt - step.earlier, random.random())
             said = f"attempt {step.attempt} failed ({verdict.reason}); again in {wait:.1f} s"
             self.recorder.end(step, Status.QUEUED, attempt=attempt, reason=said)
             step.stage = "waiting"

@@ -163,7 +163,8 @@ def shown(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float | str):
         return value if not isinstance(value, str) or len(value) <= 200 else value[:200] + "…"
     try:
-        text = repr(value)
+        # The order of a set's repr is another in each process.
+        text = f"{{{', '.join(sorted(map(repr, value)))}}}" if isinstance(value, set | frozenset) else repr(value)
     except Exception as error:  # noqa: BLE001 - a user's __repr__ may do anything; the step must still start
         text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
     return text if len(text) <= 200 else text[:200] + "…"

@@ -18,7 +18,7 @@ from hpo_pipelines.store.schema import insert_or, leases
 
 _until = bindparam("until", type_=Double)
 _HOLDER = select(leases).where(leases.c.name == bindparam("of"), leases.c.expires_at > bindparam("now"))
-_OWNER = select(leases.c.owner).where(leases.c.name == bindparam("of"))
+_LAST = select(leases).where(leases.c.name == bindparam("of"))
 _mine = leases.c.owner == bindparam("by")
 _RENEW = update(leases).where(_mine).values(expires_at=_until)
 _RENEW_ALL = _RENEW.returning(leases.c.name)
@@ -88,10 +88,10 @@ class Leases:
         with self._database.transaction() as transaction:
             return transaction.count(_RELEASE, {"of": name, "by": owner}) == 1
 
-    def owner(self, name: str) -> str | None:
-        """Who took the lease last and has not given it back, whether or not its time is over."""
-        for (owner,) in self._database.rows(_OWNER, {"of": name}):
-            return str(owner)
+    def last(self, name: str) -> Lease | None:
+        """The lease as it was taken last and not given back, whether or not its time is over."""
+        for row in self._database.rows(_LAST, {"of": name}):
+            return Lease(*row)
         return None
 
     def holder(self, name: str) -> Lease | None:

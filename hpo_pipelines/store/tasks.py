@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Double, bindparam, insert, select, update
+from sqlalchemy import Double, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningInsert
 
@@ -21,6 +21,7 @@ from hpo_pipelines.store.filters import TaskFilter
 from hpo_pipelines.store.records import task_of, task_row
 from hpo_pipelines.store.references import find, not_found
 from hpo_pipelines.store.removal import Removal, inside
+from hpo_pipelines.store.schema import edges as edges_
 from hpo_pipelines.store.schema import insert_or, run_numbers, tasks
 from hpo_pipelines.task import TRANSITIONS, Edge, Task
 from hpo_pipelines.types import Kind, Status
@@ -41,6 +42,7 @@ _WITHDRAW = (
         reason=bindparam("reason", type_=tasks.c.reason.type),
     )
 )
+_DROP_EDGES = delete(edges_).where(edges_.c.target == bindparam("of"))
 _CHILDREN = select(tasks).where(tasks.c.parent == bindparam("run")).order_by(tasks.c.position, tasks.c.id)
 _CHILDREN_OF = (
     select(tasks)
@@ -145,6 +147,7 @@ class Tasks(Details, Removal):
             before = self.status(step_id)
             values = {"of": step_id, "now": transaction.now, "reason": reason}
             transaction.count(_WITHDRAW, values)
+            transaction.count(_DROP_EDGES, {"of": step_id})
             transaction.event(step_id, "status", {"from": before, "to": Status.ABORTED, "reason": reason})
 
     def _illegal(self, task_id: str, status: Status, expect: Status | Collection[Status] | None) -> IllegalTransition:

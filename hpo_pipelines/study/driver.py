@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.engine.journal import lease_of
-from hpo_pipelines.engine.liveness import LEASE_SECONDS, is_gone, owner_name
-from hpo_pipelines.errors import HpoPipelinesError, StudyError
+from hpo_pipelines.engine.liveness import spoken
+from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
@@ -82,6 +82,7 @@ class Driver:
         self.progress = Progress(study.name, limits.n_trials)
         self._lock = threading.RLock()
         self._stopping = ""
+        self._failed_out = False
         self._controllers: dict[int, Controller] = {}
         self._left: dict[int, Task] = {}
         """The runs, by trial, that a crash or an abort left unfinished."""
@@ -132,12 +133,17 @@ class Driver:
 
     def _recall(self, runs: Mapping[int | None, Task]) -> None:
         """Ask Optuna once more for trials that its storage has lost (a power cut, a deleted file) and ours has."""
-        for number in range(len(self.optuna.get_trials(deepcopy=False)), 1 + max((n or 0 for n in runs), default=-1)):
-            # With no run of its number the trial never began: it is sampled anew.
+        trials = self.optuna.get_trials(deepcopy=False)
+        lost = {number for number in runs if number is not None}
+        lost -= {trial.number for trial in trials if trial.state is not TrialState.WAITING}
+        while lost:
+            # What is waiting comes first, then the next number.
             trial = self.optuna.ask()
-            if number in runs:
-                self._redraw(trial._cached_frozen_trial, runs[number])
+            if trial.number in lost:
+                self._redraw(trial._cached_frozen_trial, runs[trial.number])
+                lost.remove(trial.number)
             else:
+                # With no run of its number the trial never began: it is sampled anew.
                 sampling.suggest(trial, self.space)
 
     def _redraw(self, trial: FrozenTrial, run: Task) -> None:
@@ -207,6 +213,7 @@ class Driver:
             return False
         limits, progress = self.limits, self.progress
         if limits.max_failures is not None and progress.failed >= limits.max_failures:
+            self._failed_out = True
             self._stopping = f"{progress.failed} trials failed (max_failures={limits.max_failures})"
         elif time.monotonic() >= self._deadline:
             self._stopping = "timeout"
@@ -224,6 +231,8 @@ class Driver:
         trial = self._ask(number)
         try:
             controller, values = self._controller(trial, again=number is not None)
+        except IllegalTransition:
+            raise  # its run is driven elsewhere: the trial is not over
         except HpoPipelinesError:
             self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             raise
@@ -291,7 +300,8 @@ class Driver:
     def _watch(self, trial: optuna.Trial) -> Callable[[str, str, float, int], str | None] | None:
         if isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
             return None
-        seen: set[int] = set()
+        # What a trial reported before it was resumed.
+        seen = set(trial._cached_frozen_trial.intermediate_values)
 
         def watch(component: str, metric: str, value: float, step: int) -> str | None:
             if f"{component}.{metric}" != self.study.objective or step in seen:
@@ -309,7 +319,7 @@ class Driver:
 
     def _finished(self, number: int, run: Task, controller: Controller) -> None:
         with self._lock:
-            if run.status is Status.ABORTED:
+            if run.status is Status.ABORTED or not run.status.finished:
                 return  # left running in Optuna: resuming runs it again
             self._tell(number, run, controller)
             self.progress.done += 1
@@ -359,7 +369,7 @@ class Driver:
         total, done = self.limits.n_trials, self.progress.done
         if self._stopping == "interrupted":
             store.tasks.transition(self.study.id, Status.ABORTED, reason="interrupted; the same name resumes it")
-        elif self._stopping.startswith(str(self.progress.failed)) and self._stopping != "timeout":
+        elif self._failed_out:
             store.tasks.transition(self.study.id, Status.FAILED, reason=self._stopping)
         else:
             # Not COMPLETED, which is final: the same name with more trials goes on.
@@ -370,29 +380,17 @@ class Driver:
 
     @contextlib.contextmanager
     def _leased(self) -> Iterator[None]:
-        leases, name, owner = self.workspace.store.leases, f"study:{self.study.id}", owner_name()
-        holder = leases.holder(name)
-        if holder is not None and is_gone(holder.owner):
-            leases.release(name, holder.owner)
-        if not leases.claim(name, owner, LEASE_SECONDS):
-            who = f"the process {holder.owner}" if holder else "another process"
+        liveness, name = self.workspace.engine.liveness, f"study:{self.study.id}"
+        if liveness.holds(name) or not liveness.claim(name, self.study.name):
+            holder = liveness.holder(name)
+            who = spoken(holder.owner) if holder else "another process"
             raise StudyError(
                 f"study {self.study.name!r} is being run by {who}; wait for it, stop it, or choose another name."
             )
-        done = threading.Event()
-
-        def beat() -> None:
-            while not done.wait(LEASE_SECONDS / 3):
-                leases.renew(owner, LEASE_SECONDS, [name])
-
-        thread = threading.Thread(target=beat, name="hpo-study-lease", daemon=True)
-        thread.start()
         try:
             yield
         finally:
-            done.set()
-            thread.join()
-            leases.release(name, owner)
+            liveness.give_up(name)
 
 
 @contextlib.contextmanager

@@ -70,7 +70,8 @@ def optimize(
         raise StudyError("a study needs an end: give n_trials=, timeout=, or both.")
     if n_jobs < 1 or (n_trials is not None and n_trials < 1):
         raise StudyError(f"n_jobs={n_jobs}, n_trials={n_trials}: both are 1 or more.")
-    chosen = sampling.sampler(sampler, seed), sampling.pruner(pruner)
+    sampling.sampler(sampler, seed)  # refused before anything is recorded
+    pruned_by = sampling.pruner(pruner)
     limits = Limits(n_trials, None if timeout is None else duration(timeout), n_jobs, max_failures)
     parsed = _parsed(space)
     base = _base(place, target, parsed, executor)
@@ -78,7 +79,9 @@ def optimize(
     wanted = _Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", objective, direction, storage, parsed)
     task = _study_task(place, base, wanted, allow_changes=allow_changes)
     study = Study(place, task)
-    optuna_study = _optuna_study(study, wanted, *chosen)
+    # A seeded sampler that began anew would propose the points of the earlier trials again.
+    fresh_seed = None if seed is None else seed + len(study.runs)
+    optuna_study = _optuna_study(study, wanted, sampling.sampler(sampler, fresh_seed), pruned_by)
     driver = Driver(study, optuna_study, parsed, base, limits)
     driver.optimize(progress)
     return Study(place, place.store.tasks.get(task.id))

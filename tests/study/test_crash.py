@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from engine.contract import eventually
 from samples import bodies
 
 from hpo_pipelines import Float, Int, Status, StudyError, Workspace, optimize
+from hpo_pipelines.engine.liveness import machine
 from hpo_pipelines.study import Study
 from hpo_pipelines.study.handle import find
 
@@ -103,7 +103,7 @@ def test_a_study_that_another_living_process_runs_is_refused_and_a_dead_ones_is_
         study = optimize(bodies.simple, {"x": Int(1, 9)}, **options)
         with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
             created = f"{psutil.Process(other.pid).create_time():.2f}"
-            owner = f"{socket.gethostname()}:{other.pid}:{created}:x"
+            owner = f"{machine()}:{other.pid}:{created}:x"
             assert workspace.store.leases.claim(f"study:{study.id}", owner, 60.0)
             with pytest.raises(StudyError, match="being run by the process"):
                 optimize(bodies.simple, {"x": Int(1, 9)}, **{**options, "n_trials": 3})
