@@ -123,11 +123,14 @@ class Recorder:
     # -- writing
 
     def write(self) -> None:
-        """Write all that is noted. Raises IllegalTransition for a step, or a run, that somebody else has ended."""
+        """Write all that is noted. Raises IllegalTransition for a step that somebody else has ended."""
+        if not self._unwritten or self._refused:
+            return
+        if self._store.tasks.status(self._run.id).finished:
+            return  # by somebody else: the steps will be ended too, and written then
         unwritten, self._unwritten = self._unwritten, {}
-        if unwritten and not self._refused:
-            with self._store.transaction():
-                self._put(list(unwritten.items()))
+        with self._store.transaction():
+            self._put(list(unwritten.items()))
 
     def end(self, step: StepCall, status: Status, *, attempt: Attempt | None = None, **changes: Any) -> None:
         """Write at once that the step goes to ``status``, and how its ``attempt`` ended.

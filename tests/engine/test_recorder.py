@@ -399,3 +399,14 @@ def test_a_slow_step_is_seen_running_with_its_metrics(tmp_path: Path) -> None:
         assert slow.reason("suffix") == "waits for prefix"
         (folder / "open").touch()
         assert slow.end().value == 100.0
+
+
+def test_a_step_that_ran_is_in_the_record_of_a_run_that_was_aborted_meanwhile(
+    store: Store, run: Task, recorder: Recorder
+) -> None:
+    step = call()
+    recorder.note(step, Status.RUNNING)
+    store.tasks.transition(run.id, Status.ABORTED)
+    recorder.write()  # the watcher, before it hears of the abort
+    recorder.end(step, Status.ABORTED, reason="aborted")
+    assert [task.status for task in store.tasks.children(run.id)] == [Status.ABORTED]
