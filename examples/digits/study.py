@@ -21,20 +21,14 @@ MIRROR_SECONDS = 30.0
 """How long the MLflow mirror, which follows the study, may take to catch up."""
 
 
-def tracked_trials(study: Study, expected: int) -> int:
-    """How many runs of ``study`` MLflow holds, as soon as they are ``expected`` or time is up."""
+def tracked_trials(study: Study) -> int:
+    """How many runs of ``study`` MLflow holds, once the mirror has caught up."""
+    study.workspace.drain(MIRROR_SECONDS)
     client = MlflowClient(study.workspace.settings.tracking_uri)
-    deadline = time.monotonic() + MIRROR_SECONDS
-    while True:
-        experiment = client.get_experiment_by_name("examples/digits")
-        runs = (
-            client.search_runs([experiment.experiment_id], f"tags.`hpo.study` = '{study.name}'", max_results=1000)
-            if experiment
-            else []
-        )
-        if len(runs) >= expected or time.monotonic() > deadline:
-            return len(runs)
-        time.sleep(0.5)
+    experiment = client.get_experiment_by_name("examples/digits")
+    if experiment is None:
+        return 0
+    return len(client.search_runs([experiment.experiment_id], f"tags.`hpo.study` = '{study.name}'", max_results=1000))
 
 
 def main() -> int:
@@ -62,7 +56,7 @@ def main() -> int:
     steps = [step for run in runs for step in run.steps.values()]
     reused = sum(step.reused_from is not None for step in steps)
     retrained = [run for run in runs if "train.2" in run.steps]
-    tracked = tracked_trials(study, expected=len(runs))
+    tracked = tracked_trials(study)
 
     print(f"\n{len(runs)} trials, {len(steps)} steps in {seconds:.1f} s on {options.executor}")
     print(f"base run    {base.label}: accuracy {base.metrics[OBJECTIVE]:.4f} after {base.value['trainings']} trainings")
