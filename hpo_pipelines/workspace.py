@@ -263,7 +263,10 @@ class Workspace:
                 raise
             task = self._step(self.store.tasks.find(run), name)
         if task.kind is Kind.STUDY:
-            raise TaskNotFound(f"{reference!r} is a study, not a run; `hpo show {task.name}` shows it.")
+            raise TaskNotFound(
+                f"{reference!r} is a study, not a run; `hpo show {task.name}` shows it, "
+                f"`hpo optimize … --name {task.name}` goes on with it."
+            )
         return RunStep(self, task) if task.kind is Kind.STEP else Run(self, task)
 
     def _step(self, run: Task, name: str) -> Task:

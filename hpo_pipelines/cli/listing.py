@@ -125,7 +125,7 @@ def _show_run(run: Run) -> None:
     _facts(
         {
             "project": task.project,
-            "reason": f"its driver is gone; hpo resume {task.label}" if run.is_abandoned else task.reason,
+            "reason": _abandoned(run) if run.is_abandoned else task.reason,
             "started": when(task.started_at),
             "took": duration(task.seconds),
             "steps": accounting_text(accounting(run.workspace.store, task)),
@@ -236,6 +236,12 @@ def _label(run: Run, task: str | None) -> str | None:
         return None if task is None else run.workspace.store.tasks.get(task).label
     except TaskNotFound:
         return task
+
+
+def _abandoned(run: Run) -> str:
+    if run.task.study is not None:
+        return f"its driver is gone; the study {_label(run, run.task.study)} goes on with it by its name"
+    return f"its driver is gone; hpo resume {run.label}"
 
 
 def _commit(task: Task) -> str | None:

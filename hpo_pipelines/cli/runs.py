@@ -22,6 +22,7 @@ from hpo_pipelines.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from hpo_pipelines.engine import Refresh
     from hpo_pipelines.run import Run
 
 plain_option = click.option("--plain", is_flag=True, help="Show lines instead of a tree, also on a terminal.")
@@ -47,7 +48,7 @@ def run(
     plain: bool,
     as_json: bool,
 ) -> int:
-    """Run a pipeline to its end and show its steps while they run.
+    """Run a pipeline, or a draft (churn#7), to its end and show its steps while they run.
 
     What it returns goes to standard output, everything else to standard error. The exit code is 0 when the run
     completed; `hpo --help` lists the others.
@@ -55,10 +56,38 @@ def run(
     from hpo_pipelines.cli.targets import pipeline_called
     from hpo_pipelines.engine import Refresh, RunOptions
 
-    pipeline = pipeline_called(target)
-    draft = workspace().draft(pipeline, typed(pipeline, params), executor=executor, tags=tags)
+    draft = _recorded_draft(target)
+    if draft is None:
+        pipeline = pipeline_called(target)
+        draft = workspace().draft(pipeline, typed(pipeline, params), executor=executor, tags=tags)
+    elif params or executor or tags:
+        raise click.UsageError(f"{draft.label} is a draft with its own parameters; `hpo clone` makes one with others.")
     options = RunOptions(refresh=Refresh.of(refreshed(refresh)), reuse=not no_reuse)
-    return _drive(draft, lambda: draft.workspace.start(draft.id, options), plain=plain, as_json=as_json)
+    code = _drive(draft, lambda: draft.workspace.start(draft.id, options), plain=plain, as_json=as_json)
+    _warn_of_unknown(options.refresh, draft)
+    return code
+
+
+def _recorded_draft(target: str) -> Run | None:
+    """The draft that ``target`` names, if it names a run that is one."""
+    from hpo_pipelines.errors import TaskNotFound
+
+    if ":" in target or "#" not in target:
+        return None
+    try:
+        run = workspace().run_called(target)
+    except TaskNotFound:
+        return None
+    return run if run.status == "draft" else None
+
+
+def _warn_of_unknown(refresh: Refresh, run: Run) -> None:
+    """Say which steps to be refreshed the run had not: only its end tells what it calls."""
+    from hpo_pipelines.parameters.shapes import closest
+
+    called = {name for step in run.steps.values() for name in (step.name, step.component)}
+    for name in sorted(refresh.steps - called):
+        click.echo(f"warning: --refresh {name}: the run has no such step; {closest(name, sorted(called))}", err=True)
 
 
 @click.command()

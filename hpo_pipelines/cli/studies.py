@@ -120,7 +120,7 @@ def studies(*, as_json: bool) -> int:
         {
             "study": study.name,
             "pipeline": study.task.pipeline or "",
-            "status": str(study.status),
+            "status": f"{study.status}, abandoned" if study.is_abandoned else str(study.status),
             "objective": f"{study.direction} {study.objective or 'value'}",
             "created": when(study.task.created_at),
             "reason": short(study.reason or ""),
@@ -147,7 +147,9 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
         ]
         print_json({**_described(study), "accounting": described_accounting(sums), "trials": rows})
         return
-    click.echo(f"{click.style(study.name, bold=True)}  {styled(study.status)}  {study.reason or ''}  {study.id}")
+    gone = f"its driver is gone; hpo optimize … --name {study.name} goes on with it" if study.is_abandoned else ""
+    said = gone or study.reason or ""
+    click.echo(f"{click.style(study.name, bold=True)}  {styled(study.status)}  {said}  {study.id}")
     click.echo(f"  {study.direction} {study.objective or 'the returned number'} of {task.pipeline}")
     if sums.executions or sums.reused:
         click.echo(f"  steps: {accounting_text(sums)}")

@@ -11,7 +11,7 @@ from hpo_pipelines.component import Component
 from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.scheduler import RunOptions, Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
-from hpo_pipelines.errors import IllegalTransition, Pruned, StepAborted, StepError
+from hpo_pipelines.errors import IllegalTransition, NonDeterministicBody, Pruned, StepAborted, StepError
 from hpo_pipelines.executors import console
 from hpo_pipelines.failure import Failure, error_of_ours, rebuilt, step_failed
 from hpo_pipelines.output import is_output, result
@@ -42,6 +42,8 @@ class Controller:
         self.value: Any = None
         self.raised: BaseException | None = None
         """What ended the run, when it failed."""
+        self._tried_again = self.options.journal is not None and self.options.journal.again
+        """Asked now: the journal forgets each call that is made."""
         self.closing = False
         """Whether it is about to record how the run ended."""
         self._inner: list[Controller] = []
@@ -91,7 +93,8 @@ class Controller:
 
     def _is_recalled(self) -> bool:
         """Whether this is an inner run whose end is in the journal: its body is only to give its value again."""
-        return self.run.parent is not None and self.run.status in (Status.COMPLETED, Status.FAILED)
+        ended = self.run.parent is not None and self.run.status in (Status.COMPLETED, Status.FAILED)
+        return ended and not (self.options.journal is not None and self._tried_again)
 
     def drive_inside(self, outer: Controller, params: Mapping[str, Any]) -> Any:
         """Run the body as a run inside ``outer``'s; returns its value, outputs still stand-ins, or raises its end."""
@@ -134,7 +137,8 @@ class Controller:
         unseen = self.scheduler.unseen_failures()
         if unseen:
             return self._fail(self._error(unseen[0]), reason=f"step {unseen[0].name} failed and nobody looked")
-        return self._close(Status.COMPLETED, outputs=outputs)
+        # A run that is resumed has kept the error that it ended with before.
+        return self._close(Status.COMPLETED, outputs=outputs, error=None)
 
     def _traced(self, params: Mapping[str, Any]) -> Any:
         token = context.tracer.set(self)
@@ -168,6 +172,8 @@ class Controller:
         inner = {run for run, raised in self._inner_failures if raised is error}
         unseen = {step.id for step in self.scheduler.unseen_failures()}
         ended_by = sorted(inner | unseen | _step_behind(error))
+        if isinstance(error, NonDeterministicBody) and self.options.journal is not None:
+            ended_by = list(self.options.journal.ended_by)  # it has not been tried yet
         record = {**failure.record(), **({ENDED_BY: ended_by} if ended_by else {})}
         self._close(Status.FAILED, reason=reason or (f"step {step} failed" if step else None), error=record)
 

@@ -58,16 +58,20 @@ class Journal:
         calls: Sequence[Recorded],
         inner: Sequence[tuple[Task, Journal]],
         reported: Mapping[tuple[str, int], float],
+        ended_by: Collection[str],
     ) -> None:
         self.run = run
+        self.ended_by = tuple(ended_by)
+        """The ids of the failures that ended the run, which are tried again."""
         self._left = {call.task.name: call for call in calls}
         self._at = {call.task.position: call for call in calls if not call.is_withdrawn}
         self._inner = list(inner)
         self._reported = reported
 
     @classmethod
-    def of(cls, store: Store, run: Task) -> Journal:
-        """The journal of a run, as the store has it."""
+    def of(cls, store: Store, run: Task, ended_by: Collection[str] | None = None) -> Journal:
+        """The journal of a run, as the store has it. ``ended_by`` is that of the run which it is inside of."""
+        ended_by = tuple((run.error or {}).get(ENDED_BY, ())) if ended_by is None else ended_by
         children = store.tasks.children(run.id)
         steps = [task for task in children if task.kind is Kind.STEP]
         latest = store.metrics.latest([step.id for step in steps])
@@ -78,7 +82,7 @@ class Journal:
                 outputs[step.id],
                 {name: value for (task, name), value in latest.items() if task == step.id},
                 max((attempt.number for attempt in store.tasks.attempts(step.id)), default=0),
-                again=step.status not in (Status.COMPLETED, Status.FAILED),
+                again=step.status not in (Status.COMPLETED, Status.FAILED) or step.id in ended_by,
             )
             for step in steps
         ]
@@ -86,7 +90,13 @@ class Journal:
         runs = [task for task in children if task.kind is Kind.PIPELINE and task.status is not Status.ABORTED]
         inner = sorted(runs, key=lambda task: task.id)
         reported = {(metric.name, metric.step): metric.value for metric in store.metrics.of([run.id])}
-        return cls(run, calls, [(task, cls.of(store, task)) for task in inner], reported)
+        return cls(run, calls, [(task, cls.of(store, task, ended_by)) for task in inner], reported, ended_by)
+
+    @property
+    def again(self) -> bool:
+        """Whether there is anything in it that is tried again."""
+        inner = any(journal.again for _, journal in self._inner)
+        return inner or self.run.id in self.ended_by or any(call.again for call in self._left.values())
 
     def take(self, position: int, name: str, arguments: Mapping[str, Any]) -> Recorded | None:
         """What is recorded of the body's call number ``position``; None for one that is new.
@@ -124,7 +134,7 @@ class Journal:
     def check_complete(self) -> None:
         """Raise NonDeterministicBody if the body ended without a call whose outcome the journal has."""
         for task, _ in self._inner:
-            if task.status is not Status.QUEUED:
+            if task.status is not Status.QUEUED and task.id not in self.ended_by:
                 raise NonDeterministicBody(
                     f"{self.run.label} cannot go on: its journal has the run {_call(task.name, task.params)} inside "
                     f"it, and its body now ends without calling it. {_RULE}"
@@ -178,7 +188,7 @@ def reopen(store: Store, liveness: Liveness, run: Task, from_step: str | None = 
     run = store.tasks.get(run.id)
     if run.status in (Status.COMPLETED, Status.DRAFT, Status.QUEUED):
         done = run.status is Status.COMPLETED
-        cure = f"`hpo rerun {run.label}` runs it again." if done else "It was never started."
+        cure = f"`hpo rerun {run.label}` runs it again." if done else f"`hpo run {run.label}` starts it."
         raise IllegalTransition(f"{run.label} is {run.status}; there is nothing to resume. {cure}")
     if run.parent is not None:
         raise IllegalTransition(f"{run.label} ran inside another run; resume that one.")
@@ -187,11 +197,12 @@ def reopen(store: Store, liveness: Liveness, run: Task, from_step: str | None = 
         if not liveness.claim(lease_of(run.id), run.label):
             raise driven(run, liveness)
         try:
-            _try_again(store, run, frozenset((run.error or {}).get(ENDED_BY, ())), gone_at)
+            _queue_what_was_under_way(store, run, gone_at)
             if from_step is not None:
                 _withdraw(store, run, from_step)
             if run.status is not Status.RUNNING:
-                return store.tasks.transition(run.id, Status.RUNNING, reason="resumed")
+                # The error stays until there is another end: it says what is tried again.
+                return store.tasks.transition(run.id, Status.RUNNING, reason="resumed", error=run.error)
             store.events.append(run.id, "resumed", {"reason": _GONE})
             return run
         except BaseException:
@@ -206,19 +217,15 @@ def driven(run: Task, liveness: Liveness) -> IllegalTransition:
     return IllegalTransition(f"{run.label} is being driven by {who}. Wait for it, or abort the run first.")
 
 
-def _try_again(store: Store, run: Task, ended_by: Collection[str], gone_at: float | None) -> bool:
-    """Queue what was under way in ``run`` until ``gone_at``, and what ended it; whether anything is tried again."""
-    found = False
+def _queue_what_was_under_way(store: Store, run: Task, gone_at: float | None) -> None:
+    """Queue the steps, and the runs inside, that were under way in ``run`` when its driver went, at ``gone_at``."""
     for task in store.tasks.children(run.id):
-        within = task.kind is Kind.PIPELINE and _try_again(store, task, ended_by, gone_at)
-        if within or task.id in ended_by or task.status in (Status.QUEUED, Status.RUNNING):
-            if task.kind is Kind.STEP and task.status is Status.RUNNING:
+        if task.kind is Kind.PIPELINE:
+            _queue_what_was_under_way(store, task, gone_at)
+        if task.status is Status.RUNNING:
+            if task.kind is Kind.STEP:
                 store.tasks.finish_attempt(_lost_attempt(store, task, gone_at))
-            if task.status is not Status.QUEUED and task.status is not Status.COMPLETED:
-                reason = _GONE if task.status is Status.RUNNING else "tried again: it ended the run"
-                store.tasks.transition(task.id, Status.QUEUED, reason=reason)
-            found = True
-    return found
+            store.tasks.transition(task.id, Status.QUEUED, reason=_GONE)
 
 
 def _lost_attempt(store: Store, step: Task, gone_at: float | None) -> Attempt:

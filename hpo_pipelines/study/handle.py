@@ -67,6 +67,12 @@ class Study:
         return self.task.status
 
     @property
+    def is_abandoned(self) -> bool:
+        """Whether it is recorded as running while nobody drives it. The same name goes on with it."""
+        running = self.status is Status.RUNNING
+        return running and not self.workspace.engine.liveness.is_held(f"study:{self.id}")
+
+    @property
     def reason(self) -> str | None:
         """Why it ended, or what was said of it last."""
         return self.task.reason

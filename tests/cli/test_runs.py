@@ -176,3 +176,23 @@ def test_a_run_shows_itself_from_python_too(home: Path, capsys: pytest.CaptureFi
         with shown(draft):
             draft.run()
     assert "simple#1  completed" in capsys.readouterr().err
+
+
+def test_a_draft_is_started_by_its_name(hpo: Hpo) -> None:
+    hpo("run", f"{BODIES}:simple", "-P", "x=1")
+    assert "is a draft of simple#1" in hpo("clone", "simple#1", "-P", "x=5", "--draft").out
+    refused = hpo("resume", "simple#2")
+    assert refused.code == 8
+    assert "`hpo run simple#2` starts it" in refused.err
+    assert hpo("run", "simple#2", "-P", "x=6").code == 2
+    started = hpo("run", "simple#2", "--json")
+    assert (started.code, started.document["run"], started.document["params"]["x"]) == (0, "simple#2", 5)
+    again = hpo("run", "simple#2")
+    assert again.code == 19  # it is a run by now
+
+
+def test_a_refreshed_step_that_is_not_there_is_said(hpo: Hpo) -> None:
+    ended = hpo("run", f"{BODIES}:simple", "--refresh", "numbr")
+    assert ended.code == 0
+    assert "warning: --refresh numbr: the run has no such step" in ended.err
+    assert "number" in ended.err

@@ -140,6 +140,7 @@ def test_another_path_than_the_journals_is_an_error_that_names_the_first_step_th
     assert again.status is Status.FAILED
     assert again.error is not None
     assert again.error["type"] == NonDeterministicBody.__name__
+    assert [step.status for step in again.steps.values()] == ["completed", "completed", "failed"]  # as it was
     message = again.error["message"]
     assert "as call 2 its journal has work.2(name='right', value=work.value" in message
     assert "its body now calls work.2(name='left', value=work.value" in message
@@ -219,3 +220,50 @@ def test_a_driver_that_was_taken_over_records_nothing_more(workspace: Workspace,
     assert ran(folder) == ["a"]
     assert [step.status for step in left.steps.values()] == ["running"]
     assert workspace.store.leases.last(lease_of(left.id)).owner == "elsewhere:1:2.00:x"
+
+
+def test_a_skipped_step_takes_an_outcome_that_was_recorded_meanwhile(workspace: Workspace, folder: Path) -> None:
+    cause = broken(folder, "a")
+    failed = start(workspace, resuming.below, folder)
+    assert [step.status for step in failed.steps.values()] == ["failed", "skipped"]
+    cause.unlink()
+    twin = start(workspace, resuming.below, folder)
+    resumed = failed.resume()
+    assert (resumed.status, resumed.error, resumed.value) == (Status.COMPLETED, None, twin.value)
+    assert resumed.steps["shared"].reused_from == twin.steps["shared"].id
+    assert ran(folder) == ["a", "a", "b", "a"]
+
+
+def test_from_a_step_runs_it_anew_although_its_outcome_is_recorded(workspace: Workspace, folder: Path) -> None:
+    cause = broken(folder, "off")
+    failed = start(workspace, resuming.cached_off, folder)
+    cause.unlink()
+    resumed = failed.resume(from_step="shared")
+    assert resumed.status is Status.COMPLETED
+    assert ran(folder) == ["a", "off", "a", "off"]
+    assert resumed.steps["shared"].reused_from is None
+    assert len(resumed.steps["shared"].attempts) == 2
+
+
+def test_an_inner_body_that_failed_by_itself_is_run_again(workspace: Workspace, folder: Path) -> None:
+    hiccup = folder / "hiccup"
+    hiccup.touch()
+    failed = start(workspace, resuming.around, folder)
+    assert failed.status is Status.FAILED
+    hiccup.unlink()
+    resumed = failed.resume()
+    assert (resumed.status, resumed.value) == (Status.COMPLETED, 1.0)
+    assert ran(folder) == ["a"]
+
+
+def test_a_caught_failure_is_not_tried_again_when_its_handlers_step_ended_the_run(
+    workspace: Workspace, folder: Path
+) -> None:
+    broken(folder, "first")
+    cause = broken(folder, "second")
+    failed = start(workspace, resuming.handling, folder)
+    (folder / "break.first").unlink()
+    cause.unlink()
+    resumed = failed.resume()
+    assert (resumed.status, resumed.value) == (Status.COMPLETED, 2.0)
+    assert ran(folder) == ["first", "second", "second"]

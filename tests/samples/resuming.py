@@ -113,6 +113,33 @@ def twelve(folder: str, target: float = 5.0) -> dict[str, float]:
 
 
 @pipeline(project="samples")
+def below(folder: str) -> float:
+    return shared("b", work("a", 1.0, folder), folder)
+
+
+@pipeline(project="samples")
+def hiccuping(folder: str) -> float:
+    """A body that fails by itself."""
+    a = float(work("a", 1.0, folder))
+    if (Path(folder) / "hiccup").exists():
+        raise OSError("a hiccup of the disk")
+    return a
+
+
+@pipeline(project="samples")
+def around(folder: str) -> float:
+    return hiccuping(folder)
+
+
+@pipeline(project="samples")
+def handling(folder: str) -> float:
+    try:
+        return float(work("first", 1.0, folder))
+    except Broken:
+        return float(work("second", 2.0, folder))
+
+
+@pipeline(project="samples")
 def cached_off(folder: str) -> float:
     return component_off(shared("a", 1.0, folder), folder)
 
