@@ -9,7 +9,7 @@ READY := .venv/.ready
 DEMO_HOME := $(CURDIR)/.state/demo
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-all test-integration services check lint types contracts format constraints clean distclean
+.PHONY: help demo test test-all test-integration planted-bugs services check lint types contracts format constraints clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -30,6 +30,9 @@ test-all: services  ## the complete suite; installs the services that only some 
 
 test-integration: services  ## only the tests that `make test` leaves out
 	@$(BIN)/python -m pytest -m integration $(PYTEST_ARGS)
+
+planted-bugs: $(READY)  ## plant known bugs into a copy, one at a time, and expect the tests to notice each
+	@$(BIN)/python scripts/planted_bugs.py -j 2
 
 services: $(READY)
 	@scripts/setup-test-services.sh

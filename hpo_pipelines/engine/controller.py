@@ -42,8 +42,6 @@ class Controller:
         self.value: Any = None
         self.raised: BaseException | None = None
         """What ended the run, when it failed."""
-        self._tried_again = self.options.journal is not None and self.options.journal.again
-        """Asked now: the journal forgets each call that is made."""
         self.closing = False
         """Whether it is about to record how the run ended."""
         self._inner: list[Controller] = []
@@ -82,7 +80,7 @@ class Controller:
 
     def _begin(self) -> None:
         lease, store, liveness = self.scheduler.lease, self.engine.store, self.engine.liveness
-        if self._is_recalled():
+        if self.options.recalled:
             self.closing = True  # its end is recorded, and nothing of ours to hear of
             return
         with store.transaction():
@@ -90,11 +88,6 @@ class Controller:
                 raise driven(self.run, liveness)
             if self.run.status is not Status.RUNNING:
                 self.run = store.tasks.transition(self.run.id, Status.RUNNING)
-
-    def _is_recalled(self) -> bool:
-        """Whether this is an inner run whose end is in the journal: its body is only to give its value again."""
-        ended = self.run.parent is not None and self.run.status in (Status.COMPLETED, Status.FAILED)
-        return ended and not (self.options.journal is not None and self._tried_again)
 
     def drive_inside(self, outer: Controller, params: Mapping[str, Any]) -> Any:
         """Run the body as a run inside ``outer``'s; returns its value, outputs still stand-ins, or raises its end."""
@@ -185,7 +178,7 @@ class Controller:
         self._close(status, reason=reason)
 
     def _close(self, status: Status, *, outputs: Mapping[str, ArtifactRef] | None = None, **changes: Any) -> None:
-        if self._is_recalled():
+        if self.options.recalled:
             return
         self.closing = True
         tasks = self.engine.store.tasks

@@ -196,14 +196,14 @@ class Engine:
         values = pipeline.parameters.bind(params)
         first_party = outer.options.first_party | frozenset(pipeline.first_party)
         lease = outer.scheduler.lease
-        options = replace(outer.options, prior={}, journal=None, lease=lease, first_party=first_party)
+        options = replace(outer.options, prior={}, journal=None, recalled=False, lease=lease, first_party=first_party)
         journal = outer.options.journal
         recalled = journal.inner(pipeline.name, pipeline.parameters.encode(values)) if journal is not None else None
         if recalled is not None:
             task, journal = recalled
-            return Controller(self, task, pipeline, outer.code, replace(options, journal=journal)).drive_inside(
-                outer, values
-            )
+            over = task.status is Status.COMPLETED or (task.status is Status.FAILED and not journal.again)
+            options = replace(options, journal=journal, recalled=over)
+            return Controller(self, task, pipeline, outer.code, options).drive_inside(outer, values)
         task = replace(
             outer.run,
             id=new_id(),

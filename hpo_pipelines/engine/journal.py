@@ -86,17 +86,17 @@ class Journal:
             )
             for step in steps
         ]
-        # What is aborted now was withdrawn: what was under way is queued.
-        runs = [task for task in children if task.kind is Kind.PIPELINE and task.status is not Status.ABORTED]
+        # A run that is skipped was withdrawn.
+        runs = [task for task in children if task.kind is Kind.PIPELINE and task.status is not Status.SKIPPED]
         inner = sorted(runs, key=lambda task: task.id)
         reported = {(metric.name, metric.step): metric.value for metric in store.metrics.of([run.id])}
         return cls(run, calls, [(task, cls.of(store, task, ended_by)) for task in inner], reported, ended_by)
 
     @property
     def again(self) -> bool:
-        """Whether there is anything in it that is tried again."""
-        inner = any(journal.again for _, journal in self._inner)
-        return inner or self.run.id in self.ended_by or any(call.again for call in self._left.values())
+        """Whether the outermost run ended by this one, or by something in it."""
+        known = {self.run.id, *(call.task.id for call in self._left.values())}
+        return not known.isdisjoint(self.ended_by) or any(journal.again for _, journal in self._inner)
 
     def take(self, position: int, name: str, arguments: Mapping[str, Any]) -> Recorded | None:
         """What is recorded of the body's call number ``position``; None for one that is new.
@@ -134,7 +134,7 @@ class Journal:
     def check_complete(self) -> None:
         """Raise NonDeterministicBody if the body ended without a call whose outcome the journal has."""
         for task, _ in self._inner:
-            if task.status is not Status.QUEUED and task.id not in self.ended_by:
+            if task.status in (Status.COMPLETED, Status.FAILED) and task.id not in self.ended_by:
                 raise NonDeterministicBody(
                     f"{self.run.label} cannot go on: its journal has the run {_call(task.name, task.params)} inside "
                     f"it, and its body now ends without calling it. {_RULE}"

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from hpo_pipelines.engine.engine import Engine
     from hpo_pipelines.engine.flights import Flight
 
+_UNFINISHED = (Status.ABORTED, Status.QUEUED, Status.RUNNING)
+
 WATCH_SECONDS = 0.25
 """How far the store may be behind what is under way."""
 
@@ -49,6 +51,8 @@ class RunOptions:
     executor: str | None = None
     """None: each step goes where its resources ask for."""
     refresh: Refresh = field(default_factory=Refresh)
+    recalled: bool = False
+    """Whether it is a run inside another whose end is in the journal: its body is only to give its value again."""
     lease: str = ""
     """The lease on driving the outermost run, for one inside another."""
     journal: Journal | None = None
@@ -138,6 +142,11 @@ class Scheduler:
         missing = next((name for name, ref in recalled.outputs.items() if not self.engine.artifacts.exists(ref)), None)
         if missing is not None:
             self.engine.store.tasks.withdraw(step.id, reason=f"missing artifact: {missing}")
+        if self.options.recalled and recalled.task.status in _UNFINISHED:
+            # It was stopped when its run ended, and the body of that has gone on.
+            self._stopped(step, recalled.task.reason)
+            self._over(step, None)
+            return True
         if recalled.again or missing is not None:
             self.engine.forget(step.id)
             withdrawn = recalled.is_withdrawn or missing is not None
@@ -378,8 +387,7 @@ class Scheduler:
         if step.stage == "over":
             return
         if status is Status.ABORTED:
-            step.error = StepAborted(f"step {step.name} was stopped: {changes.get('reason')}")
-            step.failure = Failure("StepAborted", str(step.error), str(step.error))
+            self._stopped(step, changes.get("reason"))
         if status is not None:
             try:
                 self.recorder.end(step, status, **changes)
@@ -393,6 +401,10 @@ class Scheduler:
             if dependent.pending == 0 and dependent.stage != "over":
                 self._launch(dependent)
         self.engine.flights.land(step, entry)
+
+    def _stopped(self, step: StepCall, reason: str | None) -> None:
+        step.error = StepAborted(f"step {step.name} was stopped: {reason}")
+        step.failure = Failure("StepAborted", str(step.error), str(step.error))
 
     def _close(self, step: StepCall) -> None:
         step.stage = "over"

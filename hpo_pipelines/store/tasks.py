@@ -35,7 +35,7 @@ _WITHDRAW = (
     update(tasks)
     .where(tasks.c.id == bindparam("of"))
     .values(
-        status=str(Status.ABORTED),
+        status=str(Status.SKIPPED),
         position=None,
         reused_from=None,
         finished_at=bindparam("now", type_=Double),
@@ -139,7 +139,8 @@ class Tasks(Details, Removal):
         return task_of(moved[0])
 
     def withdraw(self, step_id: str, reason: str) -> None:
-        """Take a step out of the path of its run, so that it may be run anew: it is aborted, whatever it was.
+        """Take a step, or an inner run, out of the path of its run, so that it may be run anew: it is skipped, whatever
+        it was.
 
         It has no position until the run calls it again. Raises TaskNotFound.
         """
@@ -148,7 +149,7 @@ class Tasks(Details, Removal):
             values = {"of": step_id, "now": transaction.now, "reason": reason}
             transaction.count(_WITHDRAW, values)
             transaction.count(_DROP_EDGES, {"of": step_id})
-            transaction.event(step_id, "status", {"from": before, "to": Status.ABORTED, "reason": reason})
+            transaction.event(step_id, "status", {"from": before, "to": Status.SKIPPED, "reason": reason})
 
     def _illegal(self, task_id: str, status: Status, expect: Status | Collection[Status] | None) -> IllegalTransition:
         task = self.get(task_id)

@@ -267,3 +267,14 @@ def test_a_caught_failure_is_not_tried_again_when_its_handlers_step_ended_the_ru
     resumed = failed.resume()
     assert (resumed.status, resumed.value) == (Status.COMPLETED, 2.0)
     assert ran(folder) == ["first", "second", "second"]
+
+
+def test_an_inner_run_whose_failure_was_caught_is_not_run_again(workspace: Workspace, folder: Path) -> None:
+    """Not even the step of it that was stopped when it failed."""
+    cause = broken(folder, "after")
+    failed = resuming.caught.run(folder=str(folder), executor="local", workspace=workspace)
+    assert failed.status is Status.FAILED
+    cause.unlink()
+    resumed = failed.resume()
+    assert (resumed.status, resumed.value) == (Status.COMPLETED, 3.0)
+    assert sorted(ran(folder)) == ["a", "after", "after", "hold"]

@@ -131,6 +131,31 @@ def around(folder: str) -> float:
     return hiccuping(folder)
 
 
+@component(cache=False)
+def hold(folder: str) -> float:
+    """Ends when it is stopped, at its next report."""
+    _mark(folder, "hold")
+    while True:
+        report("held", 1.0)
+        time.sleep(0.01)
+
+
+@pipeline(project="samples")
+def leaving(folder: str) -> float:
+    """Fails while a step of it is under way."""
+    hold(folder)
+    float(work("a", 1.0, folder))
+    raise OSError("left alone")
+
+
+@pipeline(project="samples")
+def caught(folder: str) -> float:
+    try:
+        return leaving(folder)
+    except OSError:
+        return work("after", 3.0, folder)
+
+
 @pipeline(project="samples")
 def handling(folder: str) -> float:
     try:
