@@ -18,7 +18,7 @@ from hpo_pipelines import Status, Workspace
 from hpo_pipelines.run import Run
 
 FAST = settings(max_examples=12, deadline=None, derandomize=True, phases=PHASES)
-LONG = settings(max_examples=120, deadline=None, phases=PHASES)
+LONG = settings(max_examples=40, deadline=None, phases=PHASES)
 
 parameters = st.fixed_dictionaries(
     {},

@@ -18,7 +18,7 @@ from hpo_pipelines.engine import RunOptions
 from hpo_pipelines.run import Run
 
 FAST = settings(max_examples=25, deadline=None, derandomize=True, phases=PHASES)
-LONG = settings(max_examples=300, deadline=None, phases=PHASES)
+LONG = settings(max_examples=80, deadline=None, phases=PHASES)
 starts = st.integers(-3, 12)
 
 
