@@ -277,4 +277,4 @@ def test_an_inner_run_whose_failure_was_caught_is_not_run_again(workspace: Works
     cause.unlink()
     resumed = failed.resume()
     assert (resumed.status, resumed.value) == (Status.COMPLETED, 3.0)
-    assert sorted(ran(folder)) == ["a", "after", "after", "hold"]
+    assert sorted(ran(folder)) == ["after", "after", "beside", "hold"]

@@ -140,11 +140,20 @@ def hold(folder: str) -> float:
         time.sleep(0.01)
 
 
+@component(cache=False)
+def beside(folder: str) -> float:
+    """Ends once ``hold`` is under way."""
+    while "hold" not in ran(Path(folder)):
+        time.sleep(0.01)
+    _mark(folder, "beside")
+    return 1.0
+
+
 @pipeline(project="samples")
 def leaving(folder: str) -> float:
     """Fails while a step of it is under way."""
     hold(folder)
-    float(work("a", 1.0, folder))
+    float(beside(folder))
     raise OSError("left alone")
 
 
