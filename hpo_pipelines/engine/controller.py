@@ -11,7 +11,7 @@ from hpo_pipelines.component import Component
 from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.scheduler import RunOptions, Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
-from hpo_pipelines.errors import IllegalTransition, NonDeterministicBody, Pruned, StepAborted, StepError
+from hpo_pipelines.errors import IllegalTransition, Pruned, StepAborted, StepError
 from hpo_pipelines.executors import console
 from hpo_pipelines.failure import Failure, error_of_ours, rebuilt, step_failed
 from hpo_pipelines.output import is_output, result
@@ -165,8 +165,8 @@ class Controller:
         inner = {run for run, raised in self._inner_failures if raised is error}
         unseen = {step.id for step in self.scheduler.unseen_failures()}
         ended_by = sorted(inner | unseen | _step_behind(error))
-        if isinstance(error, NonDeterministicBody) and self.options.journal is not None:
-            ended_by = list(self.options.journal.ended_by)  # it has not been tried yet
+        if self.options.journal is not None:
+            ended_by = sorted({*ended_by, *self.options.journal.untried})
         record = {**failure.record(), **({ENDED_BY: ended_by} if ended_by else {})}
         self._close(Status.FAILED, reason=reason or (f"step {step} failed" if step else None), error=record)
 

@@ -66,6 +66,8 @@ class Journal:
         self._left = {call.task.name: call for call in calls}
         self._at = {call.task.position: call for call in calls if not call.is_withdrawn}
         self._inner = list(inner)
+        self._met: list[tuple[Task, Journal]] = []
+        self._tried: set[str] = set()
         self._reported = reported
 
     @classmethod
@@ -98,6 +100,14 @@ class Journal:
         known = {self.run.id, *(call.task.id for call in self._left.values())}
         return not known.isdisjoint(self.ended_by) or any(journal.again for _, journal in self._inner)
 
+    @property
+    def untried(self) -> frozenset[str]:
+        """What ended the run before and has not been tried again, here or in a run inside."""
+        return frozenset(self.ended_by) - self._taken()
+
+    def _taken(self) -> frozenset[str]:
+        return frozenset(self._tried).union(*(journal._taken() for _, journal in self._met))
+
     def take(self, position: int, name: str, arguments: Mapping[str, Any]) -> Recorded | None:
         """What is recorded of the body's call number ``position``; None for one that is new.
 
@@ -111,7 +121,10 @@ class Journal:
                 raise self._differs(recorded.task, name, arguments, position)
         elif recorded.task.name != name or _text(recorded.task.params) != _text(arguments):
             raise self._differs(recorded.task, name, arguments, position)
-        return self._left.pop(name, None)
+        taken = self._left.pop(name, None)
+        if taken is not None:
+            self._tried.add(taken.task.id)
+        return taken
 
     def inner(self, name: str, params: Mapping[str, Any]) -> tuple[Task, Journal] | None:
         """The next run inside this one; None when the journal has no more. Raises NonDeterministicBody if it is another
@@ -124,7 +137,10 @@ class Journal:
                 f"{self.run.label} cannot go on: its journal has the run {_call(task.name, task.params)} inside it, "
                 f"and its body now calls {_call(name, params)}. {_RULE}"
             )
-        return self._inner.pop(0)
+        met = self._inner.pop(0)
+        self._tried.add(met[0].id)
+        self._met.append(met)
+        return met
 
     def has_reported(self, name: str, step: int, value: float) -> bool:
         """Whether the body's report is recorded already, and was the same."""
