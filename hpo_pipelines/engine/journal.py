@@ -14,8 +14,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo_pipelines.engine.liveness import Liveness, spoken
+from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.errors import IllegalTransition, NonDeterministicBody, TaskNotFound
+from hpo_pipelines.owner import spoken
 from hpo_pipelines.store import Store
 from hpo_pipelines.store.records import to_json
 from hpo_pipelines.task import Attempt, Task

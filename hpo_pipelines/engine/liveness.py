@@ -7,15 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 
-import psutil
-
 from hpo_pipelines.errors import HpoPipelinesError
+from hpo_pipelines.owner import is_gone, owner_name
 from hpo_pipelines.store import Store
 from hpo_pipelines.store.leases import Lease
-from hpo_pipelines.types import new_id
 
 log = logging.getLogger(__name__)
 
@@ -126,36 +123,3 @@ class Liveness:
     def close(self) -> None:
         """Beat no more; what is held runs out."""
         self._closed.set()
-
-
-def owner_name() -> str:
-    """Names this process, so that another can tell whether it is still there."""
-    return f"{machine()}:{os.getpid()}:{psutil.Process().create_time():.2f}:{new_id()}"
-
-
-def machine() -> str:
-    """Where this process's number means something: the host, and on Linux the container."""
-    try:
-        return f"{socket.gethostname()}/{os.stat('/proc/self/ns/pid').st_ino}"
-    except OSError:
-        return socket.gethostname()
-
-
-def spoken(owner: str) -> str:
-    """``owner`` as a person is told of it."""
-    parts = owner.rsplit(":", 3)
-    return f"the process {parts[1]} on {parts[0].partition('/')[0]}" if len(parts) == 4 else owner
-
-
-def is_gone(owner: str) -> bool:
-    """Whether ``owner`` was a process of this machine that has ended; of other machines only time tells."""
-    try:
-        host, pid, created, _ = owner.rsplit(":", 3)
-        if host != machine():
-            return False
-        process = psutil.Process(int(pid))
-        return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    except ValueError:  # no name of ours
-        return False

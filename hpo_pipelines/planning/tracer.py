@@ -15,11 +15,11 @@ from hpo_pipelines import context
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine.flights import lease_of
-from hpo_pipelines.engine.liveness import is_gone
 from hpo_pipelines.engine.scheduler import RunOptions, Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
 from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.output import result
+from hpo_pipelines.owner import is_gone
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.planning.durations import Durations
 from hpo_pipelines.planning.record import REUSE, RUN, UNKNOWN, PlannedStep

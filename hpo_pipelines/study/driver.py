@@ -20,8 +20,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.engine.journal import lease_of
-from hpo_pipelines.engine.liveness import spoken
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StudyError
+from hpo_pipelines.owner import spoken
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling

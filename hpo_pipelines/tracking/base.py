@@ -7,16 +7,13 @@ given again after a crash, so taking one must be idempotent.
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import psutil
-
 from hpo_pipelines.errors import HpoPipelinesError
+from hpo_pipelines.owner import is_gone, process_name
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Event
 
@@ -49,25 +46,6 @@ class Pace:
         return min(self.longest, self.backoff * 2.0 ** min(failures - 1, 30))
 
 
-def process_owner() -> str:
-    """Names this process, so that others can tell whether it is still there."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
-
-
-def is_gone(owner: str) -> bool:
-    """Whether ``owner`` was a process of this machine that has ended; of another machine only time can tell."""
-    try:
-        host, pid, created = owner.rsplit(":", 2)
-        if host != socket.gethostname():
-            return False
-        process = psutil.Process(int(pid))
-        return f"{process.create_time():.2f}" != created or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
-    except ValueError:  # no name of ours
-        return False
-
-
 class Follower:
     """Gives every event of ``store`` to ``take``, in order, batch by batch, as the follower called ``name``.
 
@@ -86,7 +64,7 @@ class Follower:
         heard: Callable[[str | None], None] = lambda problem: None,
     ) -> None:
         self.name = name
-        self.owner = owner or process_owner()
+        self.owner = owner or process_name()
         self.pace = pace or Pace()
         self.problem: str | None = None
         self._store = store

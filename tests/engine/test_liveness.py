@@ -17,7 +17,8 @@ from samples import sharing
 from hpo_pipelines import Workspace
 from hpo_pipelines.engine import liveness
 from hpo_pipelines.engine.flights import lease_of
-from hpo_pipelines.engine.liveness import Liveness, is_gone, owner_name
+from hpo_pipelines.engine.liveness import Liveness
+from hpo_pipelines.owner import machine
 from hpo_pipelines.store import Store
 
 
@@ -35,35 +36,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def name_of(pid: int) -> str:
-    return f"{liveness.machine()}:{pid}:{psutil.Process(pid).create_time():.2f}:x"
-
-
-# -- who is gone
-
-
-def test_this_process_is_there_and_each_name_of_it_is_another() -> None:
-    assert not is_gone(owner_name())
-    assert owner_name() != owner_name()
-
-
-def test_a_process_that_has_ended_is_gone_also_while_nobody_has_collected_it() -> None:
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        owner = name_of(process.pid)
-        assert not is_gone(owner)
-        process.kill()
-        eventually(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE)
-        assert is_gone(owner)
-    assert is_gone(owner)
-
-
-def test_a_process_that_got_the_number_of_another_is_not_it() -> None:
-    host, pid, created, rest = owner_name().rsplit(":", 3)
-    assert is_gone(f"{host}:{pid}:{float(created) - 60:.2f}:{rest}")
-
-
-@pytest.mark.parametrize("owner", ["other-host:1:1.00:x", "the mirror", "a:b", "other:host:name:1:1.00:x"])
-def test_of_another_machine_and_of_what_is_no_name_of_ours_nothing_is_known(owner: str) -> None:
-    assert not is_gone(owner)
+    return f"{machine()}:{pid}:{psutil.Process(pid).create_time():.2f}:x"
 
 
 # -- claiming

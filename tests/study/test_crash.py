@@ -15,7 +15,7 @@ from engine.contract import eventually
 from samples import bodies
 
 from hpo_pipelines import Float, Int, Status, StudyError, Workspace, optimize
-from hpo_pipelines.engine.liveness import machine
+from hpo_pipelines.owner import machine
 from hpo_pipelines.study import Study
 from hpo_pipelines.study.handle import find
 
