@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-    from hpo_pipelines.study.driver import Progress
+    from hpo_pipelines.study.progress import Progress
 
 LINE_TRIALS, LINE_SECONDS = 10, 5.0
 """Without a terminal there is a line after so many trials, or after so long if any trial ended."""

@@ -12,7 +12,7 @@ import pytest
 
 from hpo_pipelines import progress as shown
 from hpo_pipelines.progress import bar, drawn, duration, is_terminal, line
-from hpo_pipelines.study.driver import Progress
+from hpo_pipelines.study.progress import Progress
 
 
 def state(**fields: Any) -> Progress:

@@ -2,7 +2,7 @@
 
 from hpo_pipelines.engine.controller import Controller
 from hpo_pipelines.engine.engine import Engine
+from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.refresh import Refresh
-from hpo_pipelines.engine.scheduler import RunOptions
 
 __all__ = ["Controller", "Engine", "Refresh", "RunOptions"]

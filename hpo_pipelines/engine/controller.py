@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipelines import context
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine.journal import ENDED_BY, driven
-from hpo_pipelines.engine.scheduler import RunOptions, Scheduler
+from hpo_pipelines.engine.options import RunOptions
+from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
 from hpo_pipelines.errors import IllegalTransition, Pruned, StepAborted, StepError
 from hpo_pipelines.executors import console

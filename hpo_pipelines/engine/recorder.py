@@ -210,7 +210,7 @@ class Recorder:
 
     def _put(self, unwritten: list[tuple[str, _Unwritten]]) -> None:
         store = self._store
-        if self._lease is not None and not self._liveness.check(self._lease):
+        if not self._liveness.check(self._lease):
             self._refuse("is no longer driven from here: this process was away for too long, and another took it over.")
         new = [each for _, each in unwritten if each.row]
         statuses = [each.moves[-1].status for _, each in unwritten if each.moves]

@@ -4,7 +4,7 @@ State, all of it changed under ``lock``:
   steps      every call in order, each with its stage: new → waiting → running → over
   pending    (on a step) how many of the steps it uses are not over; at 0 it is launched
   control    the steps looked at since the last call; the next calls are made after them
-  stopping   why the run is being stopped, once it is: then nothing new starts and nothing more is recorded as done
+  stopping   why the run is being stopped, once it is (set before the lock is had): nothing starts or is recorded then
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.component import Component
-from hpo_pipelines.engine.journal import Journal, lease_of
+from hpo_pipelines.engine.journal import lease_of
+from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.recorder import Recorder
-from hpo_pipelines.engine.refresh import Refresh
 from hpo_pipelines.engine.step import Arguments, StepCall
 from hpo_pipelines.engine.verdict import NotCompleted, Tries, judge
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StepAborted
@@ -39,33 +39,6 @@ _UNFINISHED = (Status.ABORTED, Status.QUEUED, Status.RUNNING)
 
 WATCH_SECONDS = 0.25
 """How far the store may be behind what is under way."""
-
-Watch = Callable[[str, str, float, int], "str | None"]
-"""Called with (component, metric, value, step) of every report; a returned reason prunes the run."""
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """How a run is driven, which its task does not say."""
-
-    executor: str | None = None
-    """None: each step goes where its resources ask for."""
-    refresh: Refresh = field(default_factory=Refresh)
-    recalled: bool = False
-    """Whether it is a run inside another whose end is in the journal: its body is only to give its value again."""
-    lease: str = ""
-    """The lease on driving the outermost run, for one inside another."""
-    journal: Journal | None = None
-    """What the body saw before, for a run that is resumed."""
-    reuse: bool = True
-    """Whether outcomes are looked up, shared and recorded at all."""
-    prior: Mapping[str, Task] = field(default_factory=dict)
-    """Completed steps, by name, of a run of which only the rest is to be run again."""
-    watch: Watch | None = None
-    first_party: frozenset[str] = frozenset()
-    """Installed modules that are the user's own code."""
-    echo: bool = True
-    """Whether what the body prints is also shown, not only kept."""
 
 
 class Scheduler:

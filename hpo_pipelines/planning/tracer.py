@@ -15,7 +15,8 @@ from hpo_pipelines import context
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine.flights import lease_of
-from hpo_pipelines.engine.scheduler import RunOptions, Scheduler
+from hpo_pipelines.engine.options import RunOptions
+from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
 from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.output import result

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import optuna
@@ -26,6 +26,7 @@ from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.progress import Progress, shown
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
@@ -39,34 +40,6 @@ class Limits:
     timeout: float | None
     n_jobs: int
     max_failures: int | None
-
-
-@dataclass
-class Progress:
-    """How far a study is; what the progress bar shows."""
-
-    name: str
-    total: int | None
-    done: int = 0
-    running: int = 0
-    failed: int = 0
-    pruned: int = 0
-    steps: int = 0
-    reused: int = 0
-    best: float | None = None
-    best_run: str = ""
-    began: float = field(default_factory=time.monotonic)
-    done_before: int = 0
-    """Trials finished by earlier calls."""
-    note: str = ""
-
-    @property
-    def seconds_left(self) -> float | None:
-        """An estimate from the pace so far, None while there is none."""
-        fresh = self.done - self.done_before
-        if self.total is None or fresh <= 0:
-            return None
-        return (time.monotonic() - self.began) / fresh * max(0, self.total - self.done)
 
 
 class Driver:
@@ -93,7 +66,7 @@ class Driver:
 
     def optimize(self, progress: bool | Callable[[Progress], None] | None) -> None:
         """Run trials until a limit is reached. Raises StudyError when another process is running this study."""
-        with self._leased(), _shown(progress, self.progress) as changed:
+        with self._leased(), shown(progress, self.progress) as changed:
             self._changed = changed
             store = self.workspace.store
             status = store.tasks.get(self.study.id).status
@@ -391,22 +364,3 @@ class Driver:
             yield
         finally:
             liveness.give_up(name)
-
-
-@contextlib.contextmanager
-def _shown(
-    wanted: bool | Callable[[Progress], None] | None, progress: Progress
-) -> Iterator[Callable[[Progress], None]]:
-    """How progress is shown: not at all, by the caller's function, or (default on a terminal) as a bar."""
-    if callable(wanted):
-        yield wanted
-        return
-    import sys
-
-    if wanted or (wanted is None and sys.stderr.isatty()):
-        from hpo_pipelines.progress import bar
-
-        with bar(progress) as changed:
-            yield changed
-    else:
-        yield lambda progress: None

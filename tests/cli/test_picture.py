@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from hpo_pipelines.cli.tree import Node
-from hpo_pipelines.study.driver import Progress
+from hpo_pipelines.study.progress import Progress
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
