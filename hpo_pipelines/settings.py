@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from hpo_pipelines.errors import ConfigError
+from hpo_pipelines.types import Queue
 
 STEP_RUNS = ("auto", "always", "never")
+
+QUEUES = ("default", "services")
+"""The queues that are always there: of steps, and of the controllers of runs."""
+
+
+def _usual_queues() -> dict[str, Queue]:
+    return {name: Queue(name) for name in QUEUES}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Every setting. In ``config.toml`` the names stand as here, ``tracking_*`` ones in a ``[tracking]`` table."""
+    """Every setting. In ``config.toml`` the names stand as here, ``tracking_*`` ones in a ``[tracking]`` table.
+
+    Each queue has a table of its own, ``[queues.gpu]``, with ``labels`` and ``resources`` (see
+    :class:`hpo_pipelines.types.Queue`).
+    """
 
     home: Path
     store: str
@@ -29,12 +42,15 @@ class Settings:
     """MLflow tracking URI; empty turns the mirror off."""
     tracking_step_runs: str = "auto"
     """Which steps get an MLflow run of their own: ``auto``, ``always``, ``never``."""
+    queues: Mapping[str, Queue] = field(default_factory=_usual_queues)
+    """By name; ``default`` and ``services`` are always among them."""
 
     @classmethod
     def load(cls, home: str | Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings in force for ``home`` (default ``$HPO_HOME``, else ``~/.hpo_pipelines``).
 
-        Variables: HPO_HOME, HPO_STORE, HPO_ARTIFACTS, HPO_EXECUTOR, MLFLOW_TRACKING_URI, HPO_TRACKING_STEP_RUNS.
+        Variables: HPO_HOME, HPO_STORE, HPO_ARTIFACTS, HPO_EXECUTOR, MLFLOW_TRACKING_URI, HPO_TRACKING_STEP_RUNS, and
+        HPO_QUEUES, the queues as JSON: ``{"gpu": {"labels": {"accelerator": "a100"}}}``.
         Raises ConfigError for an unknown name in the file, with the nearest one, or an impossible value.
         """
         folder = Path(home or environment.get("HPO_HOME") or Path.home() / ".hpo_pipelines").expanduser().absolute()
@@ -47,7 +63,74 @@ class Settings:
         for variable, name in _VARIABLES.items():
             if variable in environment:
                 values[name] = environment[variable]
-        return cls(home=folder, **_checked(values))  # type: ignore[arg-type]
+        tables = values.pop("queues", {})
+        if "HPO_QUEUES" in environment:
+            tables = _json(environment["HPO_QUEUES"])
+        return cls(home=folder, queues=queues(tables), **_checked(values))  # type: ignore[arg-type]
+
+    def queue(self, name: str) -> Queue:
+        """The queue ``name``. Raises ConfigError for one that is not declared, with the nearest and all that are."""
+        if name not in self.queues:
+            near = difflib.get_close_matches(name, self.queues, 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ConfigError(
+                f"there is no queue {name!r}; {hint}Known: {', '.join(sorted(self.queues))}. "
+                f"A queue is declared by a table [queues.{name}] in {self.home / 'config.toml'}."
+            )
+        return self.queues[name]
+
+
+def queues(tables: object) -> dict[str, Queue]:
+    """The queues that ``tables`` (name -> labels and resources) declare, and those that are always there.
+
+    Raises ConfigError for what is no such table, a key that it does not have, or a wrong value.
+    """
+    if not isinstance(tables, Mapping):
+        raise ConfigError(f"setting queues={tables!r}: it is a table of queues, [queues.NAME] for each.")
+    return _usual_queues() | {name: _queue(name, table) for name, table in tables.items()}
+
+
+def _queue(name: str, table: object) -> Queue:
+    at = f"setting queues.{name}"
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{at}={table!r}: a queue is a table with labels and resources, which may be empty.")
+    for key in table:
+        if key not in ("labels", "resources"):
+            raise ConfigError(f"{at}: a queue has no {key!r}{_nearest(key, ['labels', 'resources'])}")
+    labels, resources = table.get("labels", {}), table.get("resources", {})
+    if not (isinstance(labels, Mapping) and all(isinstance(value, str) for value in labels.values())):
+        raise ConfigError(f'{at}.labels={labels!r}: labels are text by name, such as {{accelerator = "a100"}}.')
+    if not (isinstance(resources, Mapping) and all(map(_is_amount, resources.values()))):
+        raise ConfigError(
+            f"{at}.resources={resources!r}: resources are amounts above 0 by name, whole above 1, such as "
+            f'{{"queue:{name}" = 1}}.'
+        )
+    own = [resource for resource in resources if resource in ("CPU", "GPU", "memory", "object_store_memory")]
+    if own:
+        raise ConfigError(
+            f"{at}.resources: {own[0]} is what each step asks for itself; a queue takes custom resources, "
+            f'such as {{"queue:{name}" = 1}}.'
+        )
+    return Queue(name, dict(labels), {resource: float(amount) for resource, amount in resources.items()})
+
+
+def _is_amount(value: object) -> bool:
+    """Whether Ray takes it for an amount: it divides one unit of a resource, not several."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return False
+    return 0 < value < 1 or (value >= 1 and float(value).is_integer())
+
+
+def _json(text: str) -> object:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ConfigError(f"HPO_QUEUES={text!r}: it is a JSON object of queues; {error}.") from None
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"; did you mean {near[0]!r}?" if near else f". Known: {', '.join(known)}."
 
 
 _VARIABLES = {
@@ -68,16 +151,16 @@ def _file(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: a settings file is TOML; {error}.") from None
     flat: dict[str, object] = {}
     for name, value in content.items():
-        if isinstance(value, dict):
+        if name == "queues":
+            flat[name] = value
+        elif isinstance(value, dict):
             flat.update({f"{name}_{inner}": item for inner, item in value.items()})
         else:
             flat[name] = value
     known = [field.name for field in fields(Settings) if field.name != "home"]
     for name in flat:
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f". Known: {', '.join(known)}."
-            raise ConfigError(f"{path}: there is no setting {name!r}{hint}")
+            raise ConfigError(f"{path}: there is no setting {name!r}{_nearest(name, known)}")
     return flat
 
 

@@ -68,6 +68,25 @@ class Resources:
 
 
 @dataclass(frozen=True)
+class Queue:
+    """Where tasks wait, and what of a cluster serves them: a queue without labels and resources is served anywhere.
+
+    ``labels`` place: a step runs only on nodes that have them, values in Ray's words (``"a100"``, ``"in(a100,h100)"``,
+    ``"!spot"``). ``resources`` cap: a step takes so much of each custom resource while it runs, so that a node which
+    has ``{"queue:gpu": 2}`` serves two steps of a queue that takes 1.
+    """
+
+    name: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    resources: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def places(self) -> bool:
+        """Whether it matters where its steps run, which only a cluster can heed."""
+        return bool(self.labels or self.resources)
+
+
+@dataclass(frozen=True)
 class Retry:
     """How often a failed step is tried again: ``times`` more attempts, after ``backoff`` seconds doubled each time.
 

@@ -23,6 +23,7 @@ from typing import IO, Any
 import hpo_pipelines
 from hpo_pipelines.settings import Settings
 from hpo_pipelines.tracking.backend import absolute_uri
+from hpo_pipelines.types import Queue
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +169,8 @@ def _settings_record(settings: Settings) -> Message:
 
 def settings_from(record: Message) -> Settings:
     """The settings that a parent sent as the first line."""
-    return Settings(**{**record, "home": Path(record["home"])})
+    queues = {name: Queue(**queue) for name, queue in record["queues"].items()}
+    return Settings(**{**record, "home": Path(record["home"]), "queues": queues})
 
 
 def _environment() -> dict[str, str]:
