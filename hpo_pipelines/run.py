@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import math
+import time
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +18,15 @@ from hpo_pipelines.errors import StepFailed, TaskError, TaskNotFound
 from hpo_pipelines.failure import readable
 from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.types import Status
+from hpo_pipelines.waiting import waits_for
 
 if TYPE_CHECKING:
     from hpo_pipelines.planning import Plan
     from hpo_pipelines.reasons import Why
     from hpo_pipelines.workspace import RefreshOption, Workspace
+
+WAIT_SECONDS = 5.0
+"""How long :meth:`Run.wait` trusts that it would have been told."""
 
 
 class _Handle:
@@ -137,6 +143,11 @@ class Run(_Handle):
         return self._task.label
 
     @property
+    def reason(self) -> str | None:
+        """Why it stands where it stands; what it waits for, in a queue."""
+        return waits_for(self.workspace.store, self.task) or self.task.reason
+
+    @property
     def number(self) -> int | None:
         return self._task.number
 
@@ -241,6 +252,21 @@ class Run(_Handle):
         if executor is not None:
             self.workspace.store.tasks.update(self.id, executor=executor)
         return self.workspace.start(self.id, RunOptions(refresh=Refresh.of(refresh)))
+
+    def enqueue(self, *, queue: str | None = None, priority: int = 0, refresh: RefreshOption = False) -> Run:
+        """Have this draft wait in ``queue`` for an agent; see :meth:`Workspace.enqueue`. :meth:`wait` for its end."""
+        options = RunOptions(refresh=Refresh.of(refresh))
+        return self.workspace.enqueue(self.id, queue=queue, priority=priority, options=options)
+
+    def wait(self, timeout: float | None = None) -> Run:
+        """Wait until the run has ended, whoever drives it, or ``timeout`` seconds are over; the run as it is then."""
+        events = self.workspace.store.events
+        deadline = math.inf if timeout is None else time.monotonic() + timeout
+        while not self.status.finished and time.monotonic() < deadline:
+            seen = events.last()
+            if not self.status.finished:
+                events.wait(seen, min(WAIT_SECONDS, max(0.0, deadline - time.monotonic())))
+        return self
 
     def rerun(self, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False) -> Run:
         """A new run with the same code and parameters; see :meth:`Workspace.rerun`."""

@@ -26,6 +26,7 @@ from hpo_pipelines.store import Store, TaskFilter
 from hpo_pipelines.task import Snapshot, Task
 from hpo_pipelines.tracking import MirrorProcess, StepTracking
 from hpo_pipelines.types import Kind, Status, new_id
+from hpo_pipelines.waiting import enqueue
 
 RefreshOption = bool | str | Sequence[str]
 
@@ -153,6 +154,16 @@ class Workspace:
         controller, values = self.controller(task, options)
         return Run(self, controller.drive(values))
 
+    def enqueue(
+        self, run: str, *, queue: str | None = None, priority: int = 0, options: RunOptions | None = None
+    ) -> Run:
+        """Have the draft ``run`` wait in ``queue`` (default: services) for an agent; higher ``priority`` goes first.
+
+        One that waits already is moved. Raises ConfigError for a queue that is not declared, IllegalTransition for a
+        run that neither is a draft nor waits.
+        """
+        return Run(self, enqueue(self, run, queue=queue, priority=priority, options=options))
+
     def controller(self, task: Task, options: RunOptions | None = None) -> tuple[Controller, dict[str, Any]]:
         """What drives the run ``task``, not yet started, and its decoded parameters."""
         pipeline, code = self.code(task)
@@ -234,16 +245,20 @@ class Workspace:
 
     def abort(self, run: str) -> Run:
         """Mark the run aborted at once; whoever drives it stops its steps within 2 s."""
+        return self.end(run, Status.ABORTED, "aborted")
+
+    def end(self, run: str, status: Status, reason: str) -> Run:
+        """Mark the run aborted or pruned at once, for ``reason``; whoever drives it stops its steps within 2 s."""
         task = self.store.tasks.get(run)
         with self.store.transaction():
-            ended = self.store.tasks.transition(run, Status.ABORTED, reason="aborted")
+            ended = self.store.tasks.transition(run, status, reason=reason)
             for step in self.store.tasks.children(run):
                 if not step.status.finished:
                     try:
                         if step.kind is Kind.PIPELINE:
-                            self.abort(step.id)
+                            self.end(step.id, status, reason)
                         else:
-                            self.store.tasks.transition(step.id, Status.ABORTED, reason=f"{task.label} was aborted")
+                            self.store.tasks.transition(step.id, Status.ABORTED, reason=f"{task.label} was {status}")
                     except IllegalTransition:
                         continue  # it ended by itself just now
         return Run(self, ended)

@@ -125,7 +125,7 @@ def _show_run(run: Run) -> None:
     _facts(
         {
             "project": task.project,
-            "reason": _abandoned(run) if run.is_abandoned else task.reason,
+            "reason": _abandoned(run) if run.is_abandoned else run.reason,
             "started": when(task.started_at),
             "took": duration(task.seconds),
             "steps": accounting_text(accounting(run.workspace.store, task)),

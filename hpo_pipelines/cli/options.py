@@ -93,6 +93,9 @@ executor_option = click.option(
     type=click.Choice(["inline", "local", "ray"]),
     help="Where steps run; by default local, or ray if a step needs it.",
 )
+queue_option = click.option(
+    "--queue", metavar="QUEUE", help="Have it wait in this queue for an agent, instead of driving it here."
+)
 refresh_option = click.option(
     "--refresh",
     multiple=True,

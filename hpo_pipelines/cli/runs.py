@@ -15,6 +15,7 @@ from hpo_pipelines.cli.options import (
     json_option,
     parameter_option,
     print_json,
+    queue_option,
     refresh_option,
     refreshed,
     typed,
@@ -22,7 +23,7 @@ from hpo_pipelines.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from hpo_pipelines.engine import Refresh
+    from hpo_pipelines.engine import Refresh, RunOptions
     from hpo_pipelines.run import Run
 
 plain_option = click.option("--plain", is_flag=True, help="Show lines instead of a tree, also on a terminal.")
@@ -32,6 +33,7 @@ plain_option = click.option("--plain", is_flag=True, help="Show lines instead of
 @click.argument("target", metavar="MODULE:PIPELINE|FILE.py:PIPELINE", shell_complete=complete_target)
 @parameter_option("Set a parameter; the others keep their defaults.")
 @executor_option
+@queue_option
 @refresh_option
 @click.option("--no-reuse", is_flag=True, help="Reuse no outcome, and leave none for others to reuse.")
 @click.option("--tag", "tags", multiple=True, help="Tag the run.")
@@ -42,6 +44,7 @@ def run(
     target: str,
     params: tuple[str, ...],
     executor: str | None,
+    queue: str | None,
     refresh: tuple[str, ...],
     no_reuse: bool,
     tags: tuple[str, ...],
@@ -63,7 +66,7 @@ def run(
     elif params or executor or tags:
         raise click.UsageError(f"{draft.label} is a draft with its own parameters; `hpo clone` makes one with others.")
     options = RunOptions(refresh=Refresh.of(refreshed(refresh)), reuse=not no_reuse)
-    code = _drive(draft, lambda: draft.workspace.start(draft.id, options), plain=plain, as_json=as_json)
+    code = _start(draft, options, queue, plain=plain, as_json=as_json)
     _warn_of_unknown(options.refresh, draft)
     return code
 
@@ -94,6 +97,7 @@ def _warn_of_unknown(refresh: Refresh, run: Run) -> None:
 @click.argument("reference", metavar="RUN", shell_complete=complete_run)
 @parameter_option("Change a parameter; the others keep the run's values.")
 @executor_option
+@queue_option
 @click.option("--draft", "only_draft", is_flag=True, help="Record the clone as a draft and do not run it.")
 @plain_option
 @json_option
@@ -102,18 +106,20 @@ def clone(
     reference: str,
     params: tuple[str, ...],
     executor: str | None,
+    queue: str | None,
     only_draft: bool,
     plain: bool,
     as_json: bool,
 ) -> int:
     """Clone RUN with other parameters, and run the clone with the code that RUN had."""
     from hpo_pipelines.cli.describing import described
+    from hpo_pipelines.engine import RunOptions
 
     base = found_run(reference)
     pipeline, _ = base.workspace.code(base.task)
     draft = base.workspace.clone(base.id, typed(pipeline, params), executor=executor)
     if not only_draft:
-        return _drive(draft, draft.run, plain=plain, as_json=as_json)
+        return _start(draft, RunOptions(), queue, plain=plain, as_json=as_json)
     if as_json:
         print_json(described(draft))
     else:
@@ -128,17 +134,29 @@ def clone(
     "--from", "from_step", metavar="STEP", shell_complete=complete_step, help="Run this step, and what uses it, anew."
 )
 @refresh_option
+@queue_option
 @plain_option
 @json_option
 def rerun(
-    *, reference: str, failed: bool, from_step: str | None, refresh: tuple[str, ...], plain: bool, as_json: bool
+    *,
+    reference: str,
+    failed: bool,
+    from_step: str | None,
+    refresh: tuple[str, ...],
+    queue: str | None,
+    plain: bool,
+    as_json: bool,
 ) -> int:
     """Run RUN again with the same code and parameters; what is unchanged is reused."""
     if failed + (from_step is not None) + bool(refresh) > 1:
         raise click.UsageError("--failed, --from and --refresh each say what to run anew: give one of them.")
+    if failed and queue is not None:
+        raise click.UsageError(
+            "--failed keeps steps whose reuse is off, which no agent can be told; leave out --queue."
+        )
     base = found_run(reference)
     draft, options = base.workspace.rerun_draft(base.id, failed=failed, from_step=from_step, refresh=refreshed(refresh))
-    return _drive(draft, lambda: draft.workspace.start(draft.id, options), plain=plain, as_json=as_json)
+    return _start(draft, options, queue, plain=plain, as_json=as_json)
 
 
 @click.command()
@@ -176,6 +194,19 @@ def abort(*, references: tuple[str, ...], as_json: bool) -> int:
     if refused is not None:
         raise refused
     return 0
+
+
+def _start(draft: Run, options: RunOptions, queue: str | None, *, plain: bool, as_json: bool) -> int:
+    """Have ``draft`` run, here or by an agent of ``queue``, and show it; returns the exit code of how it ended."""
+    place = draft.workspace
+    if queue is None:
+        return _drive(draft, lambda: place.start(draft.id, options), plain=plain, as_json=as_json)
+    place.enqueue(draft.id, queue=queue, options=options)
+    try:
+        return _drive(draft, draft.wait, plain=plain, as_json=as_json)
+    except KeyboardInterrupt:
+        click.echo(f"{draft.label} stays in queue {queue}; `hpo abort {draft.label}` stops it", err=True)
+        raise
 
 
 def _drive(draft: Run, drive: Callable[[], object], *, plain: bool, as_json: bool) -> int:

@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 @click.option("--storage", metavar="URL", help="Optuna storage; default: a journal file beside the store.")
 @click.option("--allow-changes", is_flag=True, help="Resume although code or space have changed.")
 @executor_option
+@click.option(
+    "--queue", metavar="QUEUE", help="Have agents of this queue drive the trials, instead of driving them here."
+)
 @json_option
 def optimize(*, target: str, space_file: str | None, params: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Tune a pipeline, or clones of a recorded RUN, over a search space.

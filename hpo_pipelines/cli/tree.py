@@ -6,12 +6,13 @@ Reading and laying out are apart; laying out is pure: what a tree looks like fol
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpo_pipelines.cli.describing import duration, number, short
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Status
+from hpo_pipelines.waiting import waits_for
 
 if TYPE_CHECKING:
     from hpo_pipelines.store import Store
@@ -58,6 +59,7 @@ class Line:
 def read(store: Store, run: str) -> Node:
     """The tree of the run with the id ``run``, as it stands in the store now. Raises TaskNotFound."""
     task = store.tasks.get(run)
+    task = replace(task, reason=waits_for(store, task) or task.reason)
     children = {task.id: store.tasks.children(task.id)}
     pending = [child for child in children[task.id] if child.component is None]
     while pending:

@@ -19,6 +19,9 @@ from hpo_pipelines.store.schema import insert_or, leases
 _until = bindparam("until", type_=Double)
 _HOLDER = select(leases).where(leases.c.name == bindparam("of"), leases.c.expires_at > bindparam("now"))
 _LAST = select(leases).where(leases.c.name == bindparam("of"))
+_NAMED = select(leases).where(
+    leases.c.name >= bindparam("first"), leases.c.name < bindparam("last"), leases.c.expires_at > bindparam("now")
+)
 _mine = leases.c.owner == bindparam("by")
 _RENEW = update(leases).where(_mine).values(expires_at=_until)
 _RENEW_ALL = _RENEW.returning(leases.c.name)
@@ -87,6 +90,13 @@ class Leases:
         """Give the lease back; ``False`` if ``owner`` does not have it."""
         with self._database.transaction() as transaction:
             return transaction.count(_RELEASE, {"of": name, "by": owner}) == 1
+
+    def named(self, prefix: str) -> list[Lease]:
+        """The leases whose name begins with ``prefix`` and that somebody has, by name."""
+        with self._database.read() as connection:
+            now = self._database.dialect.now(connection)
+        values = {"first": prefix, "last": prefix[:-1] + chr(ord(prefix[-1]) + 1), "now": now}
+        return sorted((Lease(*row) for row in self._database.rows(_NAMED, values)), key=lambda lease: lease.name)
 
     def last(self, name: str) -> Lease | None:
         """The lease as it was taken last and not given back, whether or not its time is over."""

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISIONS: tuple[str, ...] = ("0001", "0002")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003")
 """Every schema revision, oldest first. A store of the last one is opened as it is."""
 
 VERSION_TABLE = "hpo_schema"
@@ -253,6 +253,34 @@ leases = Table(
     Index("hpo_leases_owner", "owner"),
     sqlite_with_rowid=False,
 )
+
+queues = Table(
+    "hpo_queues",
+    metadata,
+    # Only those that somebody has paused or limited.
+    _word("name", primary_key=True),
+    Column("paused", Integer, nullable=False),
+    # How many of its runs may be driven at once; NULL for no limit.
+    Column("capacity", Integer),
+    sqlite_with_rowid=False,
+)
+
+queued = Table(
+    "hpo_queued",
+    metadata,
+    # First come, first served among those of one priority.
+    Column("position", _row_id, primary_key=True),
+    _task(unique=True),
+    _word("queue"),
+    Column("priority", Integer, nullable=False),
+    Column("at", Double, nullable=False),
+    # How often an agent took it.
+    Column("claims", Integer, nullable=False),
+    # JSON: how it is to be driven, which its task does not say.
+    _word("options"),
+    sqlite_autoincrement=True,
+)
+Index("hpo_queued_order", queued.c.queue, queued.c.priority.desc(), queued.c.position)
 
 
 def insert_or(dialect: str, table: Table) -> postgresql.Insert:

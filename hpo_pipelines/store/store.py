@@ -21,6 +21,7 @@ from hpo_pipelines.store.holdings import Holdings
 from hpo_pipelines.store.leases import Leases
 from hpo_pipelines.store.metrics import Metrics
 from hpo_pipelines.store.postgresql import Postgresql
+from hpo_pipelines.store.queues import Queues
 from hpo_pipelines.store.snapshots import Snapshots
 from hpo_pipelines.store.sqlite import Sqlite
 from hpo_pipelines.store.tasks import Tasks
@@ -43,6 +44,7 @@ class Store:
         self.holdings = Holdings(database)
         self.followers = Followers(database)
         self.leases = Leases(database)
+        self.queues = Queues(database)
         self.snapshots = Snapshots(database)
         self._database = database
 

@@ -27,6 +27,7 @@ from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.progress import Progress, shown
+from hpo_pipelines.study.queued import QueuedTrial
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
@@ -43,20 +44,30 @@ class Limits:
 
 
 class Driver:
-    """Runs the trials of ``study``, cloned from ``base``."""
+    """Runs the trials of ``study``, cloned from ``base``; with a ``queue``, agents of that drive them."""
 
-    def __init__(self, study: Study, optuna_study: optuna.Study, space: Space, base: Task, limits: Limits) -> None:
+    def __init__(
+        self,
+        study: Study,
+        optuna_study: optuna.Study,
+        space: Space,
+        base: Task,
+        limits: Limits,
+        *,
+        queue: str | None = None,
+    ) -> None:
         self.study = study
         self.workspace = study.workspace
         self.optuna = optuna_study
         self.space = space
         self.base = base
         self.limits = limits
+        self.queue = queue
         self.progress = Progress(study.name, limits.n_trials)
         self._lock = threading.RLock()
         self._stopping = ""
         self._failed_out = False
-        self._controllers: dict[int, Controller] = {}
+        self._controllers: dict[int, Controller | QueuedTrial] = {}
         self._left: dict[int, Task] = {}
         """The runs, by trial, that a crash or an abort left unfinished."""
         self._first: str | None = None
@@ -221,14 +232,36 @@ class Driver:
                 self.progress.running -= 1
         self._finished(trial.number, finished, controller)
 
-    def _controller(self, trial: optuna.Trial, *, again: bool) -> tuple[Controller, dict[str, Any]]:
+    def _controller(
+        self, trial: optuna.Trial, *, again: bool
+    ) -> tuple[Controller, dict[str, Any]] | tuple[QueuedTrial, dict[str, Any]]:
         """What drives the trial's run: one that a crash left goes on from its journal, if it has today's code."""
-        options = RunOptions(watch=self._watch(trial), echo=False)
+        watch = self._watch(trial)
         left = self._left.pop(trial.number, None)
-        if left is not None and left.snapshot == self.base.snapshot:
+        goes_on = left is not None and left.snapshot == self.base.snapshot
+        if left is not None and goes_on:
             self._redraw(trial._cached_frozen_trial, left)
+        if self.queue is not None:
+            waits = left if left is not None and goes_on and not left.status.finished else None
+            return QueuedTrial(self.workspace, self._enqueued(trial, waits, again=again), watch, self._note), {}
+        options = RunOptions(watch=watch, echo=False)
+        if left is not None and goes_on:
             return self.workspace.resumed(left, options=options)
         return self.workspace.controller(self._record(trial, again=again), options)
+
+    def _enqueued(self, trial: optuna.Trial, left: Task | None, *, again: bool) -> Task:
+        """The trial's run in its queue: one that is there already, or that its driver has left, is waited for."""
+        if left is None:
+            return self._record(trial, again=again)
+        if self.workspace.store.queues.entry(left.id) is None:
+            self.workspace.store.queues.enter(left.id, str(self.queue))
+        return left
+
+    def _note(self, said: str) -> None:
+        with self._lock:
+            if self.progress.note != said:
+                self.progress.note = said
+                self._changed(self.progress)
 
     def _ask(self, number: int | None) -> optuna.Trial:
         with self._lock:
@@ -245,7 +278,8 @@ class Driver:
             clone = replace(
                 clone,
                 cloned_from=self.base.id if self.base.number is not None else self._first,
-                status=Status.RUNNING,
+                status=Status.RUNNING if self.queue is None else Status.QUEUED,
+                queue=self.queue,
                 study=self.study.id,
                 trial=trial.number,
                 git=self.base.git,
@@ -254,7 +288,10 @@ class Driver:
                 if again:
                     self._supersede(trial.number)
                 run = self.workspace.store.tasks.create(clone)
-                self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
+                if self.queue is None:
+                    self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
+                else:
+                    self.workspace.store.queues.enter(run.id, self.queue)
             if trial.number == 0:
                 # Trials of a pipeline are clones of the first one, which has the base parameters.
                 self._first = run.id
@@ -290,15 +327,22 @@ class Driver:
 
     # -- telling
 
-    def _finished(self, number: int, run: Task, controller: Controller) -> None:
+    def _finished(self, number: int, run: Task, driven: Controller | QueuedTrial) -> None:
+        controller = driven if isinstance(driven, Controller) else None
         with self._lock:
             if run.status is Status.ABORTED or not run.status.finished:
                 return  # left running in Optuna: resuming runs it again
             self._tell(number, run, controller)
             self.progress.done += 1
-            self.progress.steps += len(controller.scheduler.steps)
-            self.progress.reused += sum(step.reused for step in controller.scheduler.steps)
+            reused = self._reused(run) if controller is None else [step.reused for step in controller.scheduler.steps]
+            self.progress.steps += len(reused)
+            self.progress.reused += sum(reused)
             self._changed(self.progress)
+
+    def _reused(self, run: Task) -> list[bool]:
+        """For each step of ``run``, which an agent has driven, whether it was reused."""
+        children = self.workspace.store.tasks.children(run.id)
+        return [step.reused_from is not None for step in children if step.kind is Kind.STEP]
 
     def _tell(self, number: int, run: Task, controller: Controller | None = None) -> None:
         if run.status is Status.PRUNED:

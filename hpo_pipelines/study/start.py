@@ -41,6 +41,7 @@ def optimize(
     seed: int | None = None,
     name: str | None = None,
     executor: str | None = None,
+    queue: str | None = None,
     max_failures: int | None = None,
     storage: str | None = None,
     allow_changes: bool = False,
@@ -52,7 +53,8 @@ def optimize(
     ``space`` is a Space, a mapping, or the path of a YAML, TOML or JSON file. ``objective`` is a step's metric
     (``fit.val_auc``), a key of the returned dict, or None for the returned number itself. ``n_trials`` is the total,
     those of earlier calls with the same ``name`` included; ``timeout`` ends the asking after that long. ``n_jobs``
-    trials are in flight at a time, without batches. ``max_failures`` failed trials stop the study. ``storage`` is an
+    trials are in flight at a time, without batches. With a ``queue`` its agents (``hpo agent``) drive them, wherever
+    they are. ``max_failures`` failed trials stop the study. ``storage`` is an
     Optuna storage URL; the default is a journal file beside the store. ``sampler`` and ``pruner`` are names or Optuna
     objects.
 
@@ -71,6 +73,8 @@ def optimize(
         raise StudyError("a study needs an end: give n_trials=, timeout=, or both.")
     if n_jobs < 1 or (n_trials is not None and n_trials < 1):
         raise StudyError(f"n_jobs={n_jobs}, n_trials={n_trials}: both are 1 or more.")
+    if queue is not None:
+        place.settings.queue(queue)
     sampling.sampler(sampler, seed)  # refused before anything is recorded
     pruned_by = sampling.pruner(pruner)
     limits = Limits(n_trials, None if timeout is None else duration(timeout), n_jobs, max_failures)
@@ -83,7 +87,7 @@ def optimize(
     # A seeded sampler that began anew would propose the points of the earlier trials again.
     fresh_seed = None if seed is None else seed + len(study.runs)
     optuna_study = _optuna_study(study, wanted, sampling.sampler(sampler, fresh_seed), pruned_by)
-    driver = Driver(study, optuna_study, parsed, base, limits)
+    driver = Driver(study, optuna_study, parsed, base, limits, queue=queue)
     driver.optimize(progress)
     return Study(place, place.store.tasks.get(task.id))
 

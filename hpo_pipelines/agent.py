@@ -1,0 +1,193 @@
+"""The agent: takes runs from queues and drives them, until it is told to stop.
+
+A run is taken by the lease on driving it, so no two agents drive one. An agent that dies leaves its runs to the others,
+which drive them on from their journals.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+
+from hpo_pipelines.engine.journal import lease_of
+from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StoreError, TaskNotFound
+from hpo_pipelines.failure import Failure
+from hpo_pipelines.owner import is_gone
+from hpo_pipelines.store.queues import Entry
+from hpo_pipelines.types import Status
+from hpo_pipelines.waiting import Listening, options_of
+from hpo_pipelines.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+"""How often runs whose agent went away are looked for."""
+
+PAUSE_SECONDS = 0.02
+"""How long at least between two looks at the queues: a busy store has news all the time."""
+
+MOST_CLAIMS = 10
+"""After so many agents that died with it a run is given up: it may be what kills them."""
+
+
+class Agent:
+    """Drives runs of ``queues``, at most ``max_runs`` at a time, each in a thread of its own that holds no slot.
+
+    Raises ConfigError for a queue that is not declared.
+    """
+
+    def __init__(self, workspace: Workspace, queues: Sequence[str], *, max_runs: int = 8) -> None:
+        self.workspace = workspace
+        self.queues = tuple(dict.fromkeys(workspace.settings.queue(name).name for name in queues))
+        self.max_runs = max_runs
+        self.driven = 0
+        """How many runs it has driven to their end."""
+        self._store = workspace.store
+        self._liveness = workspace.engine.liveness
+        self._runs: dict[str, threading.Thread] = {}
+        self._changed = threading.Condition()
+        self._draining = threading.Event()
+        self._said = -1
+        self._looked = 0.0
+
+    @property
+    def listening(self) -> Listening:
+        """How others see it."""
+        return Listening(self._liveness.owner, self.queues, self.max_runs, len(self._runs))
+
+    def run(self, *, until_idle: bool = False) -> None:
+        """Take and drive runs until :meth:`drain`; or, ``until_idle``, until none waits and none is under way."""
+        try:
+            self._store.queues.sweep()
+            while not (self._draining.is_set() and not self._runs):
+                try:
+                    news = self._store.events.last()
+                    self._announce()
+                    if not self._fill() and until_idle and self._is_idle():
+                        return
+                    self._rest(news)
+                except StoreError as error:
+                    # Its runs meet the same error. Whoever brings the store back finds the agent waiting.
+                    log.warning("the store cannot be reached; the agent goes on trying: %s", error)
+                    self._draining.wait(LOOK_SECONDS)
+        finally:
+            self._liveness.give_up(self.listening.lease)
+
+    def drain(self) -> None:
+        """Take no more runs; :meth:`run` returns when those under way have ended. Safe in a signal's action."""
+        self._draining.set()
+
+    def hand_over(self) -> None:
+        """Leave the runs under way to other agents, which go on from their journals. The process is to end now."""
+        self._draining.set()
+        with self._changed:
+            runs = list(self._runs)
+        for run in runs:
+            self._liveness.give_up(lease_of(run))
+
+    # -- taking
+
+    def _announce(self) -> None:
+        if self._said != len(self._runs):
+            self._said = len(self._runs)
+            self._liveness.claim(self.listening.lease, self.listening.note())
+
+    def _fill(self) -> bool:
+        taken = False
+        while len(self._runs) < self.max_runs and not self._draining.is_set():
+            entry = self._claim() or self._abandoned()
+            if entry is None:
+                break
+            taken = True
+            self._start(entry)
+        return taken
+
+    def _claim(self) -> Entry | None:
+        with self._store.transaction():
+            entry = self._store.queues.first(self.queues)
+            if entry is None:
+                return None
+            label = self._store.tasks.get(entry.task).label
+            return entry if self._liveness.claim(lease_of(entry.task), label) else None
+
+    def _abandoned(self) -> Entry | None:
+        """A run under way that nobody drives any more."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return None
+        for entry, owner in self._store.queues.under_way(self.queues):
+            if entry.task not in self._runs and (owner is None or is_gone(owner)):
+                return entry
+        self._looked = time.monotonic()
+        return None
+
+    def _is_idle(self) -> bool:
+        counts = self._store.queues.counts()
+        return not self._runs and not any(sum(counts.get(name, (0, 0))) for name in self.queues)
+
+    def _rest(self, news: int) -> None:
+        with self._changed:
+            full = len(self._runs) >= self.max_runs or self._draining.is_set()
+            self._changed.wait(LOOK_SECONDS if full else PAUSE_SECONDS)
+        if not full:
+            self._store.events.wait(news, LOOK_SECONDS)
+
+    # -- driving
+
+    def _start(self, entry: Entry) -> None:
+        thread = threading.Thread(target=self._drive, args=(entry,), name=f"hpo-run-{entry.task}", daemon=True)
+        with self._changed:
+            self._runs[entry.task] = thread
+        thread.start()
+
+    def _drive(self, entry: Entry) -> None:
+        try:
+            self._carry(entry)
+        except (IllegalTransition, TaskNotFound):
+            log.debug("%s is another's, or has ended", entry.task, exc_info=True)
+        except StoreError:
+            # Not its end: the lease runs out, and the run is taken again.
+            log.warning("run %s stopped: the store cannot be reached", entry.task, exc_info=True)
+        except HpoPipelinesError as error:
+            self._refuse(entry, error)
+        except BaseException:
+            # A body that leaves by sys.exit() has ended its run, not the agent.
+            log.info("the body of run %s left", entry.task, exc_info=True)
+        finally:
+            self._leave(entry)
+
+    def _carry(self, entry: Entry) -> None:
+        options = options_of(entry)
+        if self._store.queues.claimed(entry.task) > MOST_CLAIMS:
+            raise HpoPipelinesError(f"{MOST_CLAIMS} agents died while they drove it; it may be what ends them.")
+        task = self._store.tasks.get(entry.task)
+        if task.status is Status.QUEUED:
+            self.workspace.start(task.id, options)
+        else:
+            controller, values = self.workspace.resumed(task, options=options)
+            controller.drive(values)
+        self.driven += 1
+
+    def _refuse(self, entry: Entry, error: HpoPipelinesError) -> None:
+        """The run cannot be driven here: its code does not load, say."""
+        try:
+            record = Failure.of(error).record()
+            self._store.tasks.transition(
+                entry.task, Status.FAILED, reason=f"could not be driven: {error}", error=record
+            )
+        except HpoPipelinesError:
+            log.warning("run %s could not be driven: %s", entry.task, error, exc_info=True)
+
+    def _leave(self, entry: Entry) -> None:
+        lease = lease_of(entry.task)
+        try:
+            if self._store.tasks.status(entry.task).finished:
+                self._store.queues.leave(entry.task)
+        except HpoPipelinesError:
+            log.debug("run %s could not be taken out of its queue", entry.task, exc_info=True)
+        if self._liveness.holds(lease):
+            self._liveness.give_up(lease)
+        with self._changed:
+            del self._runs[entry.task]
+            self._changed.notify_all()

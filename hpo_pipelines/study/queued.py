@@ -1,0 +1,70 @@
+"""A trial whose run an agent drives: the study waits for its end, and prunes it by what it reports meanwhile."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hpo_pipelines.engine.options import Watch
+from hpo_pipelines.errors import IllegalTransition
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, Status
+from hpo_pipelines.waiting import waits_for
+from hpo_pipelines.workspace import Workspace
+
+LOOK_SECONDS = 1.0
+"""How often at least the store is looked at."""
+
+PAUSE_SECONDS = 0.02
+"""How long at least between two looks: agents that work make news all the time."""
+
+
+class QueuedTrial:
+    """The run ``task``, which is in a queue. ``say`` is told what it waits for."""
+
+    def __init__(self, workspace: Workspace, task: Task, watch: Watch | None, say: Callable[[str], None]) -> None:
+        self._workspace = workspace
+        self._store = workspace.store
+        self._run = task.id
+        self._watch = watch
+        self._say = say
+        self._heard: set[tuple[str, str, int]] = set()
+        """The reports that ``watch`` was told of: step, metric, its step."""
+        self._pause = threading.Event()
+        self._asked = 0.0
+
+    def drive(self, params: Mapping[str, Any]) -> Task:
+        """Wait for the run's end; its task as it ended."""
+        while True:
+            news = self._store.events.last()
+            task = self._store.tasks.get(self._run)
+            if task.status.finished:
+                return task
+            if task.status is Status.QUEUED and time.monotonic() - self._asked > LOOK_SECONDS:
+                self._asked = time.monotonic()
+                self._say(waits_for(self._store, task) or "")
+            if self._watch is not None:
+                self._prune(self._watch)
+            self._pause.wait(PAUSE_SECONDS)
+            self._store.events.wait(news, LOOK_SECONDS)
+
+    def stop(self, status: Status, reason: str) -> None:
+        """End the run in the store; its agent stops what runs."""
+        self._workspace.end(self._run, status, reason)
+
+    def _prune(self, watch: Watch) -> None:
+        steps = {task.id: task for task in self._store.tasks.children(self._run) if task.kind is Kind.STEP}
+        for metric in self._store.metrics.of(list(steps)):
+            report = (metric.task, metric.name, metric.step)
+            if report in self._heard:
+                continue
+            self._heard.add(report)
+            reason = watch(steps[metric.task].component or "", metric.name, metric.value, metric.step)
+            if reason is not None:
+                try:
+                    self.stop(Status.PRUNED, reason)
+                except IllegalTransition:
+                    return  # it ended by itself just now
+                return

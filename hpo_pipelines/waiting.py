@@ -1,0 +1,138 @@
+"""Runs that wait in queues: putting them there, who listens, and what a run waits for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo_pipelines.engine import Refresh, RunOptions
+from hpo_pipelines.engine.journal import driven, lease_of
+from hpo_pipelines.errors import IllegalTransition
+from hpo_pipelines.owner import is_gone, spoken
+from hpo_pipelines.store import Store
+from hpo_pipelines.store.queues import Entry
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, Status
+
+if TYPE_CHECKING:
+    from hpo_pipelines.workspace import Workspace
+
+CONTROLLERS = "services"
+"""The queue of runs that name none."""
+
+_AGENT = "agent:"
+
+
+@dataclass(frozen=True)
+class Listening:
+    """An agent that lives: the queues it takes runs from, how many it drives at most, and how many now."""
+
+    owner: str
+    queues: tuple[str, ...]
+    max_runs: int
+    runs: int = 0
+
+    @property
+    def lease(self) -> str:
+        """The name of the lease by which others see that it lives."""
+        return f"{_AGENT}{self.owner}"
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return spoken(self.owner)
+
+    def note(self) -> str:
+        """What its lease says of it."""
+        return json.dumps({"queues": self.queues, "max_runs": self.max_runs, "runs": self.runs})
+
+
+def agents(store: Store) -> list[Listening]:
+    """The agents that live."""
+    found = []
+    for lease in store.leases.named(_AGENT):
+        if not is_gone(lease.owner):
+            note = json.loads(lease.note)
+            found.append(Listening(lease.owner, tuple(note["queues"]), note["max_runs"], note["runs"]))
+    return found
+
+
+def enqueue(
+    workspace: Workspace, run: str, *, queue: str | None = None, priority: int = 0, options: RunOptions | None = None
+) -> Task:
+    """Have the draft ``run`` wait in ``queue`` until an agent drives it; one that waits already is moved.
+
+    Raises ConfigError for a queue that is not declared, IllegalTransition for a run that neither is a draft nor waits.
+    """
+    store = workspace.store
+    task = store.tasks.get(run)
+    name = workspace.settings.queue(queue or task.queue or CONTROLLERS).name
+    if task.status not in (Status.DRAFT, Status.QUEUED) or task.parent is not None:
+        what = f"is {task.status}" if task.parent is None else "runs inside another run"
+        raise IllegalTransition(f"{task.label} {what}: only a draft waits in a queue; clone it, and enqueue the clone.")
+    with store.transaction():
+        if task.status is Status.DRAFT:
+            task = store.tasks.transition(run, Status.QUEUED, queue=name)
+        elif workspace.engine.liveness.is_held(lease_of(run)):
+            raise driven(task, workspace.engine.liveness)
+        else:
+            task = store.tasks.update(run, queue=name)
+        store.queues.enter(run, name, priority=priority, options=recorded(options or RunOptions()))
+    return task
+
+
+def recorded(options: RunOptions) -> dict[str, Any]:
+    """What of ``options`` waits with a run, as JSON."""
+    refresh = options.refresh
+    found: dict[str, Any] = {}
+    if refresh != Refresh():
+        found["refresh"] = {
+            "everything": refresh.everything,
+            "steps": sorted(refresh.steps),
+            "from_steps": sorted(refresh.from_steps),
+        }
+    if not options.reuse:
+        found["reuse"] = False
+    return found
+
+
+def options_of(entry: Entry) -> RunOptions:
+    """How the run of ``entry`` is to be driven."""
+    refresh: Mapping[str, Any] = entry.options.get("refresh", {})
+    wanted = Refresh(
+        refresh.get("everything", False), frozenset(refresh.get("steps", ())), frozenset(refresh.get("from_steps", ()))
+    )
+    return RunOptions(refresh=wanted, reuse=entry.options.get("reuse", True), echo=False)
+
+
+def waits_for(store: Store, task: Task) -> str | None:
+    """Why the run ``task`` waits in its queue, for a person; None for one that does not."""
+    if task.kind is not Kind.PIPELINE or task.status is not Status.QUEUED:
+        return None
+    entry = store.queues.entry(task.id)
+    if entry is None:
+        return None
+    queue, state = entry.queue, store.queues.states().get(entry.queue)
+    listening = [agent for agent in agents(store) if queue in agent.queues]
+    if not listening:
+        return f"waits: no agent listens to queue {queue}; `hpo agent --queue {queue}` starts one"
+    if state is not None and state.paused:
+        return f"waits: queue {queue} is paused; `hpo queues resume {queue}` opens it"
+    _, running = store.queues.counts().get(queue, (0, 0))
+    if state is not None and state.capacity is not None and running >= state.capacity:
+        return f"waits: queue {queue} has {running} under way, and a capacity of {state.capacity}"
+    return f"waits: {_place(store.queues.ahead(entry))} in queue {queue}{_busy(listening)}"
+
+
+def _place(ahead: int) -> str:
+    return "next" if ahead == 0 else f"{ahead} ahead of it"
+
+
+def _busy(listening: list[Listening]) -> str:
+    if any(agent.runs < agent.max_runs for agent in listening):
+        return ""
+    most = sum(agent.max_runs for agent in listening)
+    who = "its agent drives" if len(listening) == 1 else f"its {len(listening)} agents drive"
+    return f"; {who} {most} runs, as many as may be"

@@ -1,0 +1,126 @@
+"""``hpo enqueue``, ``queues`` and ``agent``; ``--queue`` of the commands that start runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cli.conftest import BODIES, Hpo, Shell
+from services import wait_until
+
+from hpo_pipelines import Workspace
+from hpo_pipelines.agent import Agent
+
+pytestmark = pytest.mark.usefixtures("home")
+
+NO_AGENT = "waits: no agent listens to queue services; `hpo agent --queue services` starts one"
+
+
+@contextmanager
+def agent(home: Path) -> Iterator[None]:
+    with Workspace(home=home) as place:
+        taking = Agent(place, ["services"])
+        thread = threading.Thread(target=taking.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            taking.drain()
+            thread.join(60)
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for one, heed in before.items():
+        signal.signal(one, heed)
+
+
+def test_a_run_waits_is_shown_and_is_driven(hpo: Hpo) -> None:
+    ended = hpo("enqueue", f"{BODIES}:simple", "-P", "x=40", "-P", "y=2")
+    assert (ended.code, ended.out) == (0, f"simple#1 is in queue services; {NO_AGENT}\n")
+    assert NO_AGENT in hpo("show", "simple#1").out
+    assert hpo("show", "simple#1", "--json").document["reason"] == NO_AGENT
+    (default, services) = hpo("queues", "--json").documents
+    assert (services["queue"], services["waiting"], services["running"], services["agents"]) == ("services", 1, 0, [])
+    assert default["waiting"] == 0
+    driven = hpo("agent", "--until-idle")
+    assert driven.code == 0
+    assert driven.err.splitlines()[-1] == "1 run driven"
+    assert hpo("show", "simple#1", "--json").document["status"] == "completed"
+
+
+def test_order_priority_pause_and_limit(hpo: Hpo) -> None:
+    for number in (1, 2):
+        assert hpo("enqueue", f"{BODIES}:simple", "-P", f"x={number}", "-P", "y=0", "--queue", "default").code == 0
+    assert hpo("enqueue", "simple#2", "--queue", "default", "--priority", "3").code == 0
+    line = hpo("queues", "show", "default", "--json").documents
+    assert [(row["run"], row["priority"]) for row in line] == [("simple#2", 3), ("simple#1", 0)]
+    assert hpo("queues", "show", "default").out.splitlines()[1].split()[0] == "simple#2"
+    assert hpo("queues", "show", "services").err == "nothing waits in services\n"
+    assert hpo("queues", "pause", "default").out == "default is paused\n"
+    assert hpo("queues", "limit", "default", "2").out == "default is paused, at most 2 of its runs under way\n"
+    assert "paused" in hpo("queues").out
+    assert hpo("queues", "resume", "default").out == "default is open, at most 2 of its runs under way\n"
+    assert hpo("queues", "limit", "default", "none").out == "default is open\n"
+    assert hpo("queues", "limit", "default", "0").code == 2
+
+
+def test_unknown_queues_and_runs_are_refused_before_anything_is_recorded(hpo: Hpo) -> None:
+    for command in (["enqueue", f"{BODIES}:simple", "--queue", "service"], ["agent", "--queue", "service"]):
+        ended = hpo(*command)
+        assert ended.code == 19
+        assert "did you mean 'services'" in ended.err
+    assert hpo("queues", "pause", "gpu").code == 19
+    assert hpo("ls", "--json").documents == []
+    assert "no run" in hpo("enqueue", "nothing#3").err.lower()
+    hpo("run", f"{BODIES}:simple", "-P", "x=1", "-P", "y=1")
+    ended = hpo("enqueue", "simple#1")
+    assert "only a draft waits" in ended.err
+    assert hpo("enqueue", "simple#1", "-P", "x=3").code == 2
+
+
+@pytest.mark.parametrize("command", ["run", "clone", "rerun"])
+def test_with_a_queue_an_agent_drives_it_and_we_look_on(hpo: Hpo, home: Path, command: str) -> None:
+    hpo("run", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2")
+    arguments = {
+        "run": [f"{BODIES}:simple", "-P", "x=1", "-P", "y=2"],
+        "clone": ["simple#1", "-P", "y=2"],
+        "rerun": ["simple#1"],
+    }[command]
+    with agent(home):
+        ended = hpo(command, *arguments, "--queue", "services")
+    assert (ended.code, ended.out) == (0, "3\n")
+    assert hpo("show", "simple#2", "--json").document["queue"] == "services"
+
+
+def test_what_was_kept_cannot_be_told_to_an_agent(hpo: Hpo) -> None:
+    hpo("run", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2")
+    assert hpo("rerun", "simple#1", "--failed", "--queue", "services").code == 2
+
+
+def test_a_study_has_agents_drive_its_trials(hpo: Hpo, home: Path) -> None:
+    with agent(home):
+        ended = hpo(
+            "optimize", f"{BODIES}:simple", "-P", "x=choice(1,2)", "-P", "y=3", "-n", "2", "--queue", "services",
+            "--json",
+        )  # fmt: skip
+    assert ended.code == 0
+    assert [run["queue"] for run in (hpo("show", f"simple#{n}", "--json").document for n in (1, 2))] == ["services"] * 2
+
+
+@pytest.mark.integration
+def test_who_looks_on_may_leave(shell: Shell, home: Path) -> None:
+    looking = shell.start("run", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2", "--queue", "services")
+    with Workspace(home=home) as place:
+        wait_until(lambda: place.store.queues.counts() == {"services": (1, 0)}, "the run to wait")
+        looking.send_signal(signal.SIGINT)
+        _, said = looking.communicate(timeout=60)
+        assert looking.returncode == 130
+        assert "simple#1 stays in queue services; `hpo abort simple#1` stops it" in said
+        assert place.store.queues.counts() == {"services": (1, 0)}

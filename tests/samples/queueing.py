@@ -1,0 +1,61 @@
+"""Pipelines for queues: steps that leave a file for each time they ran."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from samples.sharing import ran, wait_for
+
+from hpo_pipelines import component, pipeline, report
+
+
+@component
+def first(folder: str, n: int) -> int:
+    ran(folder, f"first-{n}")
+    return n
+
+
+@component
+def gated(folder: str, x: int) -> int:
+    ran(folder, f"gated-{x}")
+    wait_for(Path(folder, "open"))
+    return x + 1
+
+
+@component
+def last(folder: str, x: int) -> int:
+    ran(folder, f"last-{x}")
+    report("score", float(x))
+    return 2 * x
+
+
+@pipeline
+def three(folder: str, n: int = 0) -> int:
+    """Waits in its second step until the file ``open`` is in ``folder``."""
+    return last(folder, gated(folder, first(folder, n)))
+
+
+@pipeline
+def quick(folder: str, n: int = 0) -> int:
+    return last(folder, n)
+
+
+@pipeline
+def leaving(folder: str) -> int:
+    sys.exit(3)
+
+
+@component
+def climb(folder: str, slope: float) -> float:
+    """Reports twenty values; the second half once the file ``open`` is in ``folder``."""
+    for epoch in range(20):
+        if epoch == 10:
+            wait_for(Path(folder, "open"))
+        report("height", slope * epoch, step=epoch)
+    return slope * 19
+
+
+@pipeline
+def climbing(folder: str, slope: float = 1.0) -> float:
+    return climb(folder, slope)

@@ -1,0 +1,278 @@
+"""Agents: each queued run is driven once, by whoever is there, and goes on where an agent died."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from samples import queueing
+from services import wait_until
+
+from hpo_pipelines import Status, Workspace
+from hpo_pipelines.agent import MOST_CLAIMS, Agent
+from hpo_pipelines.engine import Refresh, RunOptions
+from hpo_pipelines.engine.journal import lease_of
+from hpo_pipelines.errors import ConfigError, IllegalTransition
+from hpo_pipelines.run import Run
+from hpo_pipelines.store.queues import QueueState
+from hpo_pipelines.waiting import agents, options_of, recorded
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "ran"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def workspace(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
+    monkeypatch.setenv("HPO_EXECUTOR", "inline")
+    with Workspace() as opened:
+        yield opened
+
+
+def drafted(workspace: Workspace, folder: Path, pipeline: Any = queueing.quick, **params: Any) -> Run:
+    draft: Run = pipeline.draft(folder=str(folder), workspace=workspace, **params)
+    return draft
+
+
+def executions(folder: Path) -> Counter[str]:
+    return Counter(path.name.partition(".")[0] for path in folder.iterdir() if "." in path.name)
+
+
+# -- waiting
+
+
+def test_a_draft_waits_until_an_agent_comes_and_says_so(workspace: Workspace, folder: Path) -> None:
+    queued = drafted(workspace, folder, n=3).enqueue()
+    assert (queued.status, queued.task.queue) == (Status.QUEUED, "services")
+    assert queued.reason == "waits: no agent listens to queue services; `hpo agent --queue services` starts one"
+    Agent(workspace, ["default"]).run(until_idle=True)
+    assert queued.status is Status.QUEUED
+    agent = Agent(workspace, ["services", "default"])
+    agent.run(until_idle=True)
+    assert (queued.status, queued.value, agent.driven) == (Status.COMPLETED, 6, 1)
+    assert workspace.store.queues.entry(queued.id) is None
+    assert agents(workspace.store) == []
+
+
+def test_why_it_waits_follows_what_is_there(workspace: Workspace, folder: Path) -> None:
+    runs = [drafted(workspace, folder, n=n).enqueue(queue="default") for n in range(3)]
+    agent = Agent(workspace, ["default"], max_runs=1)
+    workspace.engine.liveness.claim(agent.listening.lease, agent.listening.note())
+    assert runs[0].reason == "waits: next in queue default"
+    assert runs[2].reason == "waits: 2 ahead of it in queue default"
+    agent._runs["some run"] = threading.current_thread()
+    workspace.engine.liveness.claim(agent.listening.lease, agent.listening.note())
+    assert runs[1].reason == "waits: 1 ahead of it in queue default; its agent drives 1 runs, as many as may be"
+    workspace.store.queues.set(QueueState("default", paused=True))
+    assert runs[1].reason == "waits: queue default is paused; `hpo queues resume default` opens it"
+    workspace.store.queues.set(QueueState("default", capacity=1))
+    workspace.store.tasks.transition(runs[0].id, Status.RUNNING)
+    assert runs[1].reason == "waits: queue default has 1 under way, and a capacity of 1"
+    assert runs[0].reason is None
+
+
+def test_a_queue_that_is_not_declared_is_refused_at_once(workspace: Workspace, folder: Path) -> None:
+    draft = drafted(workspace, folder)
+    with pytest.raises(ConfigError, match="did you mean 'services'"):
+        draft.enqueue(queue="service")
+    assert draft.status is Status.DRAFT
+    with pytest.raises(ConfigError, match="Known: default, services"):
+        Agent(workspace, ["gpu"])
+
+
+def test_only_drafts_wait(workspace: Workspace, folder: Path) -> None:
+    ran = queueing.quick.run(folder=str(folder), workspace=workspace)
+    with pytest.raises(IllegalTransition, match=r"quick#1 is completed: only a draft waits .* clone it"):
+        ran.enqueue()
+    queued = ran.clone(n=2).enqueue()
+    assert queued.enqueue(queue="default", priority=3).task.queue == "default"
+    workspace.engine.liveness.claim(lease_of(queued.id))
+    with pytest.raises(IllegalTransition, match="is being driven by"):
+        queued.enqueue()
+
+
+def test_higher_priority_goes_first(workspace: Workspace, folder: Path) -> None:
+    low, high = (drafted(workspace, folder, n=n).enqueue(priority=n) for n in (1, 2))
+    Agent(workspace, ["services"], max_runs=1).run(until_idle=True)
+    assert (high.task.finished_at or 0) <= (low.task.started_at or 0)
+
+
+def test_how_a_run_is_to_be_driven_waits_with_it(workspace: Workspace, folder: Path) -> None:
+    options = RunOptions(refresh=Refresh(steps=frozenset({"last"})), reuse=False)
+    draft = drafted(workspace, folder)
+    workspace.enqueue(draft.id, options=options)
+    entry = workspace.store.queues.entry(draft.id)
+    assert entry is not None
+    found = options_of(entry)
+    assert (found.refresh, found.reuse, found.echo) == (options.refresh, False, False)
+    assert recorded(RunOptions()) == {}
+    queueing.quick.run(folder=str(folder), workspace=workspace)
+    Agent(workspace, ["services"]).run(until_idle=True)
+    assert executions(folder)["last-0"] == 2
+
+
+def test_an_aborted_run_is_not_taken(workspace: Workspace, folder: Path) -> None:
+    queued = drafted(workspace, folder).enqueue()
+    queued.abort()
+    agent = Agent(workspace, ["services"])
+    agent.run(until_idle=True)
+    assert (queued.status, agent.driven) == (Status.ABORTED, 0)
+    assert workspace.store.queues.entry(queued.id) is None
+
+
+# -- driving
+
+
+def test_a_body_that_leaves_ends_its_run_and_not_the_agent(workspace: Workspace, folder: Path) -> None:
+    left = drafted(workspace, folder, queueing.leaving).enqueue()
+    after = drafted(workspace, folder, n=1).enqueue()
+    Agent(workspace, ["services"], max_runs=1).run(until_idle=True)
+    assert left.status is Status.ABORTED
+    assert after.status is Status.COMPLETED
+
+
+def test_code_that_does_not_load_here_fails_its_run(workspace: Workspace, folder: Path) -> None:
+    queued = drafted(workspace, folder).enqueue()
+    workspace.store.tasks.update(queued.id, snapshot="gone")
+    Agent(workspace, ["services"]).run(until_idle=True)
+    assert queued.status is Status.FAILED
+    assert (queued.reason or "").startswith("could not be driven: ")
+
+
+def test_a_run_with_which_agents_die_is_given_up(workspace: Workspace, folder: Path) -> None:
+    queued = drafted(workspace, folder).enqueue()
+    for _ in range(MOST_CLAIMS):
+        workspace.store.queues.claimed(queued.id)
+    Agent(workspace, ["services"]).run(until_idle=True)
+    assert queued.status is Status.FAILED
+    assert f"{MOST_CLAIMS} agents died" in (queued.reason or "")
+
+
+def test_wait_returns_when_it_has_ended_or_the_time_is_over(workspace: Workspace, folder: Path) -> None:
+    queued = drafted(workspace, folder, n=2).enqueue()
+    assert queued.wait(0.01).status is Status.QUEUED
+    thread = threading.Thread(target=Agent(workspace, ["services"]).run, kwargs={"until_idle": True})
+    thread.start()
+    assert queued.wait(60).value == 4
+    thread.join(60)
+
+
+def test_a_drained_agent_ends_what_it_has_and_takes_no_more(workspace: Workspace, folder: Path) -> None:
+    under_way = drafted(workspace, folder, queueing.three).enqueue()
+    agent = Agent(workspace, ["services"], max_runs=1)
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    wait_until(lambda: executions(folder)["gated-0"] == 1, "the step to be under way")
+    (listening,) = agents(workspace.store)
+    assert (listening.queues, listening.max_runs) == (("services",), 1)
+    agent.drain()
+    later = drafted(workspace, folder, n=1).enqueue()
+    (folder / "open").touch()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert (under_way.status, later.status) == (Status.COMPLETED, Status.QUEUED)
+    agent.drain()
+
+
+# -- processes
+
+Started = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Started]:
+    """Starts ``hpo agent`` as a process of its own, killed when the test ends before it."""
+    started = []
+
+    def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "MLFLOW_TRACKING_URI": "", **variables}
+        command = [sys.executable, "-m", "hpo_pipelines", "agent", *arguments]
+        process = subprocess.Popen(command, env=environment, text=True, stderr=subprocess.PIPE)
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+        process.communicate(timeout=60)
+
+
+@pytest.mark.integration
+class TestProcesses:
+    def test_a_killed_agents_run_goes_on_with_another_from_its_journal(
+        self, workspace: Workspace, folder: Path, start: Started
+    ) -> None:
+        queued = drafted(workspace, folder, queueing.three).enqueue()
+        first = start("--executor", "local")
+        wait_until(lambda: executions(folder)["gated-0"] == 1, "the second step to be under way")
+        second = start("--executor", "local", "--until-idle")
+        first.send_signal(signal.SIGKILL)
+        wait_until(lambda: executions(folder)["gated-0"] == 2, "the other agent to take over")
+        (folder / "open").touch()
+        assert queued.wait(60).value == 2
+        assert second.wait(60) == 0
+        assert executions(folder) == {"first-0": 1, "gated-0": 2, "last-1": 1}
+
+    def test_the_first_sigterm_drains_and_the_second_leaves_the_runs_to_others(
+        self, workspace: Workspace, folder: Path, start: Started
+    ) -> None:
+        queued = drafted(workspace, folder, queueing.three).enqueue()
+        first = start("--executor", "local")
+        wait_until(lambda: executions(folder)["gated-0"] == 1, "the second step to be under way")
+        first.send_signal(signal.SIGTERM)
+        assert first.stderr is not None
+        assert "agent of services, default" in first.stderr.readline()
+        assert "finishing what is under way" in first.stderr.readline()
+        assert queued.status is Status.RUNNING
+        first.send_signal(signal.SIGTERM)
+        assert first.wait(60) == 143
+        assert queued.status is Status.RUNNING
+        (folder / "open").touch()
+        assert start("--executor", "local", "--until-idle").wait(60) == 0
+        assert queued.value == 2
+        assert executions(folder)["first-0"] == 1
+
+
+class ManyContract:
+    """Many agents, many tasks, each driven once."""
+
+    def test_eight_agents_drive_500_runs_once_each(self, url: str, folder: Path, start: Started, home: Path) -> None:
+        with Workspace(url) as place:
+            runs = [drafted(place, folder, n=n) for n in range(500)]
+            for run in runs:
+                run.enqueue()
+            started = [
+                start("--executor", "inline", "--until-idle", HPO_STORE=place.settings.store, HPO_HOME=str(home))
+                for _ in range(8)
+            ]
+            assert [process.wait(300) for process in started] == [0] * 8
+            assert {run.status for run in runs} == {Status.COMPLETED}
+            assert executions(folder) == {f"last-{n}": 1 for n in range(500)}
+            driven = [int(str(process.stderr.read()).rpartition("time; ")[2].split()[-3]) for process in started]  # type: ignore[union-attr]
+            assert sum(driven) == 500
+
+
+@pytest.mark.integration
+class TestManyOnSqlite(ManyContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite:///{tmp_path}/many.db"
+
+
+@pytest.mark.integration
+class TestManyOnPostgresql(ManyContract):
+    @pytest.fixture
+    def url(self, postgresql_database: str) -> str:
+        return postgresql_database
