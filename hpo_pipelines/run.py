@@ -120,11 +120,12 @@ class RunStep(_Handle):
                 task = self.workspace.store.tasks.get(task.reused_from)
             except TaskNotFound:  # deleted since, with its console
                 return []
-        folder = self.workspace.home / "consoles" / str(task.parent)
+        run, consoles = str(task.parent), self.workspace.consoles
+        consoles.fetch(run)
         numbers = [attempt] if attempt is not None else range(1, 1000)
         paths: list[Path] = []
         for number in numbers:
-            path = folder / f"{task.name}.{number}.log"
+            path = consoles.path(run, f"{task.name}.{number}")
             if not path.exists():
                 break
             paths.append(path)
@@ -295,9 +296,14 @@ class Run(_Handle):
 
         return plan(self.workspace, self, params)
 
+    def console_path(self) -> Path:
+        """The file of what the pipeline's body printed; there is none before it prints."""
+        self.workspace.consoles.fetch(self.id)
+        return self.workspace.consoles.path(self.id, "controller")
+
     def console(self) -> str:
         """What the pipeline's body printed."""
-        path = self.workspace.home / "consoles" / self.id / "controller.log"
+        path = self.console_path()
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
     def lineage(self) -> list[Run]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipelines.artifacts import ArtifactStore
+from hpo_pipelines.consoles import Consoles
 from hpo_pipelines.engine import Controller, Engine, Refresh, RunOptions
 from hpo_pipelines.engine.journal import Journal, lease_of, reopen
 from hpo_pipelines.engine.step import StepCall
@@ -47,7 +48,8 @@ class Workspace:
         self.home = settings.home
         self.store = Store.open(settings.store)
         self.artifacts = ArtifactStore(settings.artifacts)
-        self.engine = Engine(self.store, self.artifacts, self.home)
+        self.consoles = Consoles(self.store, self.home, shared=not settings.store.startswith("sqlite"))
+        self.engine = Engine(self.store, self.artifacts, self.consoles)
         self.engine.default_executor = settings.executor
         self._mirror = MirrorProcess(settings)
         self._tracking = StepTracking(settings, self.store)

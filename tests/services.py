@@ -5,9 +5,11 @@ A service that is missing skips its tests on a laptop and fails them where ``CI`
 
 from __future__ import annotations
 
+import importlib.util
 import itertools
 import os
 import pwd
+import secrets
 import shutil
 import signal
 import subprocess
@@ -119,3 +121,28 @@ def postgresql_database(postgresql_url: str) -> Iterator[str]:
         connection.execute(f"CREATE SCHEMA {name}")
         yield f"{postgresql_url}&options=-csearch_path%3D{name}"
         connection.execute(f"DROP SCHEMA {name} CASCADE")
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[str]:
+    """A bucket of a stand-in for S3 on a loopback socket; the variables that lead there are set."""
+    if not all(importlib.util.find_spec(name) for name in ("moto", "s3fs", "flask")):
+        missing("a stand-in for S3", "pip install 'moto[s3,server]' s3fs")
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        import s3fs
+
+        # What the stand-in holds outlives its server: each gets a bucket of its own.
+        bucket = f"artifacts-{secrets.token_hex(4)}"
+        s3fs.S3FileSystem().mkdir(bucket)
+        yield f"s3://{bucket}"
+        s3fs.S3FileSystem.clear_instance_cache()
+    server.stop()

@@ -66,7 +66,7 @@ def _of_step(step: RunStep, attempt: int | None) -> Callable[[], list[tuple[str,
 
 
 def _body_path(run: Run) -> Path:
-    return run.workspace.home / "consoles" / run.id / "controller.log"
+    return run.console_path()
 
 
 def _consoles(run: Run, prefix: str = "") -> list[tuple[str, Path]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from weakref import WeakKeyDictionary
 
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.component import Component
+from hpo_pipelines.consoles import Consoles
 from hpo_pipelines.engine.controller import Controller
 from hpo_pipelines.engine.flights import Flights
 from hpo_pipelines.engine.keys import Key, step_key
@@ -34,6 +36,9 @@ log = logging.getLogger(__name__)
 
 CLOSED = "its workspace was closed"
 
+CONSOLE_SECONDS = 1.0
+"""How old what other machines see of a console may be."""
+
 EXECUTORS = ("inline", "local", "ray")
 
 STEP_RUN = "hpo_pipelines.tracking.inside:step_run"
@@ -43,12 +48,12 @@ TrackStep = Callable[[Task, StepCall], Mapping[str, str]]
 
 
 class Engine:
-    """Shared by the controllers of one process. ``home`` holds console files."""
+    """Shared by the controllers of one process."""
 
-    def __init__(self, store: Store, artifacts: ArtifactStore, home: Path) -> None:
+    def __init__(self, store: Store, artifacts: ArtifactStore, consoles: Consoles) -> None:
         self.store = store
         self.artifacts = artifacts
-        self.home = home
+        self.consoles = consoles
         self.default_executor: str | None = None
         self.track_step: TrackStep | None = None
         """Asked for the variables of steps that use MLflow themselves; an empty answer leaves them alone."""
@@ -68,6 +73,7 @@ class Engine:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._watcher: threading.Thread | None = None
+        self._told = 0.0
 
     # -- executors
 
@@ -158,6 +164,7 @@ class Engine:
     # -- runs that are alive
 
     def enter(self, controller: Controller) -> None:
+        self.consoles.fetch(controller.run.id)  # what it printed on another machine, before it was resumed here
         with self._lock:
             self._active[controller.run.id] = controller
             if self._watcher is None or not self._watcher.is_alive():
@@ -168,6 +175,12 @@ class Engine:
         with self._lock:
             self._active.pop(controller.run.id, None)
             self._stopped.discard(controller.run.id)
+        try:
+            self.consoles.forget(controller.run.id)
+        except HpoPipelinesError:
+            log.warning(
+                "what %s printed last is only in %s", controller.run.label, self.consoles.folder(controller.run.id)
+            )
 
     def _watch(self) -> None:
         """Write what is noted, stop controllers whose run somebody else has ended in the store."""
@@ -183,6 +196,10 @@ class Engine:
             active = dict(self._active)
         for controller in active.values():
             controller.scheduler.write()
+        if time.monotonic() - self._told > CONSOLE_SECONDS:
+            for run in active:
+                self.consoles.tell(run)
+            self._told = time.monotonic()
         for id, status in self.store.tasks.statuses(list(active)).items():
             controller = active[id]
             if status.finished and not controller.closing and id not in self._stopped:
@@ -283,7 +300,7 @@ class Engine:
 
     def console_path(self, run: str, name: str) -> str:
         """The console file of one attempt of a step, or of the controller."""
-        return str(self.home / "consoles" / run / f"{name}.log")
+        return str(self.consoles.path(run, name))
 
     def write_console(self, path: str, chunk: ConsoleChunk) -> None:
         """Write console bytes at their offset: the same chunk twice changes nothing."""

@@ -19,7 +19,18 @@ from hpo_pipelines.store.events import story
 from hpo_pipelines.store.filters import batches
 from hpo_pipelines.store.records import task_of
 from hpo_pipelines.store.references import not_found
-from hpo_pipelines.store.schema import attempts, cache, edges, leases, metrics, mirrors, outputs, queued, tasks
+from hpo_pipelines.store.schema import (
+    attempts,
+    cache,
+    consoles,
+    edges,
+    leases,
+    metrics,
+    mirrors,
+    outputs,
+    queued,
+    tasks,
+)
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
@@ -44,7 +55,7 @@ _SECONDS = select(attempts.c.task, attempts.c.started_at, attempts.c.finished_at
 )
 _HANGING: tuple[tuple[Table, str], ...] = (
     (metrics, "task"), (outputs, "task"), (attempts, "task"), (edges, "target"), (edges, "source"), (mirrors, "task"),
-    (queued, "task"),
+    (queued, "task"), (consoles, "run"),
 )  # fmt: skip
 
 

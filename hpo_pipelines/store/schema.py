@@ -282,6 +282,16 @@ queued = Table(
 )
 Index("hpo_queued_order", queued.c.queue, queued.c.priority.desc(), queued.c.position)
 
+consoles = Table(
+    "hpo_consoles",
+    metadata,
+    _task("run", primary_key=True),
+    _word("name", primary_key=True),
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("data", LargeBinary, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 
 def insert_or(dialect: str, table: Table) -> postgresql.Insert:
     """An INSERT into ``table`` that knows ON CONFLICT, in the words of ``dialect`` (its name in SQLAlchemy)."""

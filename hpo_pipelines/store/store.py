@@ -14,6 +14,7 @@ from hpo_pipelines.errors import StoreError
 from hpo_pipelines.store import check, migrate
 from hpo_pipelines.store.artifacts import Artifacts
 from hpo_pipelines.store.cache import Cache
+from hpo_pipelines.store.consoles import Consoles
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.events import Events
 from hpo_pipelines.store.followers import Followers
@@ -41,6 +42,7 @@ class Store:
         self.artifacts = Artifacts(database)
         self.metrics = Metrics(database)
         self.cache = Cache(database)
+        self.consoles = Consoles(database)
         self.holdings = Holdings(database)
         self.followers = Followers(database)
         self.leases = Leases(database)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import json
 import math
 import os
 import pickle
-import secrets
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -288,37 +285,6 @@ class TestRenamingFileSystem(FsspecContract):
         with pytest.raises(ArtifactError, match="connection lost"):
             store.put(b"x" * 20_000)
         assert [path for path in files.find(store.url) if not path.endswith("/")] == []
-
-
-def _have_s3() -> bool:
-    return all(importlib.util.find_spec(name) for name in ("moto", "s3fs", "flask"))
-
-
-@pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
-    """A bucket of a stand-in for S3 on a loopback socket."""
-    if not _have_s3():
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI must have moto[s3,server] and s3fs installed")
-        pytest.skip("needs moto[s3,server] and s3fs")
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-        patch.setenv("AWS_ACCESS_KEY_ID", "test")
-        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        import s3fs
-
-        # What the stand-in holds outlives its server: each gets a bucket of its own.
-        bucket = f"artifacts-{secrets.token_hex(4)}"
-        s3fs.S3FileSystem().mkdir(bucket)
-        yield f"s3://{bucket}"
-        s3fs.S3FileSystem.clear_instance_cache()
-    server.stop()
 
 
 @pytest.mark.integration

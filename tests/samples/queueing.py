@@ -59,3 +59,18 @@ def climb(folder: str, slope: float) -> float:
 @pipeline
 def climbing(folder: str, slope: float = 1.0) -> float:
     return climb(folder, slope)
+
+
+@component
+def prefix(folder: str) -> int:
+    """Prints, and runs until the file ``open`` is in ``folder``."""
+    ran(folder, "prefix")
+    print("the prefix is computed, æøå")
+    wait_for(Path(folder, "open"))
+    return 10
+
+
+@pipeline
+def sharing(folder: str, x: int = 0) -> int:
+    print("the body has", x)
+    return last(folder, prefix(folder) + x)

@@ -1,4 +1,4 @@
-"""Runs wait in queues."""
+"""Runs wait in queues; what runs print is kept for other machines."""
 
 from __future__ import annotations
 
@@ -32,5 +32,13 @@ def upgrade() -> None:
         sa.Column("claims", sa.Integer, nullable=False),
         sa.Column("options", _text, nullable=False),
         sqlite_autoincrement=True,
+    )
+    op.create_table(
+        "hpo_consoles",
+        sa.Column("run", _text, sa.ForeignKey("hpo_tasks.id"), primary_key=True),
+        sa.Column("name", _text, primary_key=True),
+        sa.Column("start", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("data", sa.LargeBinary, nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_index("hpo_queued_order", "hpo_queued", ["queue", sa.text("priority DESC"), "position"])
