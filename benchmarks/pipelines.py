@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -110,3 +111,16 @@ def touch(data: pd.DataFrame) -> pd.DataFrame:
 @pipeline(project="benchmarks")
 def big() -> pd.DataFrame:
     return touch(touch(touch(make())))
+
+
+@component(cache=False)
+def wait_for(gate: str) -> float:
+    while not Path(gate).exists():
+        time.sleep(0.05)
+    return 0.0
+
+
+@pipeline(project="benchmarks")
+def held(gate: str) -> float:
+    """Its body waits for a value until the file ``gate`` is there."""
+    return float(wait_for(gate)) + 1.0

@@ -5,14 +5,19 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+import yaml
+from click import Context
 
 import search_spaces
+from hpo_pipelines.cli.app import hpo
+from hpo_pipelines.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -114,3 +119,20 @@ def test_the_digits_study_passes_its_own_checks(tracked_home: Path, executor: st
     assert number_after(printed, "tracked") == trials
     assert number_after(printed, "reused") > 0
     assert number_after(printed, "retrained") > 0
+
+
+def test_the_compose_file_sets_what_it_says() -> None:
+    path = EXAMPLES / "machines" / "compose.yaml"
+    services = yaml.safe_load(path.read_text())["services"]
+    assert set(services) == {"store", "artifacts", "bucket", "mlflow", "agent"}
+    for service in services.values():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", ()))
+    agent = services["agent"]
+    settings = Settings.load("/nowhere", agent["environment"])
+    assert settings.store.startswith("postgresql+psycopg://")
+    assert settings.artifacts.startswith("s3://")
+    words = shlex.split(shlex.split(agent["command"])[2])
+    command = words[words.index("agent") :]
+    assert hpo.get_command(Context(hpo), "agent") is not None
+    queues = [command[place + 1] for place, word in enumerate(command) if word == "--queue"]
+    assert all(name in settings.queues for name in queues)
