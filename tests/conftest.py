@@ -6,7 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says more of the machine than of the code.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 FOREIGN = ("HPO_", "MLFLOW_", "RAY_")
 """Settings by these prefixes belong to the person who runs the tests, not to the tests."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from artifacts.test_store import s3  # noqa: F401 - a fixture
 
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.cache import Collected, Limits, collect
@@ -83,7 +82,7 @@ def local(tmp_path: Path) -> Any:
 
 
 @pytest.fixture
-def remote(postgresql_database: str, s3: str, tmp_path: Path) -> Any:  # noqa: F811
+def remote(postgresql_database: str, s3: str, tmp_path: Path) -> Any:
     store = Store.open(postgresql_database)
     yield Place(store, ArtifactStore(f"{s3}/{tmp_path.name}"), tmp_path)
     problems = store.check()
