@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,14 +28,16 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("target", metavar="MODULE:PIPELINE|FILE.py:PIPELINE|RUN", shell_complete=complete_target)
+@click.argument(
+    "target", metavar="STUDY.yaml|MODULE:PIPELINE|FILE.py:PIPELINE|RUN", required=False, shell_complete=complete_target
+)
 @click.option("--space", "space_file", type=click.Path(), help="Search space: YAML, TOML or JSON.")
 @parameter_option("Add to the space: 'lr=loguniform(1e-5,1e-1)', 'n=int(1,10)', 'm=choice(a,b)', 'seed=7'.")
 @click.option("--objective", metavar="STEP.METRIC|KEY", help="What to optimise; default: the returned number.")
-@click.option("--direction", type=click.Choice(["maximize", "minimize"]), default="maximize", show_default=True)
+@click.option("--direction", type=click.Choice(["maximize", "minimize"]), help="Default: maximize.")
 @click.option("-n", "--n-trials", type=click.IntRange(1), help="Trials in all, those of earlier calls included.")
 @click.option("--timeout", metavar="TIME", help="Stop asking after this long, such as 2h.")
-@click.option("-j", "--n-jobs", type=click.IntRange(1), default=1, show_default=True, help="Trials in flight.")
+@click.option("-j", "--n-jobs", type=click.IntRange(1), help="Trials in flight; default: 1.")
 @click.option("--sampler", help="tpe (default), random, qmc, nsgaii, gp, cmaes.")
 @click.option("--pruner", help="none (default), median, percentile, successive-halving, hyperband.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
@@ -46,22 +49,32 @@ if TYPE_CHECKING:
 @click.option(
     "--queue", metavar="QUEUE", help="Have agents of this queue drive the trials, instead of driving them here."
 )
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of STUDY.yaml, for editors, and end.")
 @json_option
-def optimize(*, target: str, space_file: str | None, params: tuple[str, ...], as_json: bool, **options: Any) -> int:
-    """Tune a pipeline, or clones of a recorded RUN, over a search space.
+def optimize(
+    *, target: str | None, space_file: str | None, params: tuple[str, ...], schema: bool, as_json: bool, **options: Any
+) -> int:
+    """Tune a pipeline, or clones of a recorded RUN, over a search space; or what STUDY.yaml says of all this.
 
+    Options given here go before those of the file, and -P is laid over its space.
     Ctrl-C once: running trials finish and the study can be resumed; twice: they are aborted.
     """
     from hpo_pipelines.cli.streams import ending_politely
 
-    if options["n_trials"] is None and options["timeout"] is None:
+    if schema:
+        from hpo_pipelines.study.file import schema as schema_of_files
+
+        click.echo(json.dumps(schema_of_files(), indent=2))
+        return 0
+    if target is None:
+        raise click.UsageError("name what is tuned: STUDY.yaml, MODULE:PIPELINE, FILE.py:PIPELINE or RUN.")
+    base, space, wanted = _wanted(target, space_file, params, _timed(options))
+    if wanted.get("n_trials") is None and wanted.get("timeout") is None:
         raise click.UsageError("a study needs an end: give --n-trials, --timeout, or both.")
-    space = _space(space_file, params)
-    base = _target(target)
     from hpo_pipelines.study import optimize as start
 
     with ending_politely():
-        study = start(base, space, workspace=workspace(), progress=not as_json, **_timed(options))
+        study = start(base, space, workspace=workspace(), progress=not as_json, **wanted)
     if as_json:
         print_json(_described(study))
     else:
@@ -179,6 +192,23 @@ def _trial_row(trial: Any, sampled: list[str]) -> dict[str, str]:
         "took": duration(trial.run.task.seconds),
         "parameters": short(", ".join(f"{name}={parameter(value)}" for name, value in params.items())),
     }
+
+
+def _wanted(
+    target: str, space_file: str | None, params: tuple[str, ...], options: dict[str, Any]
+) -> tuple[Pipeline[..., Any] | Run, Space, dict[str, Any]]:
+    """What is tuned, over which space, and how: from the command line, and from the study file if there is one."""
+    from hpo_pipelines.study.file import StudyFile, is_study_file
+
+    given = {name: value for name, value in options.items() if value is not None}
+    if not is_study_file(target):
+        space = _space(space_file, params)
+        return _target(target), space, given
+    file = StudyFile.load(target)
+    if space_file is not None:
+        raise click.UsageError(f"{target} has its space; -P is laid over it, --space is not.")
+    space = file.space.override(dict(_space(None, params))) if params else file.space
+    return _target(str(file.pipeline or file.run)), space, {**file.options, **given}
 
 
 def _target(target: str) -> Pipeline[..., Any] | Run:

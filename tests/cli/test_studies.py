@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -106,3 +107,23 @@ def test_no_studies_yet(hpo: Hpo, home: Path) -> None:
 def test_targets_that_are_not_there(hpo: Hpo, home: Path) -> None:
     assert optimize(hpo, "-P", "x=1", "-n", "1", target="simple#1").code == 7
     assert optimize(hpo, "-P", "x=1", "-n", "1", target="nowhere.py:p").code == 19
+
+
+def test_a_study_file_says_it_all_and_the_command_line_goes_before_it(hpo: Hpo, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "grid.yaml"
+    path.write_text(f"pipeline: {BODIES}:simple\nparams: {{x: {{choices: [1, 2]}}, y: 3}}\nn_trials: 2\nseed: 1\n")
+    ended = hpo("optimize", str(path), "--json")
+    assert (ended.code, ended.document["study"]) == (0, "grid")
+    assert hpo("optimize", str(path), "-n", "3", "--json").document["trials"] == 3
+    other = hpo("optimize", str(path), "-n", "1", "--name", "other", "-P", "x=7", "--json").document
+    assert (other["study"], other["best"]["params"]["x"]) == ("other", 7)
+    assert hpo("optimize", str(path), "--space", "x.yaml").code == 2
+    path.write_text(f"pipeline: {BODIES}:simple\nparams: {{x: 1}}\nn_trails: 2\n")
+    wrong = hpo("optimize", str(path))
+    assert wrong.code != 0
+    assert "grid.yaml:3: n_trails" in wrong.err
+
+
+def test_the_schema_of_study_files_is_printed(hpo: Hpo) -> None:
+    assert json.loads(hpo("optimize", "--schema").out)["properties"]["n_trials"]["minimum"] == 1
+    assert hpo("optimize").code == 2

@@ -1,0 +1,196 @@
+"""Study files: a whole study in YAML, TOML or JSON, read with its lines and written back.
+
+::
+
+    pipeline: pipeline.py:digits        # or run: digits#3
+    objective: evaluate.accuracy
+    space: space.yaml                   # or params: {lr: {low: 1e-5, high: 1e-1, log: true}}, or both
+    n_trials: 30
+    n_jobs: 4
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpo_pipelines.errors import ParameterError, SpaceError
+from hpo_pipelines.types import duration
+from search_spaces import Space, load
+from search_spaces.documents import Document, Format, read
+from search_spaces.errors import SpaceError as PlainSpaceError
+from search_spaces.place import Place
+from search_spaces.values import nearest
+from search_spaces.writers import write
+
+SUFFIXES: Mapping[str, Format] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
+
+
+@dataclass(frozen=True)
+class _Key:
+    """What may stand under one key: ``rule`` for people, ``holds`` for us, ``schema`` for editors."""
+
+    rule: str
+    holds: Callable[[Any], bool]
+    schema: Mapping[str, Any]
+    about: str
+
+
+def _text(about: str, *choices: str) -> _Key:
+    rule = f"one of {', '.join(choices)}" if choices else "text"
+    schema = {"enum": list(choices)} if choices else {"type": "string", "minLength": 1}
+
+    def holds(value: Any) -> bool:
+        return isinstance(value, str) and bool(value) and (not choices or value in choices)
+
+    return _Key(rule, holds, schema, about)
+
+
+def _count(about: str, least: int = 1) -> _Key:
+    def holds(value: Any) -> bool:
+        return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+    return _Key(f"a whole number, {least} or more", holds, {"type": "integer", "minimum": least}, about)
+
+
+def _is_duration(value: Any) -> bool:
+    try:
+        return not isinstance(value, bool) and math.isfinite(duration(value))
+    except (ParameterError, TypeError):
+        return False
+
+
+KEYS: Mapping[str, _Key] = {
+    "pipeline": _text("What is tuned: MODULE:PIPELINE, or FILE.py:PIPELINE as seen from this file."),
+    "run": _text("What is tuned, instead of a pipeline: a recorded run, whose clones the trials are."),
+    "objective": _text("STEP.METRIC, or a key of what the pipeline returns; without it the returned number."),
+    "direction": _text("Which way is better.", "maximize", "minimize"),
+    "space": _text("A file with the search space, as seen from this file."),
+    "params": _Key(
+        "a mapping of parameters to what they may be",
+        lambda value: isinstance(value, dict),
+        {"type": "object"},
+        "The search space itself, or what differs from the one in the file.",
+    ),
+    "sampler": _text("Optuna's sampler, by name."),
+    "pruner": _text("Optuna's pruner, by name."),
+    "seed": _count("Seed of the sampler.", 0),
+    "n_trials": _count("Trials in all, those of earlier calls included."),
+    "timeout": _Key(
+        'seconds, or a number with a unit such as "2h"',
+        _is_duration,
+        {"type": ["number", "string"]},
+        "Stop asking after this long.",
+    ),
+    "n_jobs": _count("Trials in flight."),
+    "max_failures": _count("Stop after so many failed trials."),
+    "name": _text(
+        "The study's name; the same name goes on with it. Without it the file's, or for study.yaml its folder's."
+    ),
+    "executor": _text("Where steps run.", "inline", "local", "ray"),
+    "queue": _text("Have agents of this queue drive the trials."),
+    "storage": _text("Optuna storage URL; without it a journal file beside the store."),
+}
+_OPTIONS = tuple(name for name in KEYS if name not in ("pipeline", "run", "space", "params"))
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study as it is written down. ``options`` are those of :func:`hpo_pipelines.optimize`, by name."""
+
+    space: Space
+    pipeline: str | None = None
+    """``MODULE:PIPELINE``, or ``FILE.py:PIPELINE`` with the whole path of the file."""
+    run: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> StudyFile:
+        """The study in ``path``. Raises SpaceError with file, line and key, and the nearest spelling of a wrong one."""
+        path = Path(path)
+        try:
+            document = read(path.read_text(encoding="utf-8-sig"), _format(path), str(path))
+            return _study(document, path)
+        except PlainSpaceError as error:
+            raise SpaceError(str(error)) from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise SpaceError(f"{path}: the file cannot be read: {error}.") from None
+
+    def dump(self, path: str | Path) -> None:
+        """Write the study where :meth:`load` reads it back."""
+        target = {"pipeline": self.pipeline} if self.pipeline is not None else {"run": self.run}
+        content = {**target, **self.options, "params": self.space.as_dict()}
+        Path(path).write_text(write(content, _format(Path(path)), under=None), encoding="utf-8", newline="\n")
+
+
+def is_study_file(target: str) -> bool:
+    """Whether ``target`` names a file of a kind that studies are written in."""
+    return Path(target).suffix.lower() in SUFFIXES
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a study file, for editors."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "A study of hpo_pipelines",
+        "type": "object",
+        "properties": {name: {**key.schema, "description": key.about} for name, key in KEYS.items()},
+        "oneOf": [{"required": ["pipeline"]}, {"required": ["run"]}],
+        "anyOf": [{"required": ["space"]}, {"required": ["params"]}],
+        "additionalProperties": False,
+    }
+
+
+def _format(path: Path) -> Format:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise PlainSpaceError(f"{path}: a study is kept in {', '.join(SUFFIXES)}.{nearest(suffix, SUFFIXES)}")
+    return SUFFIXES[suffix]
+
+
+def _study(document: Document, path: Path) -> StudyFile:
+    content, place = document.value, document.place
+    if not isinstance(content, dict):
+        raise place.error("a study file holds key: value pairs, such as pipeline: pipeline.py:churn.")
+    for name, value in content.items():
+        _check(name, value, place.at(name))
+    targets = [name for name in ("pipeline", "run") if name in content]
+    if len(targets) != 1:
+        raise place.error(f"a study is of one pipeline or of one run; got {' and '.join(targets) or 'neither'}.")
+    options = {name: content[name] for name in _OPTIONS if name in content}
+    # Many files are called study.yaml; what they are about is said by where they are.
+    options.setdefault("name", path.stem if path.stem != "study" else path.absolute().parent.name or "study")
+    return StudyFile(
+        space=_space(content, place, path.parent),
+        pipeline=_resolved(content["pipeline"], path.parent) if "pipeline" in content else None,
+        run=content.get("run"),
+        options=options,
+    )
+
+
+def _check(name: str, value: Any, place: Place) -> None:
+    if name not in KEYS:
+        raise place.error(f"a study file has no {name!r}.{nearest(name, KEYS)} Known: {', '.join(KEYS)}.")
+    if not KEYS[name].holds(value):
+        hint = nearest(str(value), KEYS[name].schema.get("enum", ()))
+        raise place.error(f"it is {KEYS[name].rule}; got {value!r}.{hint}")
+
+
+def _space(content: Mapping[str, Any], place: Place, folder: Path) -> Space:
+    if "space" not in content and "params" not in content:
+        raise place.error("a study needs a space: params: {lr: {low: 0.1, high: 1.0}}, or space: FILE.")
+    params = Space(content.get("params", {}), place=place.at("params")) if "params" in content else None
+    if "space" not in content:
+        assert params is not None
+        return params
+    base = load(folder / content["space"])
+    return base if params is None else base.override(dict(params))
+
+
+def _resolved(pipeline: str, folder: Path) -> str:
+    """``pipeline`` with its file, if it names one, as seen from ``folder``."""
+    file, colon, name = pipeline.rpartition(":") if ":" in pipeline else (pipeline, "", "")
+    return f"{(folder / file).absolute()}{colon}{name}" if file.endswith(".py") else pipeline

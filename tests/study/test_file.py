@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hpo_pipelines.errors import SpaceError
+from hpo_pipelines.study.file import KEYS, StudyFile, is_study_file, schema
+from search_spaces import Float, Int, Space
+from search_spaces.yaml12 import read_yaml
+
+DIGITS = Path(__file__).parents[2] / "examples" / "digits"
+
+WHOLE = """\
+pipeline: bodies.py:simple
+objective: add.total
+params:
+  x: {low: 1, high: 9}
+n_trials: 5
+timeout: 2h
+n_jobs: 2
+"""
+
+
+def written(folder: Path, text: str, name: str = "tune.yaml") -> Path:
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_paths_are_as_seen_from_the_file_and_its_name_is_the_studys(tmp_path: Path) -> None:
+    found = StudyFile.load(written(tmp_path, WHOLE))
+    assert found.pipeline == f"{tmp_path}/bodies.py:simple"
+    assert found.space == Space({"x": Int(1, 9)})
+    expected = {"objective": "add.total", "n_trials": 5, "timeout": "2h", "n_jobs": 2, "name": "tune"}
+    assert found.options == expected
+
+
+def test_a_space_file_and_what_is_laid_over_it(tmp_path: Path) -> None:
+    written(tmp_path, "x: {low: 1, high: 9}\ny: {low: 0.0, high: 1.0}\n", "space.yaml")
+    found = StudyFile.load(written(tmp_path, "run: simple#3\nspace: space.yaml\nparams: {x: 4}\nn_trials: 1\n"))
+    assert (found.run, found.pipeline) == ("simple#3", None)
+    assert found.space == Space({"x": 4, "y": Float(0.0, 1.0)})
+
+
+WRONG = [
+    (WHOLE.replace("n_trials", "n_trails"), "tune.yaml:5: n_trails: a study file has no 'n_trails'. Did you mean"),
+    (WHOLE.replace("n_jobs: 2", "n_jobs: two"), "tune.yaml:7: n_jobs: it is a whole number, 1 or more; got 'two'."),
+    (WHOLE.replace("n_jobs: 2", "n_jobs: true"), "tune.yaml:7: n_jobs: it is a whole number"),
+    (WHOLE + "direction: maximise\n", "tune.yaml:8: direction: it is one of maximize, minimize; got 'maximise'"),
+    (WHOLE.replace("2h", "soon"), "tune.yaml:6: timeout: it is seconds, or a number with a unit"),
+    (WHOLE.replace("high: 9", "high: 0"), "tune.yaml:4: params.x"),
+    (WHOLE + "run: simple#1\n", "one pipeline or of one run; got pipeline and run"),
+    (WHOLE.replace("pipeline:", "objective_:", 1), "no 'objective_'"),
+    ("params: {x: 1}\n", "got neither"),
+    ("pipeline: a:b\n", "needs a space"),
+    ("- pipeline\n", "key: value pairs"),
+    ("pipeline: [\n", "this is not YAML"),
+    ("pipeline: a:b\nspace: nowhere.yaml\n", "nowhere.yaml: the file cannot be read"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "said"), WRONG)
+def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(SpaceError) as error:
+        StudyFile.load(written(tmp_path, text))
+    assert said in str(error.value)
+
+
+def test_a_file_that_is_not_there_or_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(SpaceError, match="cannot be read"):
+        StudyFile.load(tmp_path / "nowhere.yaml")
+    with pytest.raises(SpaceError, match=r"kept in \.yaml"):
+        StudyFile.load(written(tmp_path, WHOLE, "tune.yamll"))
+    assert [is_study_file(name) for name in ("a.yaml", "a.JSON", "a.py", "a#1", "a.py:b")] == [True, True] + [False] * 3
+
+
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "objective": st.sampled_from(["fit.auc", "score"]),
+    "direction": st.sampled_from(["maximize", "minimize"]),
+    "n_trials": st.integers(1, 10**6),
+    "timeout": st.one_of(st.integers(0, 10**6), st.sampled_from(["90s", "2h"])),
+    "seed": st.integers(0, 2**31),
+    "executor": st.sampled_from(["inline", "local", "ray"]),
+}
+
+
+@given(st.fixed_dictionaries({"name": st.just("s")}, optional=OPTIONS), st.sampled_from(["yaml", "toml", "json"]))
+def test_law_what_is_dumped_is_loaded_back(tmp_path_factory: pytest.TempPathFactory, options: Any, kind: str) -> None:
+    path = tmp_path_factory.mktemp("round") / f"study.{kind}"
+    made = StudyFile(
+        Space({"x": Int(1, 3), "lr": Float(1e-5, 0.1, log=True)}), pipeline="package:churn", options=options
+    )
+    made.dump(path)
+    assert StudyFile.load(path) == made
+    run = StudyFile(made.space, run="churn#4", options=options)
+    run.dump(path)
+    assert StudyFile.load(path) == run
+
+
+def test_the_schema_accepts_what_is_read_and_refuses_what_is_not() -> None:
+    validator = jsonschema.Draft202012Validator(schema())
+    validator.check_schema(schema())
+    for text in (WHOLE, (DIGITS / "study.yaml").read_text()):
+        assert list(validator.iter_errors(read_yaml(text, "x")[0])) == []
+    for text, _ in WRONG:
+        if "nowhere" not in text and "[\n" not in text and "high: 0" not in text and "soon" not in text:
+            assert list(validator.iter_errors(read_yaml(text, "x")[0])), text
+    assert set(schema()["properties"]) == set(KEYS)
+    json.dumps(schema())
+
+
+def test_the_example_is_a_study_file() -> None:
+    found = StudyFile.load(DIGITS / "study.yaml")
+    assert found.pipeline == f"{DIGITS}/pipeline.py:digits"
+    assert "model" in found.space
+    assert found.options["name"] == "digits"
