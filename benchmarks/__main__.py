@@ -197,7 +197,7 @@ class Bench:
         for executor in ("local", "ray"):
             self._ran(p.fan_out, executor, width=8)()  # every worker has loaded the code
             walls = []
-            for _ in range(max(1, self.rounds // 2)):
+            for _ in range(max(3, self.rounds // 2) | 1):
                 space = {"way": Categorical(["a", "b", "c"]), "x": Float(0.0, 1.0), "salt": time.time_ns()}
                 with cost() as spent:
                     study = optimize(
