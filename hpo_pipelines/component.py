@@ -7,7 +7,7 @@ import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from hpo_pipelines import context
@@ -135,7 +135,7 @@ def component(
     retry: Retry | int | None = None,
     timeout: float | str | None = None,
     cache: Cache | bool | None = None,
-    environment: Environment | None = None,
+    environment: Environment | Mapping[str, Any] | None = None,
 ) -> Callable[[Callable[P, R]], Component[P, R]]: ...
 def component(
     function: Callable[P, R] | None = None,
@@ -146,7 +146,7 @@ def component(
     retry: Retry | int | None = None,
     timeout: float | str | None = None,
     cache: Cache | bool | None = None,
-    environment: Environment | None = None,
+    environment: Environment | Mapping[str, Any] | None = None,
 ) -> Component[P, R] | Callable[[Callable[P, R]], Component[P, R]]:
     """Make a component of a function, with or without parentheses.
 
@@ -154,7 +154,7 @@ def component(
     ``tuple[A, B]``, NamedTuple or TypedDict annotation does the same. As a mapping it also says in which format each is
     stored: ``{"train": "parquet", "test": "arrow"}``, or ``{"value": "parquet"}`` for a component's only output.
     ``retry`` may be a number of further attempts, ``timeout`` seconds or text such as ``"10min"``; ``cache=False`` is
-    short for ``Cache(enabled=False)``.
+    short for ``Cache(enabled=False)`` and ``environment={"packages": ["torch==2.13"]}`` for an ``Environment(…)``.
 
     Raises DefinitionError for what cannot be a component: a class, a coroutine, a generator, wrong options.
     """
@@ -171,7 +171,7 @@ def component(
                 retry=Retry(retry) if isinstance(retry, int) else _option(retry, Retry, "retry") or Retry(),
                 timeout=None if timeout is None else duration(timeout),
                 cache=Cache(enabled=cache) if isinstance(cache, bool) else _option(cache, Cache, "cache") or Cache(),
-                environment=_option(environment, Environment, "environment") or Environment(),
+                environment=_environment(environment),
             ),
         )
 
@@ -217,6 +217,16 @@ def _option(value: object, cls: type[T], name: str) -> T | None:
     if value is None or isinstance(value, cls):
         return value
     raise DefinitionError(f"{name}={value!r}: {name} takes a {cls.__name__}(...), not a {type(value).__name__}.")
+
+
+def _environment(value: Environment | Mapping[str, Any] | None) -> Environment:
+    if isinstance(value, Mapping):
+        known = [field.name for field in fields(Environment)]
+        for name in value:
+            if name not in known:
+                raise DefinitionError(f"environment={value!r}: there is no {name!r} in it. Known: {', '.join(known)}.")
+        return Environment(**value)
+    return _option(value, Environment, "environment") or Environment()
 
 
 def output_form(function: Callable[..., Any], outputs: tuple[str, ...]) -> OutputForm:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -139,13 +140,78 @@ class Cache:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a step's process has that the driver's need not: packages, variables, Python, image, secrets."""
+    """What a step's process has that the driver's need not; where anything is named, that is a process apart.
+
+    ``packages`` are requirements as pip reads them (``"torch==2.13"``), put ahead of what is installed. ``env`` holds
+    variables that are set before the process imports anything. ``python`` is a minor version, and can only be that of
+    the driver. ``image`` names a container image. ``secrets`` names variables of the worker that the step gets; their
+    values are kept out of all that is recorded.
+
+    Raises DefinitionError for what cannot be one.
+    """
 
     packages: tuple[str, ...] = ()
     env: Mapping[str, str] = field(default_factory=dict)
     python: str | None = None
     image: str | None = None
     secrets: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("packages", "secrets"):
+            value = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(item, str) and item for item in value):
+                raise DefinitionError(f"Environment({name}={value!r}): {name} is a list of texts, such as [{value!r}].")
+        object.__setattr__(self, "packages", tuple(sorted({_requirement(item) for item in self.packages})))
+        object.__setattr__(self, "secrets", tuple(sorted(set(self.secrets))))
+        object.__setattr__(self, "env", _variables(self.env, self.secrets))
+        if self.python is not None:
+            object.__setattr__(self, "python", _minor(self.python))
+        if self.image is not None and (not isinstance(self.image, str) or not re.fullmatch(r"[\w][^\s]*", self.image)):
+            raise DefinitionError(f"Environment(image={self.image!r}): image is a name such as \"python:3.11-slim\".")
+
+    @property
+    def apart(self) -> bool:
+        """Whether a step needs a process of its own for this."""
+        return bool(self.packages or self.env or self.image or self.secrets)
+
+
+def _requirement(text: str) -> str:
+    """``text`` in the one form that all spellings of a requirement share."""
+    from packaging.requirements import InvalidRequirement, Requirement
+    from packaging.utils import canonicalize_name
+
+    try:
+        requirement = Requirement(text)
+    except InvalidRequirement as error:
+        raise DefinitionError(
+            f"Environment(packages=[{text!r}]): {str(error).partition(chr(10))[0]}. Write a requirement such as "
+            '"torch==2.13" or "tiny @ file:///wheels/tiny-1.0-py3-none-any.whl"; options of the installer go into '
+            "its own variables (UV_… or PIP_…)."
+        ) from None
+    requirement.name = canonicalize_name(requirement.name)
+    return str(requirement)
+
+
+def _variables(env: Mapping[str, str], secrets: tuple[str, ...]) -> dict[str, str]:
+    for name, value in env.items():
+        if not isinstance(name, str) or not isinstance(value, str) or not name or "=" in name or "\0" in name + value:
+            raise DefinitionError(f"Environment(env={{{name!r}: {value!r}}}): names and values are text; quote numbers.")
+        if name in secrets:
+            raise DefinitionError(f"Environment: {name!r} is among env and secrets; a secret's value is not written here.")
+    return dict(sorted(env.items()))
+
+
+def _minor(python: str) -> str:
+    """The minor version ``python`` names. Raises DefinitionError unless it is the one that runs."""
+    here = "{}.{}".format(*sys.version_info)
+    if not isinstance(python, str) or not re.fullmatch(r"\d+\.\d+(\.\d+)?", python):
+        raise DefinitionError(f'Environment(python={python!r}): python is a minor version such as "{here}".')
+    if ".".join(python.split(".")[:2]) != here:
+        raise DefinitionError(
+            f"Environment(python={python!r}): steps run on the minor version of their driver, which is {here}: values "
+            f"and code travel between them. Leave python out, or start the driver with Python {python}."
+        )
+    return here
 
 
 _UNITS = {"ms": 1e-3, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}

@@ -116,7 +116,8 @@ class Engine:
             resources=options.resources,
             timeout=options.timeout,
             console=self.console_path(run.id, f"{step.name}.{step.attempt}"),
-            environment={**options.environment.env, **tracked},
+            environment=options.environment,
+            variables=tracked,
             around=STEP_RUN if tracked else "",
         )
 

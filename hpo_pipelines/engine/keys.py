@@ -143,7 +143,7 @@ def _fixed(component: Component[..., Any], code: CodeFingerprint) -> tuple[Mappi
         "packages": dict(sorted(code.packages.items())),
         "environment": {
             "python": environment.python or "{}.{}".format(*sys.version_info),
-            "packages": sorted(environment.packages),
+            "packages": list(environment.packages),
             "env": dict(environment.env),
             "image": environment.image,
         },

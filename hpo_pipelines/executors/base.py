@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hpo_pipelines.failure import Failure
 from hpo_pipelines.snapshot import Locator
-from hpo_pipelines.types import ArtifactRef, Resources
+from hpo_pipelines.types import ArtifactRef, Environment, Resources
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,9 @@ class Assignment:
     timeout: float | None = None
     console: str = ""
     """Path of the attempt's console file in the driver's file system."""
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Environment = field(default_factory=Environment)
+    """What the step asks of the process it runs in."""
+    variables: Mapping[str, str] = field(default_factory=dict)
     """Variables set while the step runs."""
     around: str = ""
     """``module:function`` of a context manager that the component runs in; empty for none."""
@@ -55,6 +57,11 @@ class Started:
     """The attempt left the executor's line and runs; ``worker`` says where, for a person."""
 
     worker: str
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What the attempt runs in is there, and its timeout counts from now. Between worker and executor only."""
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,15 @@ def captured(path: str) -> Iterator[None]:
             os.close(copy)
 
 
+@contextlib.contextmanager
+def flushed() -> Iterator[None]:
+    """Have all that was printed in the block at its descriptors when it is left."""
+    try:
+        yield
+    finally:
+        _flush()
+
+
 def _opened(path: str) -> int:
     """A descriptor that appends to the file ``path``, made with its folder. Raises StoreError."""
     try:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 
 from hpo_pipelines.errors import ConfigError, StoreError
 from hpo_pipelines.executors import console, worker
 from hpo_pipelines.executors.base import (
     Assignment,
+    Begun,
     Cancelled,
-    Completed,
+    Ended,
     Executor,
     Failed,
     Listener,
@@ -42,7 +44,7 @@ class InlineExecutor(Executor):
 
     def use(self, snapshot: str, code: Code) -> None:
         """Let steps of ``snapshot`` run from ``code``, which this process has loaded already."""
-        self._loaders.setdefault(snapshot, worker.Loader(code))
+        self._loaders.setdefault(snapshot, worker.Loader(code, _print))
 
     def submit(self, assignment: Assignment, listener: Listener) -> None:
         for limit, value in (("timeout", assignment.timeout), ("memory", assignment.resources.memory)):
@@ -62,7 +64,9 @@ class InlineExecutor(Executor):
                 self._cancelled.discard(assignment.id)
 
     def _run(self, assignment: Assignment, listener: Listener) -> None:
-        def send(message: Reported) -> None:
+        def send(message: Reported | Begun) -> None:
+            if isinstance(message, Begun):
+                return
             listener(assignment, message)
             if assignment.id in self._cancelled:
                 raise _Stopped
@@ -74,7 +78,7 @@ class InlineExecutor(Executor):
         if error is not None and interrupted:
             raise error
 
-    def _ended(self, assignment: Assignment, send: worker.Send) -> Completed | Failed:
+    def _ended(self, assignment: Assignment, send: worker.Send) -> Ended:
         try:
             with console.teed(assignment.console):
                 return worker.execute(assignment, self._loaders[assignment.snapshot_digest], send)
@@ -87,4 +91,12 @@ class InlineExecutor(Executor):
                 self._cancelled.add(attempt)
 
     def close(self) -> None:
+        for loader in self._loaders.values():
+            loader.close()
         self._loaders.clear()
+
+
+def _print(data: bytes) -> None:
+    """Print what a process apart has printed, where the console of the step is caught."""
+    sys.stdout.write(data.decode("utf-8", "replace"))
+    sys.stdout.flush()

@@ -16,6 +16,7 @@ from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.executors import processes
 from hpo_pipelines.executors.base import (
     Assignment,
+    Begun,
     Cancelled,
     Ended,
     Executor,
@@ -26,7 +27,7 @@ from hpo_pipelines.executors.base import (
     TimedOut,
     ended,
 )
-from hpo_pipelines.executors.local_process import BEGUN, WorkerProcess
+from hpo_pipelines.executors.local_process import WorkerProcess
 
 SOFT_CANCEL_SECONDS = 1.0
 """How long a step that is cancelled, or past its timeout, may take to end by itself."""
@@ -138,15 +139,18 @@ class LocalExecutor(Executor):
         # Fractions such as 0.1 do not add up exactly.
         if self._used + item.share > self.cpus + 1e-6:
             return None
-        worker = self._worker_for(item.assignment.snapshot_digest)
+        worker = self._worker_for(item.assignment)
         worker.snapshot = item.assignment.snapshot_digest
+        worker.environment = item.assignment.environment
         worker.running = item
         self._used += item.share
         return worker
 
-    def _worker_for(self, snapshot: str) -> WorkerProcess:
+    def _worker_for(self, assignment: Assignment) -> WorkerProcess:
         idle = [worker for worker in self._workers if worker.running is None]
-        for wanted in (snapshot, ""):
+        # Of those that have the code, one that has made room for the environment already.
+        idle.sort(key=lambda worker: worker.environment != assignment.environment)
+        for wanted in (assignment.snapshot_digest, ""):
             for worker in idle:
                 if worker.snapshot == wanted:
                     return worker
@@ -220,7 +224,7 @@ class LocalExecutor(Executor):
                 message = pickle.loads(worker.connection.recv_bytes())
                 if ended(message):
                     return self._finish(worker, message)
-                if message == BEGUN:
+                if isinstance(message, Begun):
                     self._set_deadline(worker)
                 elif worker.running is not None:
                     _tell(worker.running, message)

@@ -15,20 +15,18 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from hpo_pipelines.executors import processes
+from hpo_pipelines.types import Environment
 
 _BOOTSTRAP = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from hpo_pipelines.executors.local_worker import main; main(int(sys.argv[2]))"
 )
 
-BEGUN = "begun"
-"""What a worker sends when it begins with an assignment that has a timeout."""
-
-
 class WorkerProcess:
     """A worker and our end of its pipe.
 
-    ``snapshot`` is the code that it has loaded, empty at first; ``running`` is whatever its owner gave it to do.
+    ``snapshot`` is the code that it has loaded, empty at first, and ``environment`` that of its last step; ``running``
+    is whatever its owner gave it to do.
     """
 
     def __init__(self) -> None:
@@ -48,6 +46,7 @@ class WorkerProcess:
             )
         self.connection = Connection(ours.detach())
         self.snapshot = ""
+        self.environment: Environment | None = None
         self.running: Any = None
         self._sending = threading.Lock()
 

@@ -6,24 +6,25 @@ import os
 import pickle
 import queue
 import threading
+from contextlib import AbstractContextManager
 from multiprocessing.connection import Connection
 from typing import Any
 
 from hpo_pipelines.errors import StoreError
 from hpo_pipelines.executors import console, processes, worker
-from hpo_pipelines.executors.base import Assignment, Completed, Failed, Lost
+from hpo_pipelines.executors.base import Assignment, Begun, Ended, Failed, Lost
 from hpo_pipelines.executors.interrupts import Interrupts
-from hpo_pipelines.executors.local_process import BEGUN
 from hpo_pipelines.failure import Failure
 
 
 class LocalWorker:
     """Runs one assignment after another in the main thread, while a second thread listens to the pipe."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, outgoing: Connection | None = None) -> None:
         self._connection = connection
+        self._outgoing = outgoing or connection
         self._loader = worker.Loader()
-        self._inbox: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._interrupts = Interrupts()
         self._sending = threading.Lock()
         self._running = ""
@@ -36,16 +37,23 @@ class LocalWorker:
         # Python children of a step should be as easy to follow as the step itself.
         os.environ.setdefault("PYTHONUNBUFFERED", "1")
         threading.Thread(target=self._listen, name="hpo-listen", daemon=True).start()
+        self._announce()
         while True:
-            assignment = self._inbox.get()
-            self._send(self._run(assignment))
+            self._send(self._run(self._inbox.get()))
 
-    def _run(self, assignment: Assignment) -> Completed | Failed:
-        memory = assignment.resources.memory_bytes
-        if assignment.timeout is not None:
-            self._send(BEGUN)
+    def _announce(self) -> None:
+        """Say that orders are taken, if somebody wants to know."""
+
+    def _run(self, assignment: Assignment) -> Ended:
+        apart = assignment.environment.apart
+        # What runs apart is measured there, and begins when all that it needs is there.
+        memory = None if apart else assignment.resources.memory_bytes
+        if memory is not None:
+            self._loader.close()  # the idle ones would count
+        if assignment.timeout is not None and not apart:
+            self._send(Begun())
         try:
-            with console.captured(assignment.console), processes.Watchdog(memory, None, self._out_of_memory):
+            with self._captured(assignment), processes.Watchdog(memory, None, self._out_of_memory):
                 self._running = assignment.id
                 ended = self._interrupts.run(lambda: self._execute(assignment), _interrupted)
                 self._running = ""
@@ -54,9 +62,15 @@ class LocalWorker:
         # The exception itself need not be picklable; what of it can travel is in the failure.
         return Failed(ended.failure) if isinstance(ended, Failed) else ended
 
-    def _execute(self, assignment: Assignment) -> Completed | Failed:
+    def _captured(self, assignment: Assignment) -> AbstractContextManager[None]:
+        return console.captured(assignment.console)
+
+    def _execute(self, assignment: Assignment) -> Ended:
         if self._cancelled == assignment.id:
             raise KeyboardInterrupt  # asked for before there was anything to interrupt
+        return self._work(assignment)
+
+    def _work(self, assignment: Assignment) -> Ended:
         return worker.execute(assignment, self._loader, self._send)
 
     def _listen(self) -> None:
@@ -79,7 +93,7 @@ class LocalWorker:
     def _send(self, message: Any) -> None:
         data = pickle.dumps(message, protocol=5)
         with self._interrupts.held(), self._sending:
-            self._connection.send_bytes(data)
+            self._outgoing.send_bytes(data)
 
     def _exit(self) -> None:
         processes.kill_children(os.getpid())

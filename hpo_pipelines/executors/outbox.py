@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from hpo_pipelines.executors.base import ConsoleChunk, Message
+from hpo_pipelines.executors.base import Begun, ConsoleChunk, Message
 
-Numbered: TypeAlias = tuple[int, Message]
+Numbered: TypeAlias = tuple[int, Message | Begun]
 Confirm: TypeAlias = Callable[[bool], None]
 Post: TypeAlias = Callable[[Sequence[Numbered], Confirm], None]
 """Sends messages off without waiting; calls ``Confirm`` once, from any thread: have they arrived?"""
@@ -31,7 +31,7 @@ LATE = 64 * 1024
 @dataclass
 class _Letter:
     number: int
-    message: Message
+    message: Message | Begun
     posted: bool = False
 
 
@@ -52,7 +52,7 @@ class Outbox:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def put(self, message: Message) -> None:
+    def put(self, message: Message | Begun) -> None:
         """Tell the driver ``message``, soon."""
         with self._lock:
             self._add(message)
@@ -104,7 +104,7 @@ class Outbox:
             self._read()
             self._send()
 
-    def _add(self, message: Message) -> None:
+    def _add(self, message: Message | Begun) -> None:
         self._letters.append(_Letter(self._count, message))
         self._count += 1
 

@@ -171,16 +171,27 @@ def _proportional(pid: int) -> int | None:
 class Watchdog:
     """Watches this process's tree while one step runs; calls ``ended(reason)`` once when it passes a limit.
 
-    ``memory`` is in bytes and ``timeout`` in seconds, None for no limit. ``ended`` gets ``None`` for a timeout, the
+    ``memory`` is in bytes and ``timeout`` in seconds, None for no limit; with ``waits`` the time counts from
+    :meth:`begin`. ``ended`` gets ``None`` for a timeout, the
     reason as text for memory. It is called in a thread of its own; leaving the block waits for it to return.
     """
 
     PERIOD = 0.1
 
-    def __init__(self, memory: int | None, timeout: float | None, ended: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        memory: int | None,
+        timeout: float | None,
+        ended: Callable[[str | None], None],
+        *,
+        waits: bool = False,
+    ) -> None:
         self._memory = memory
         self._timeout = timeout
         self._ended = ended
+        self._begun = threading.Event()
+        if not waits:
+            self._begun.set()
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -190,12 +201,18 @@ class Watchdog:
             self._thread.start()
         return self
 
+    def begin(self) -> None:
+        """Let the time count from now."""
+        self._begun.set()
+
     def __exit__(self, *exc: object) -> None:
         self._done.set()
+        self._begun.set()
         if self._thread is not None:
             self._thread.join()
 
     def _watch(self) -> None:
+        self._begun.wait()
         end = None if self._timeout is None else time.monotonic() + self._timeout
         while True:
             left = self.PERIOD if end is None else end - time.monotonic()

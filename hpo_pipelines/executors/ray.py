@@ -27,6 +27,7 @@ from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.executors import ray_runtime
 from hpo_pipelines.executors.base import (
     Assignment,
+    Begun,
     Cancelled,
     Ended,
     Executor,
@@ -83,10 +84,10 @@ class _Attempt:
     """How many messages it sent, once known."""
     heard: int = 0
     """How many of them the listener has heard."""
-    early: dict[int, Message] = field(default_factory=dict)
+    early: dict[int, Message | Begun] = field(default_factory=dict)
     """Messages, by number, that arrived before others sent before them."""
 
-    def accept(self, messages: Iterable[tuple[int, Message]]) -> list[Message]:
+    def accept(self, messages: Iterable[tuple[int, Message | Begun]]) -> list[Message | Begun]:
         """Take numbered messages, some perhaps again; returns those whose turn it is."""
         self.early.update((number, message) for number, message in messages if number >= self.heard)
         ready = []
@@ -257,10 +258,12 @@ class RayExecutor(Executor):
         attempt.outcome, attempt.count = report.ended, report.count
         return self._hear(attempt, attempt.accept(report.rest))
 
-    def _hear(self, attempt: _Attempt, messages: list[Message]) -> None:
+    def _hear(self, attempt: _Attempt, messages: list[Message | Begun]) -> None:
         for message in messages:
             if isinstance(message, Started):
                 self._begin(attempt, message)
+            elif isinstance(message, Begun):
+                self._limit(attempt)
             elif ended(message):
                 attempt.verdict = message  # type: ignore[assignment]
             else:
@@ -269,15 +272,19 @@ class RayExecutor(Executor):
             self._finish(attempt)
 
     def _begin(self, attempt: _Attempt, message: Started) -> None:
-        if attempt.assignment.timeout is not None:
-            late = attempt.assignment.timeout + TIMEOUT_SLACK_SECONDS
-            self._later(late, partial(self._overdue, attempt))
+        if not attempt.assignment.environment.apart:
+            self._limit(attempt)
         if not attempt.started:
             attempt.started = True
             with self._lock:
                 self._in_line -= 1
                 self._capacity.use(attempt.demand)
             _tell(attempt, message)
+
+    def _limit(self, attempt: _Attempt) -> None:
+        if attempt.assignment.timeout is not None:
+            late = attempt.assignment.timeout + TIMEOUT_SLACK_SECONDS
+            self._later(late, partial(self._overdue, attempt))
 
     def _finish(self, attempt: _Attempt) -> None:
         with self._lock:
@@ -289,8 +296,9 @@ class RayExecutor(Executor):
                 self._in_line -= 1
         attempt.ref = None
         for number in sorted(attempt.early):  # behind one that never arrived
-            if not isinstance(attempt.early[number], Started) and not ended(attempt.early[number]):
-                _tell(attempt, attempt.early[number])
+            message = attempt.early[number]
+            if not isinstance(message, Started | Begun) and not ended(message):
+                _tell(attempt, message)
         if attempt.cancelled:
             # Whatever it returned: a task whose child was killed may return normally.
             _tell(attempt, Cancelled())

@@ -19,7 +19,7 @@ import ray
 
 from hpo_pipelines.errors import StoreError
 from hpo_pipelines.executors import console, processes, worker
-from hpo_pipelines.executors.base import Assignment, Ended, Failed, Lost, Reported, Started, TimedOut
+from hpo_pipelines.executors.base import Assignment, Begun, Ended, Failed, Lost, Reported, Started, TimedOut
 from hpo_pipelines.executors.interrupts import Interrupts, wake
 from hpo_pipelines.executors.outbox import Confirm, Numbered, Outbox
 from hpo_pipelines.failure import Failure
@@ -123,8 +123,13 @@ class _Attempt:
         return Report(self.verdict or ended, count, rest)
 
     def _captured(self, loader: worker.Loader) -> Ended:
-        resources, timeout = self.assignment.resources, self.assignment.timeout
-        with console.captured(self._console), processes.Watchdog(resources.memory_bytes, timeout, self._past_limit):
+        # What runs apart is measured there, and begins when all that it needs is there.
+        apart, timeout = self.assignment.environment.apart, self.assignment.timeout
+        memory = None if apart else self.assignment.resources.memory_bytes
+        if memory is not None:
+            loader.close()  # the idle ones would count
+        self._watchdog = processes.Watchdog(memory, timeout, self._past_limit, waits=apart)
+        with console.captured(self._console), self._watchdog:
             ended = self.interrupts.run(lambda: self._execute(loader), lambda error: Failed(Failure.of(error)))
             with self._ending:
                 self.over.set()
@@ -137,7 +142,9 @@ class _Attempt:
         # The exception itself need not be picklable; what of it can travel is in the failure.
         return Failed(ended.failure) if isinstance(ended, Failed) else ended
 
-    def _send(self, message: Reported) -> None:
+    def _send(self, message: Reported | Begun) -> None:
+        if isinstance(message, Begun):
+            self._watchdog.begin()
         with self.interrupts.held():
             self._outbox.put(message)
 

@@ -10,18 +10,22 @@ import importlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines import context
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.component import Component
 from hpo_pipelines.errors import HpoPipelinesError
-from hpo_pipelines.executors.base import Assignment, Completed, Failed, Reported, Slot
+from hpo_pipelines.executors.base import Assignment, Begun, Completed, Ended, Failed, Reported, Slot
 from hpo_pipelines.failure import Failure
 from hpo_pipelines.output import substitute
 from hpo_pipelines.snapshot import Code, install
 
-Send = Callable[[Reported], None]
+if TYPE_CHECKING:
+    from hpo_pipelines.executors.environments.annexes import Annexes
+
+Send = Callable[[Reported | Begun], None]
+Write = Callable[[bytes], None]
 
 
 class StepReporter:
@@ -34,10 +38,21 @@ class StepReporter:
         self._send(Reported(name, value, step, time.time()))
 
 
-class Loader:
-    """What a worker process has loaded: artifact stores by URL, the code of one snapshot, components by locator."""
+def to_console(data: bytes) -> None:
+    """Write ``data`` where this process prints."""
+    while data:
+        data = data[os.write(1, data) :]
 
-    def __init__(self, code: Code | None = None) -> None:
+
+class Loader:
+    """What a worker process has loaded: artifact stores by URL, the code of one snapshot, components by locator.
+
+    And the processes apart that it keeps for steps with an environment of their own; ``write`` takes what those print.
+    """
+
+    def __init__(self, code: Code | None = None, write: Write = to_console) -> None:
+        self._write = write
+        self._annexes: Annexes | None = None
         self._stores: dict[str, ArtifactStore] = {}
         self._given = code
         self._snapshot = ""
@@ -60,6 +75,20 @@ class Loader:
             self._components.clear()
         return self._code
 
+    @property
+    def annexes(self) -> Annexes:
+        if self._annexes is None:
+            # Only what names an environment pays for it.
+            from hpo_pipelines.executors.environments.annexes import Annexes
+
+            self._annexes = Annexes(self._write)
+        return self._annexes
+
+    def close(self) -> None:
+        """End the processes apart; they come back when they are needed."""
+        if self._annexes is not None:
+            self._annexes.close()
+
     def component(self, assignment: Assignment, code: Code) -> Component[..., Any]:
         digest = assignment.locator.digest
         if digest not in self._components:
@@ -67,12 +96,17 @@ class Loader:
         return self._components[digest]
 
 
-def execute(assignment: Assignment, loader: Loader, send: Send) -> Completed | Failed:
-    """Run one attempt here and now: load, call, store. User code and its values may fail; this function does not.
+def execute(assignment: Assignment, loader: Loader, send: Send) -> Ended:
+    """Run one attempt now: load, call, store. User code and its values may fail; this function does not.
+
+    One with an environment of its own runs in a process apart, which ``send``s :class:`Begun` if it has a timeout, and
+    may be lost without this one.
 
     Interrupts (KeyboardInterrupt, SystemExit) of the user's code are failures too; one that comes from a cancel is
     told apart by who sent it.
     """
+    if assignment.environment.apart:
+        return loader.annexes.run(assignment, send)
     begun = time.perf_counter()
     retry_on: tuple[type[BaseException], ...] = (Exception,)
     try:
@@ -81,7 +115,7 @@ def execute(assignment: Assignment, loader: Loader, send: Send) -> Completed | F
         component = loader.component(assignment, code)
         retry_on = component.options.retry.on
         args, kwargs = load_arguments(assignment, code, store)
-        with _variables(assignment.environment), _around(assignment.around):
+        with _variables(assignment.variables), _around(assignment.around):
             value = call(component, args, kwargs, StepReporter(send))
         outputs = component.form.split(value, component.name)
         formats = component.options.formats
@@ -128,9 +162,9 @@ def _around(place: str) -> contextlib.AbstractContextManager[Any]:
 
 
 @contextlib.contextmanager
-def _variables(environment: Mapping[str, str]) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in environment}
-    os.environ.update(environment)
+def _variables(variables: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

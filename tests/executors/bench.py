@@ -26,7 +26,7 @@ from hpo_pipelines.executors.base import (
     ended,
 )
 from hpo_pipelines.snapshot import Code, Locator, capture, component_locator, live
-from hpo_pipelines.types import ArtifactRef
+from hpo_pipelines.types import ArtifactRef, Environment
 
 PATIENCE = 60.0
 """Seconds until a test gives up waiting; nothing here takes as long by itself."""
@@ -109,6 +109,8 @@ class Bench:
         self.folder = folder
         self.store = ArtifactStore(folder / "artifacts")
         self.code = code or live()
+        self.environment = Environment()
+        """Of assignments that name none."""
         captured = capture(pipeline)
         self.snapshot, self.digest = self.store.put_bytes(captured.content), captured.digest
 
@@ -127,6 +129,7 @@ class Bench:
             "artifacts": self.store.url,
             "snapshot": self.snapshot,
             "snapshot_digest": self.digest,
+            "environment": self.environment,
             "console": str(self.folder / "consoles" / f"{task}.log"),
         }
         return Assignment(**{**fields, **options})

@@ -115,7 +115,7 @@ class ExecutorContract:
 
     def test_variables_hold_while_the_step_runs(self, bench: Bench) -> None:
         name = "HPO_TEST_VARIABLE"
-        assert bench.run(steps.variable, name, environment={name: "set"}) == "set"
+        assert bench.run(steps.variable, name, variables={name: "set"}) == "set"
         assert bench.run(steps.variable, name) is None
 
     def test_steps_run_in_the_drivers_folder(self, bench: Bench) -> None:

@@ -110,6 +110,13 @@ def variable(name: str) -> str | None:
 
 
 @component
+def initial_variable(name: str) -> str | None:
+    """What it was when this process began."""
+    pairs = Path("/proc/self/environ").read_text().split("\0")
+    return dict(pair.partition("=")[::2] for pair in pairs).get(name)
+
+
+@component
 def where() -> dict[str, Any]:
     return {"pid": os.getpid(), "folder": os.getcwd()}
 

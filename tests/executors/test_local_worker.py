@@ -17,9 +17,8 @@ from executors.bench import Bench
 from services import wait_until
 
 from hpo_pipelines.executors import processes
-from hpo_pipelines.executors.base import Completed, Failed, Lost, Reported
+from hpo_pipelines.executors.base import Begun, Completed, Failed, Lost, Reported
 from hpo_pipelines.executors.inline import InlineExecutor
-from hpo_pipelines.executors.local_process import BEGUN
 from hpo_pipelines.executors.local_worker import LocalWorker
 from hpo_pipelines.executors.worker import Loader
 
@@ -67,7 +66,7 @@ def test_a_failure_leaves_its_exception_behind(worker: LocalWorker, bench: Bench
 
 def test_it_says_when_it_begins_with_what_has_a_timeout(worker: LocalWorker, driver: Connection, bench: Bench) -> None:
     assert isinstance(worker._run(bench.assignment(steps.identity, 1, timeout=5.0)), Completed)
-    assert hear(driver) == BEGUN
+    assert hear(driver) == Begun()
 
 
 def test_a_cancel_that_came_first(worker: LocalWorker, bench: Bench) -> None:
@@ -132,7 +131,7 @@ def test_an_interrupt_spoils_no_message(worker: LocalWorker, driver: Connection)
             sent.append(data)
 
     sent: list[bytes] = []
-    worker._connection = Interrupting()  # type: ignore[assignment]
+    worker._outgoing = Interrupting()  # type: ignore[assignment]
     after: list[int] = []
 
     def code() -> None:

@@ -1,0 +1,116 @@
+"""Steps in a child process of their worker: every promise of their executor holds there too."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from executors import steps
+from executors.bench import Bench
+from executors.contract import ExecutorContract, ProcessContract, living
+from services import wait_until
+
+from hpo_pipelines.executors.base import Executor
+from hpo_pipelines.executors.environments import annexes
+from hpo_pipelines.executors.inline import InlineExecutor
+from hpo_pipelines.executors.local import LocalExecutor
+from hpo_pipelines.types import Environment
+
+APART = Environment(env={"HPO_TEST_APART": "yes"})
+
+
+class Apart:
+    """Mixed into a contract: every step has an environment of its own."""
+
+    @pytest.fixture
+    def bench(self, executor: Executor, tmp_path: Path) -> Bench:
+        bench = Bench(executor, tmp_path, steps.nothing)
+        bench.environment = APART
+        return bench
+
+    def test_it_is_another_process_which_is_kept(self, bench: Bench) -> None:
+        first = bench.run(steps.where)["pid"]
+        assert first == bench.run(steps.where)["pid"]
+        plain = bench.submit(steps.where, environment=Environment())
+        assert bench.value(plain)["pid"] != first
+        assert bench.run(steps.where)["pid"] == first
+
+    def test_its_variables_are_there_from_the_start(self, bench: Bench) -> None:
+        assert bench.run(steps.initial_variable, "HPO_TEST_APART") == "yes"
+        other = bench.submit(
+            steps.initial_variable, "HPO_TEST_APART", environment=Environment(env={"HPO_TEST_APART": "no"})
+        )
+        assert bench.value(other) == "no"
+        plain = bench.submit(steps.variable, "HPO_TEST_APART", environment=Environment())
+        assert bench.value(plain) is None
+
+
+class TestLocalApart(Apart, ProcessContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def executor(cls) -> Iterator[Executor]:
+        local = LocalExecutor(cpus=2)
+        yield local
+        local.close()
+
+    def test_few_are_kept_and_none_is_left(self, tmp_path: Path) -> None:
+        local = LocalExecutor(cpus=1)
+        bench = Bench(local, tmp_path, steps.nothing)
+        asked = [Environment(env={"NUMBER": str(number)}) for number in range(annexes.KEPT + 1)]
+        pids = [bench.run(steps.where, environment=environment)["pid"] for environment in asked]
+        assert len(set(pids)) == len(pids)
+        wait_until(lambda: living(pids) == pids[1:], "the first to be gone")
+        assert bench.run(steps.where, environment=asked[-1])["pid"] == pids[-1]
+        local.close()
+        assert living(pids) == []
+
+    def test_a_worker_that_has_the_environment_is_preferred(self, bench: Bench) -> None:
+        one, other = (Environment(env={"NUMBER": number}) for number in ("1", "2"))
+        go = bench.marker()
+        pair = [bench.submit(steps.wait, str(go), environment=environment) for environment in (one, other)]
+        go.touch()
+        assert [bench.value(heard) for heard in pair] == ["waited", "waited"]
+        pids = {bench.run(steps.where, environment=environment)["pid"] for _ in range(3) for environment in (one, other)}
+        assert len(pids) == 2
+
+
+class TestInlineApart(Apart, ExecutorContract):
+    @pytest.fixture
+    def bench(self, executor: Executor, tmp_path: Path) -> Bench:
+        assert isinstance(executor, InlineExecutor)
+        bench = Bench(executor, tmp_path, steps.nothing)
+        bench.environment = APART
+        executor.use(bench.digest, bench.code)
+        return bench
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def executor(cls) -> Iterator[Executor]:
+        inline = InlineExecutor()
+        yield inline
+        inline.close()
+
+    def test_it_is_not_this_process(self, bench: Bench) -> None:
+        assert bench.run(steps.where)["pid"] != os.getpid()
+
+
+@pytest.mark.integration
+class TestRayApart(Apart, ProcessContract):
+    @pytest.fixture(scope="class")
+    @classmethod
+    def executor(cls) -> Iterator[Executor]:
+        from hpo_pipelines.executors.ray import RayExecutor
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("HPO_RAY_CPUS", "2")
+            ray = RayExecutor(shared_files=False)
+            yield ray
+            ray.close()
+
+    shares_files = False
+
+    def test_it_is_another_process_which_is_kept(self, bench: Bench) -> None:
+        """Ray chooses the worker, and each keeps its own."""
+        assert len({bench.run(steps.where)["pid"] for _ in range(6)}) <= 2
