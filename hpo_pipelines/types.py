@@ -167,7 +167,7 @@ class Environment:
         if self.python is not None:
             object.__setattr__(self, "python", _minor(self.python))
         if self.image is not None and (not isinstance(self.image, str) or not re.fullmatch(r"[\w][^\s]*", self.image)):
-            raise DefinitionError(f"Environment(image={self.image!r}): image is a name such as \"python:3.11-slim\".")
+            raise DefinitionError(f'Environment(image={self.image!r}): image is a name such as "python:3.11-slim".')
 
     @property
     def apart(self) -> bool:
@@ -195,9 +195,13 @@ def _requirement(text: str) -> str:
 def _variables(env: Mapping[str, str], secrets: tuple[str, ...]) -> dict[str, str]:
     for name, value in env.items():
         if not isinstance(name, str) or not isinstance(value, str) or not name or "=" in name or "\0" in name + value:
-            raise DefinitionError(f"Environment(env={{{name!r}: {value!r}}}): names and values are text; quote numbers.")
+            raise DefinitionError(
+                f"Environment(env={{{name!r}: {value!r}}}): names and values are text; quote numbers."
+            )
         if name in secrets:
-            raise DefinitionError(f"Environment: {name!r} is among env and secrets; a secret's value is not written here.")
+            raise DefinitionError(
+                f"Environment: {name!r} is among env and secrets; a secret's value is not written here."
+            )
     return dict(sorted(env.items()))
 
 

@@ -200,6 +200,8 @@ def test_what_cannot_be_a_component() -> None:
         ({"retry": "twice"}, "takes a Retry"),
         ({"cache": "no"}, "takes a Cache"),
         ({"environment": ["torch"]}, "takes a Environment"),
+        ({"environment": {"package": ["torch"]}}, "there is no 'package' in it"),
+        ({"environment": {"packages": ["torch=="]}}, "Write a requirement"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
@@ -211,3 +213,5 @@ def test_at_most_seven_names_on_the_decorator() -> None:
     names = [p for p in inspect.signature(component).parameters.values() if p.kind is p.KEYWORD_ONLY]
     assert len(names) <= 7
     assert Environment() == component(single).options.environment
+    by_name = component(environment={"packages": ["torch==2.13"]})(single)
+    assert by_name.options.environment == Environment(packages=("torch==2.13",))

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_pipelines.errors import DefinitionError, ParameterError
-from hpo_pipelines.types import Cache, Resources, Retry, Status, duration, new_id, size
+from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status, duration, new_id, size
 
 
 @pytest.mark.parametrize(
@@ -71,3 +74,40 @@ def test_ids_increase_and_never_repeat(count: int) -> None:
     ids = [new_id() for _ in range(count)]
     assert ids == sorted(set(ids))
     assert {len(id) for id in ids} == {26}
+
+
+def test_an_environment_has_one_form() -> None:
+    one = Environment(packages=("Torch == 2.13", "scikit_learn[Extra] >1,<2", "torch==2.13"), env={"B": "2", "A": "1"})
+    other = Environment(packages=["scikit-learn[Extra]<2,>1", "torch==2.13"], env={"A": "1", "B": "2"})  # type: ignore[arg-type]
+    assert one == other
+    assert one.packages == ("scikit-learn[Extra]<2,>1", "torch==2.13")
+    here = "{}.{}".format(*sys.version_info)
+    assert Environment(python=f"{here}.99").python == Environment(python=here).python == here
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"packages": "torch"}, "packages is a list"),
+        ({"packages": ["torch = 2"]}, "Write a requirement such as"),
+        ({"packages": ["--upgrade"]}, "options of the installer go into its own variables"),
+        ({"secrets": "TOKEN"}, "secrets is a list"),
+        ({"env": {"THREADS": 1}}, "quote numbers"),
+        ({"env": {"A=B": "1"}}, "names and values are text"),
+        ({"env": {"TOKEN": "x"}, "secrets": ["TOKEN"]}, "among env and secrets"),
+        ({"python": "2.7"}, "steps run on the minor version of their driver"),
+        ({"python": "new"}, "python is a minor version"),
+        ({"image": "-v /:/host"}, "image is a name"),
+        ({"image": ""}, "image is a name"),
+    ],
+)
+def test_an_environment_refuses(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(DefinitionError, match=words):
+        Environment(**options)
+
+
+def test_what_takes_a_process_of_its_own() -> None:
+    assert not Environment().apart
+    assert not Environment(python="{}.{}".format(*sys.version_info)).apart
+    for options in ({"packages": ["x"]}, {"env": {"A": "1"}}, {"image": "x"}, {"secrets": ["X"]}):
+        assert Environment(**options).apart  # type: ignore[arg-type]

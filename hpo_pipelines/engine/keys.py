@@ -20,6 +20,7 @@ from hpo_pipelines.fingerprint import (
     unwrap,
     value_fingerprint,
 )
+from hpo_pipelines.fingerprint.files import requirement_digests
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,8 @@ class Difference:
     ``code``         a piece of :attr:`CodeFingerprint.parts`            its digest
     ``packages``     a distribution                                      its version
     ``inputs``       an argument                                         its digest
-    ``environment``  ``python``, ``image``, ``packages``, ``env.NAME``   what is declared, as it is
+    ``environment``  ``python``, ``image``, ``packages``, ``env.NAME``   what is declared, as it is; for ``files``, what
+                     and ``files``                                       packages named by ``file:`` hold, as digests
     ``version``      ``version``                                         the text given to ``Cache(version=)``
     ``depends``      a dependency given to ``Cache(depends=)``           its digest
     ``outputs``      ``outputs``                                         the names, in order
@@ -133,10 +135,11 @@ _known: WeakKeyDictionary[Component[..., Any], tuple[CodeFingerprint, Mapping[st
 
 def _fixed(component: Component[..., Any], code: CodeFingerprint) -> tuple[Mapping[str, Any], str]:
     """The parts that all calls of ``component`` share as long as its code stays, and their digest."""
-    known = _known.get(component)
-    if known is not None and known[0] is code:
-        return known[1:]
     cache, environment = component.options.cache, component.options.environment
+    files = requirement_digests(environment.packages)
+    known = _known.get(component)
+    if known is not None and known[0] is code and known[1]["environment"].get("files", {}) == files:
+        return known[1:]
     parts: dict[str, Any] = {
         "component": f"{component.__module__}:{component.__qualname__}",
         "code": {"digest": code.digest, **code.parts},
@@ -146,6 +149,7 @@ def _fixed(component: Component[..., Any], code: CodeFingerprint) -> tuple[Mappi
             "packages": list(environment.packages),
             "env": dict(environment.env),
             "image": environment.image,
+            **({"files": files} if files else {}),
         },
         "outputs": list(component.form.names),
     }

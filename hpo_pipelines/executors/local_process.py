@@ -22,6 +22,7 @@ _BOOTSTRAP = (
     "from hpo_pipelines.executors.local_worker import main; main(int(sys.argv[2]))"
 )
 
+
 class WorkerProcess:
     """A worker and our end of its pipe.
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
+from urllib.parse import unquote, urlsplit
 
 from blake3 import blake3
 
@@ -31,6 +33,18 @@ def file_digest(path: Path) -> str:
         lines = [f"{name} {_content(file)}" for name, file in sorted(_below(path, "", frozenset()))]
         return blake3("\n".join(["folder", *lines]).encode("utf-8", "surrogateescape")).hexdigest()
     return _content(str(path))
+
+
+def requirement_digests(requirements: Iterable[str]) -> dict[str, str]:
+    """The content of what each ``name @ file:…`` among ``requirements`` names, where it is on this machine."""
+    digests = {}
+    for requirement in requirements:
+        url = urlsplit(requirement.partition(" @ ")[2].partition(" ;")[0].strip())
+        if url.scheme == "file":
+            # One that is not here is for the installer to complain of, wherever the step runs.
+            with contextlib.suppress(OSError):
+                digests[requirement] = file_digest(Path(unquote(url.path)))
+    return digests
 
 
 def _below(folder: str | Path, prefix: str, above: frozenset[str]) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import textwrap
+import types
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from hpo_pipelines.engine.keys import Difference, Key, argument_digest, dependen
 from hpo_pipelines.fingerprint import code_fingerprint
 
 RATE = 3
+HERE = "{}.{}".format(*sys.version_info)
 
 
 def helper(x: int) -> int:
@@ -69,7 +72,6 @@ BASE: dict[str, Any] = {"environment": {"env": {"A": "1"}, "packages": ("x==1",)
         ),
         ({"environment": {"env": {"A": "1"}}}, [("environment", "packages")]),
         ({"environment": {**BASE["environment"], "image": "slim"}}, [("environment", "image")]),
-        ({"environment": {**BASE["environment"], "python": "3.99"}}, [("environment", "python")]),
         ({"environment": {**BASE["environment"], "secrets": ("TOKEN",)}}, []),
         ({"cache": {"version": "1", "depends": (1, "x")}}, [("depends", "depends[0]"), ("depends", "depends[1]")]),
     ],
@@ -248,3 +250,22 @@ def test_an_artifact_and_a_literal_have_one_identity(value, tmp_path):
 
     stored = ArtifactStore(str(tmp_path)).put(value, name="x")
     assert stored.value_digest == argument_digest("x", value)[0]
+
+
+def test_the_python_is_the_drivers_whether_it_is_named_or_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = key(made(), x=1)
+    assert key(made(environment={"python": f"{HERE}.1"}), x=1).digest == one.digest
+    monkeypatch.setattr("hpo_pipelines.engine.keys.sys", types.SimpleNamespace(version_info=(3, 99)))
+    assert differing(one, key(made(), x=1)) == [("environment", "python")]
+
+
+def test_what_a_file_among_the_packages_holds_counts(tmp_path: Path) -> None:
+    wheel = tmp_path / "tiny-1.0-py3-none-any.whl"
+    step = made(environment={"packages": (f"tiny @ {wheel.as_uri()}",)})
+    keys = [key(step, x=1)]
+    for content in ("one", "two", "one"):
+        wheel.write_text(content)
+        keys.append(key(step, x=1))
+    assert keys[1].digest == keys[3].digest
+    assert len({each.digest for each in keys}) == 3
+    assert differing(keys[1], keys[2]) == [("environment", "files")]

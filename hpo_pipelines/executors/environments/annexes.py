@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeAlias
 
 from hpo_pipelines.errors import StepFailed
@@ -41,7 +42,9 @@ class Annexes:
         except BaseException as error:  # noqa: BLE001 - also an interrupt: whoever sent it knows it from a failure
             # A build that failed may have met a network that was down: another attempt is worth it.
             retryable = isinstance(error, StepFailed) and values is not None
-            return Failed(Failure.of(error, retryable=retryable), error)
+            failure = Failure.of(error, retryable=retryable)
+            # Where in our own code it was found out helps nobody.
+            return Failed(replace(failure, traceback=str(error)) if isinstance(error, StepFailed) else failure, error)
 
     def _run(self, order: Order, send: Send, write: Callable[[bytes], None]) -> Ended:
         environment = order.assignment.environment

@@ -56,5 +56,3 @@ def main(orders: int, messages: int) -> None:
     for descriptor in (orders, messages):  # not for what the step starts
         os.set_inheritable(descriptor, False)
     Inside(Connection(orders, writable=False), Connection(messages, readable=False)).serve()
-
-

@@ -22,7 +22,7 @@ from blake3 import blake3
 
 from hpo_pipelines.errors import StepFailed
 from hpo_pipelines.executors import processes
-from hpo_pipelines.fingerprint.files import file_digest
+from hpo_pipelines.fingerprint.files import requirement_digests
 from hpo_pipelines.types import Environment
 
 Write = Callable[[bytes], None]
@@ -92,25 +92,15 @@ def _digest(environment: Environment) -> str:
     found = blake3()
     # Where the installer looks decides what it finds.
     asked = {name: value for name, value in environment.env.items() if name.startswith(("UV_", "PIP_"))}
-    parts = [*environment.packages, *files_of(environment).values(), *(f"{k}={v}" for k, v in sorted(asked.items()))]
+    parts = [
+        *environment.packages,
+        *requirement_digests(environment.packages).values(),
+        *(f"{k}={v}" for k, v in sorted(asked.items())),
+    ]
     system = [f"{sys.implementation.name} {sys.version_info[0]}.{sys.version_info[1]}", sys.platform]
     for part in (*system, platform.machine(), *parts):
         found.update(part.encode() + b"\0")
     return found.hexdigest()[:32]
-
-
-def files_of(environment: Environment) -> Mapping[str, str]:
-    """The digest of what each ``file:`` URL among the packages holds here, by requirement."""
-    digests = {}
-    for requirement in environment.packages:
-        url = requirement.partition(" @ ")[2].partition(" ;")[0].strip()
-        if url.startswith("file:"):
-            from urllib.parse import unquote, urlsplit
-
-            # One that is not here is the builder's to complain of.
-            with contextlib.suppress(OSError):
-                digests[requirement] = file_digest(Path(unquote(urlsplit(url).path)))
-    return digests
 
 
 def _builder(target: Path) -> list[str]:

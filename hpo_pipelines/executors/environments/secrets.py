@@ -117,7 +117,7 @@ class Mask:
         return None if self.finds(pickled) else pickled
 
     def completed(self, completed: Completed) -> Completed | Failed:
-        """``completed``, unless a value is to be seen in an output: in what shows of it, or in the whole of a small one."""
+        """``completed``, unless a value is in what shows of an output, or in the whole of a small one."""
         for name, ref in completed.outputs.items():
             shown = json.dumps(dict(ref.preview), default=str, ensure_ascii=False).encode()
             if self.finds(shown) or (ref.inline is not None and self.finds(ref.inline)):

@@ -72,7 +72,9 @@ class TestLocalApart(Apart, ProcessContract):
         pair = [bench.submit(steps.wait, str(go), environment=environment) for environment in (one, other)]
         go.touch()
         assert [bench.value(heard) for heard in pair] == ["waited", "waited"]
-        pids = {bench.run(steps.where, environment=environment)["pid"] for _ in range(3) for environment in (one, other)}
+        pids = {
+            bench.run(steps.where, environment=environment)["pid"] for _ in range(3) for environment in (one, other)
+        }
         assert len(pids) == 2
 
 
