@@ -95,7 +95,12 @@ def normal_url(url: str | os.PathLike[str]) -> str:
 
 def location_of(url: str) -> Location:
     """The location of a :func:`normal_url`."""
-    return RemoteFolder(url) if "://" in url or "::" in url else LocalFolder(Path(url))
+    return LocalFolder(Path(url)) if is_local(url) else RemoteFolder(url)
+
+
+def is_local(url: str) -> bool:
+    """Whether a :func:`normal_url` is the path of a folder."""
+    return "://" not in url and "::" not in url
 
 
 class LocalFolder:

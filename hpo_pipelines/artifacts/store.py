@@ -27,7 +27,7 @@ from hpo_pipelines.artifacts.formats import (
     format_for,
 )
 from hpo_pipelines.artifacts.frames import ArrowFormat, FrameFormat, ParquetFormat
-from hpo_pipelines.artifacts.location import Location, StoredFile, location_of, map_copy, normal_url
+from hpo_pipelines.artifacts.location import Location, StoredFile, is_local, location_of, map_copy, normal_url
 from hpo_pipelines.artifacts.paths import PathFormat
 from hpo_pipelines.artifacts.preview import preview
 from hpo_pipelines.canonical import NotCanonical, hash_buffer, type_name, value_digest
@@ -36,6 +36,8 @@ from hpo_pipelines.types import ArtifactRef
 
 INLINE_LIMIT = 8192
 """Stored bytes up to this many travel in the reference and need no file."""
+
+_COPIED = 1 << 20
 
 FORMATS: Sequence[Format] = (
     PathFormat(),
@@ -160,6 +162,17 @@ class ArtifactStore:
         view = self._map(ref)
         _checked(view, ref, everything=True)
         return bytes(view)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a folder, whose path is ``url``."""
+        return is_local(self.url)
+
+    def copy(self, ref: ArtifactRef, other: ArtifactStore) -> None:
+        """Have the artifact in ``other`` too, as it is. Raises ArtifactMissing, ArtifactError."""
+        if ref.inline is None and not other._location.keep(ref.digest, ref.size):
+            with self.open(ref) as file:
+                other._location.write(ref.digest, lambda target: shutil.copyfileobj(file, target, _COPIED))
 
     def verify(self, ref: ArtifactRef) -> None:
         """Read every byte and compare. Raises ArtifactMissing, ArtifactCorrupt."""

@@ -247,13 +247,13 @@ class LocalExecutor(Executor):
         if item.verdict is not None or isinstance(message, Lost):
             # Interrupted code may have left anything behind; the process and its children go.
             self._forget(worker)
-            worker.end()
+            _end(worker)
         self._release(worker, item, message)
 
     def _bury(self, worker: WorkerProcess) -> None:
         """The worker has ended, or must."""
         self._forget(worker)
-        death = worker.end()
+        death = _end(worker)
         if worker.running is not None:
             self._release(worker, worker.running, Lost(death))
 
@@ -289,7 +289,7 @@ class LocalExecutor(Executor):
             waiting = [*self._waiting, *self._cancelled]
             self._waiting.clear()
         for worker in workers:
-            worker.end()
+            _end(worker)
             if worker.running is not None:
                 self._release(worker, worker.running, Cancelled())
         for item in waiting:
@@ -298,6 +298,17 @@ class LocalExecutor(Executor):
             os.close(self._woken)
             os.close(self._wake)
             self._wake = -1
+
+
+def _end(worker: WorkerProcess) -> str:
+    """End the worker and, by name, what an engine of containers runs for it; returns how it died."""
+    death = worker.end()
+    item = worker.running
+    if item is not None and item.assignment.environment.image is not None:
+        from hpo_pipelines.executors.environments import container
+
+        container.remove_soon(item.assignment.id)
+    return death
 
 
 def _tell(item: _Running, message: Message) -> None:

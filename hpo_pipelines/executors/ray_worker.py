@@ -171,6 +171,10 @@ class _Attempt:
             if self.over.is_set():
                 return
             processes.kill_children(os.getpid())
+            if self.assignment.environment.image is not None:
+                from hpo_pipelines.executors.environments import container
+
+                container.remove_soon(self.assignment.id)
             if self.verdict is not None:
                 self._outbox.put(self.verdict)
                 self._outbox.flush(LAST_WORDS_SECONDS)

@@ -10,7 +10,7 @@ import signal
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -47,15 +47,16 @@ class NotReady(Exception):
 class Annex:
     """A process that takes orders on a pipe, one at a time. ``write`` takes what it prints meanwhile, in each call.
 
-    What it starts belongs to this process's own tree, and ends with it. Raises OSError when it cannot be started.
+    ``start`` makes it, given three descriptors: of its orders, of its messages, and of what it prints. It belongs to
+    this process's own tree, and ends with it. Raises OSError when it cannot be started.
     """
 
-    def __init__(self, command: Callable[[int, int], Sequence[str]], environment: Mapping[str, str]) -> None:
+    def __init__(self, start: Callable[[int, int, int], subprocess.Popen[bytes]]) -> None:
         orders, ours = os.pipe()
         theirs_in, messages = os.pipe()
         console, prints = os.pipe()
         try:
-            self._process = self._started(command, environment, (orders, messages, prints))
+            self._process = start(orders, messages, prints)
         except OSError:
             for descriptor in (ours, theirs_in, console):
                 os.close(descriptor)
@@ -69,19 +70,6 @@ class Annex:
         os.set_blocking(console, False)
         with contextlib.suppress(OSError, AttributeError):  # a limit of the system; it is about speed only
             fcntl.fcntl(console, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
-
-    def _started(
-        self, command: Callable[[int, int], Sequence[str]], environment: Mapping[str, str], pipes: tuple[int, int, int]
-    ) -> subprocess.Popen[bytes]:
-        orders, messages, prints = pipes
-        return subprocess.Popen(
-            command(orders, messages),
-            pass_fds=(orders, messages),
-            stdin=subprocess.DEVNULL,
-            stdout=prints,
-            stderr=prints,
-            env=dict(environment),
-        )
 
     @property
     def alive(self) -> bool:

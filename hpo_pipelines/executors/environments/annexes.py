@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import socket
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 from hpo_pipelines.errors import StepFailed
 from hpo_pipelines.executors.base import Assignment, Ended, Failed, Lost
-from hpo_pipelines.executors.environments import child, secrets
+from hpo_pipelines.executors.environments import secrets
 from hpo_pipelines.executors.environments.annex import Annex, NotReady, Order, Send, Write
-from hpo_pipelines.executors.environments.overlay import Overlay
+from hpo_pipelines.executors.environments.child import child
+from hpo_pipelines.executors.environments.container import Container, sweep_once
+from hpo_pipelines.executors.environments.overlay import TOLD, Overlay
+from hpo_pipelines.executors.environments.staging import staged
 from hpo_pipelines.failure import Failure
 
 KEPT = 3
@@ -49,6 +55,8 @@ class Annexes:
     def _run(self, order: Order, send: Send, write: Callable[[bytes], None]) -> Ended:
         environment = order.assignment.environment
         overlay = Overlay(environment).build(write) if environment.packages else None
+        if environment.image is not None:
+            return _contained(order, overlay, send, write)
         name = (overlay, *environment.env.items(), environment.secrets)
         annex = self._kept.pop(name, None)
         if annex is not None and not annex.alive:
@@ -56,7 +64,7 @@ class Annexes:
             annex = None
         if annex is None:
             self._make_room()
-            annex = child.start(environment, overlay)
+            annex = child(environment, overlay)
             try:
                 annex.ready(write)
             except NotReady as death:
@@ -79,3 +87,32 @@ class Annexes:
         """End every process; idempotent."""
         while self._kept:
             self._kept.popitem()[1].end()
+
+
+def _contained(order: Order, overlay: Path | None, send: Send, write: Write) -> Ended:
+    """Run one attempt in a container of its own."""
+    said = bytearray()
+
+    def heard(data: bytes) -> None:
+        said.extend(data)
+        write(data)
+
+    assignment = order.assignment
+    with staged(assignment) as (inside, bring_back):
+        sweep_once()
+        container = Container(assignment, inside.artifacts, overlay)
+        try:
+            container.ready(heard)
+            # Working folders are of the image: those of this machine are not there.
+            ended = container.run(replace(order, assignment=inside, folder=""), send, write)
+        except NotReady as death:
+            words = said.decode("utf-8", "replace")[-TOLD:].strip()
+            version = "{}.{}".format(*sys.version_info)
+            raise StepFailed(
+                f"no step can be run in the image {assignment.environment.image} on node {socket.gethostname()} "
+                f"({death}). The image must be there or be had from its registry, with Python {version} as python3 and "
+                f"glibc. The engine said:\n{words}"
+            ) from None
+        finally:
+            container.end(write)
+        return bring_back(ended)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,14 +18,22 @@ BOOTSTRAP = (
 )
 
 
-def start(environment: Environment, overlay: Path | None) -> Annex:
+def child(environment: Environment, overlay: Path | None) -> Annex:
     """A child process with ``overlay`` ahead on its path. It has this process's variables, but for the secrets."""
     path = [*([] if overlay is None else [str(overlay)]), *sys.path]
-    return Annex(
-        # -P: a types.py in the working folder must not stand in for the library's before sys.path is set.
-        lambda orders, messages: [sys.executable, "-P", "-c", BOOTSTRAP, json.dumps(path), str(orders), str(messages)],
-        _variables(environment, overlay),
-    )
+
+    def start(orders: int, messages: int, prints: int) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            # -P: a types.py in the working folder must not stand in for the library's before sys.path is set.
+            [sys.executable, "-P", "-c", BOOTSTRAP, json.dumps(path), str(orders), str(messages)],
+            pass_fds=(orders, messages),
+            stdin=subprocess.DEVNULL,
+            stdout=prints,
+            stderr=prints,
+            env=_variables(environment, overlay),
+        )
+
+    return Annex(start)
 
 
 def _variables(environment: Environment, overlay: Path | None) -> Mapping[str, str]:

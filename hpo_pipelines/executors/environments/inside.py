@@ -56,3 +56,13 @@ def main(orders: int, messages: int) -> None:
     for descriptor in (orders, messages):  # not for what the step starts
         os.set_inheritable(descriptor, False)
     Inside(Connection(orders, writable=False), Connection(messages, readable=False)).serve()
+
+
+def contained() -> None:
+    """Take orders on standard input and send messages on standard output; what is printed goes to standard error."""
+    orders, messages = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    os.dup2(2, 1)
+    main(orders, messages)
