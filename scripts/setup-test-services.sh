@@ -11,6 +11,8 @@ has_postgresql() {
 
 missing=()
 has_postgresql || missing+=(postgresql)
+# runc beside it: crun refuses machines that have both versions of control groups.
+command -v podman >/dev/null 2>&1 || missing+=(podman runc uidmap fuse-overlayfs)
 if ((${#missing[@]} == 0)); then
   exit 0
 fi

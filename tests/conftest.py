@@ -17,7 +17,7 @@ FOREIGN = ("HPO_", "MLFLOW_", "RAY_")
 """Settings by these prefixes belong to the person who runs the tests, not to the tests."""
 
 
-pytest_plugins = ("services",)
+pytest_plugins = ("services", "containers")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -44,6 +44,8 @@ def _environment(found: Difference) -> str:
         return f"Python {found.old} → {found.new}"
     if found.name.startswith("env."):
         return f"environment variable {found.name.removeprefix('env.')} {_or_none(found.old)} → {_or_none(found.new)}"
+    if found.name == "files":
+        return f"a file among the environment's packages changed: {', '.join(found.new or found.old)}"
     return f"environment's {found.name} {_or_none(found.old)} → {_or_none(found.new)}"
 
 

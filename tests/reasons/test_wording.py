@@ -31,6 +31,10 @@ PARTS: dict[str, Any] = {
         ({"environment": {**PARTS["environment"], "image": "a:1"}}, "environment's image none → a:1"),
         ({"environment": {**PARTS["environment"], "packages": ["x"]}}, "environment's packages none → x"),
         ({"environment": {**PARTS["environment"], "env": {"N": "2"}}}, "environment variable N none → 2"),
+        (
+            {"environment": {**PARTS["environment"], "files": {"x @ file:///x.whl": "ab"}}},
+            "a file among the environment's packages changed: x @ file:///x.whl",
+        ),
         ({"version": "2"}, "version 1 → 2"),
         ({"depends": {"data.csv": "b"}}, "dependency data.csv changed"),
         ({"depends": {}}, "dependency data.csv is gone"),

@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 from executors import steps
-from executors.bench import Bench
-from executors.contract import ExecutorContract, ProcessContract, living
+from executors.bench import Bench, read_json
+from executors.contract import ExecutorContract, ProcessContract, gone, living
 from services import wait_until
 
-from hpo_pipelines.executors.base import Executor
+from hpo_pipelines.executors.base import Cancelled, Executor, Lost, TimedOut
 from hpo_pipelines.executors.environments import annexes
 from hpo_pipelines.executors.inline import InlineExecutor
 from hpo_pipelines.executors.local import LocalExecutor
-from hpo_pipelines.types import Environment
+from hpo_pipelines.types import Environment, Resources
 
 APART = Environment(env={"HPO_TEST_APART": "yes"})
 
@@ -47,6 +47,7 @@ class Apart:
         assert bench.value(plain) is None
 
 
+@pytest.mark.integration
 class TestLocalApart(Apart, ProcessContract):
     @pytest.fixture(scope="class")
     @classmethod
@@ -54,6 +55,69 @@ class TestLocalApart(Apart, ProcessContract):
         local = LocalExecutor(cpus=2)
         yield local
         local.close()
+
+
+class TestChildren(Apart):
+    """What is quick of it."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def executor(cls) -> Iterator[Executor]:
+        local = LocalExecutor(cpus=2)
+        yield local
+        local.close()
+
+    def test_how_one_died_is_said_and_another_takes_its_place(self, bench: Bench) -> None:
+        heard = bench.submit(steps.die, 9, "last words")
+        assert heard.ended == Lost("its process was killed by signal 9 (Killed)")
+        assert heard.console == "last words\n"
+        assert bench.run(steps.identity, 1) == 1
+
+    def test_one_that_cannot_start_is_lost(self, bench: Bench, tmp_path: Path) -> None:
+        broken = Environment(env={"PYTHONHOME": str(tmp_path)})
+        heard = bench.submit(steps.identity, 1, environment=broken)
+        assert heard.ended == Lost("its process exited with code 1")
+        assert "No module named 'encodings'" in heard.console
+
+    def test_grandchildren_of_a_cancelled_step_are_gone(self, bench: Bench) -> None:
+        marker = bench.marker()
+        heard = bench.submit(steps.family, str(marker))
+        wait_until(marker.exists, "the family")
+        bench.executor.cancel(heard.assignment.id)
+        assert heard.ended == Cancelled()
+        gone(read_json(marker))
+
+    @pytest.mark.integration
+    def test_a_timeout_counts_from_when_all_is_there(
+        self, bench: Bench, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        # The build takes longer than the step may.
+        program = tmp_path / "bin" / "uv"
+        program.parent.mkdir()
+        program.write_text('#!/bin/sh\nwhile [ "$1" != --target ]; do shift; done\nsleep 2.5; mkdir "$2"\n')
+        program.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+        local = LocalExecutor(cpus=1)
+        own = Bench(local, tmp_path / "own", steps.nothing)
+        environment = Environment(packages=("anything==1",))
+        assert own.run(steps.identity, 1, environment=environment, timeout=2.0) == 1
+        slow = own.submit(steps.sleep, str(own.marker()), environment=environment, timeout=2.0)
+        assert slow.ended == TimedOut(2.0)
+        local.close()
+
+    def test_idle_ones_do_not_count_as_memory_of_a_plain_step(self, bench: Bench) -> None:
+        idle = bench.run(steps.where)["pid"]
+        go = bench.marker()
+        # On both workers, so that the one that keeps it is among them.
+        both = [
+            bench.submit(steps.wait, str(go), environment=Environment(), resources=Resources(memory="2GB"))
+            for _ in range(2)
+        ]
+        for heard in both:
+            heard.wait(lambda heard=heard: heard.messages, "the start")
+        wait_until(lambda: living([idle]) == [], "the idle one to be gone")
+        go.touch()
+        assert [bench.value(heard) for heard in both] == ["waited", "waited"]
 
     def test_few_are_kept_and_none_is_left(self, tmp_path: Path) -> None:
         local = LocalExecutor(cpus=1)
