@@ -58,7 +58,10 @@ def capture(pipeline: Any, *, first_party: Collection[str] = frozenset()) -> Cap
         payload, texts = taken.payload, _texts_of(taken.functions, extra)
         closure.reach(taken.modules)
     components = _component_sources(function, {**_texts_by_file(closure.units), **texts}, extra)
-    by_value = "" if payload is None else _identity_by_value(function, payload, components, extra)
+    by_value = ""
+    if payload is not None:
+        asked = [f"{found.name} {_asked(found)}" for found in _components(function, extra)]
+        by_value = "\n".join([_identity_by_value(function, payload, components, extra), *sorted(asked)])
     content = Content(
         digest=identity(entry, closure.units, by_value),
         entry=entry,
@@ -109,6 +112,17 @@ def _identity_by_value(
 def _component_sources(function: Any, texts: Mapping[str, str], first_party: frozenset[str]) -> dict[str, str]:
     """The source of each component that ``function`` names, directly or through first-party functions it names."""
     found: dict[str, str] = {}
+    for component in _components(function, first_party):
+        inner = component.function
+        source = _source(inner, texts)
+        name = component.name if found.get(component.name, source) == source else f"{inner.__module__}.{component.name}"
+        if source is not None:
+            found[name] = source
+    return found
+
+
+def _components(function: Any, first_party: frozenset[str]) -> Iterator[Any]:
+    """The components, and pipelines, that ``function`` names, directly or through first-party functions it names."""
     seen: set[int] = set()
     pending = [function]
     while pending:
@@ -119,13 +133,22 @@ def _component_sources(function: Any, texts: Mapping[str, str], first_party: fro
         for value in _named_values(plain, first_party):
             inner = getattr(value, "function", None)
             if inner is not None and isinstance(getattr(value, "name", None), str) and callable(value):
-                source = _source(inner, texts)
-                name = value.name if found.get(value.name, source) == source else f"{inner.__module__}.{value.name}"
-                if source is not None:
-                    found[name] = source
+                yield value
             elif isinstance(value, FunctionType) and is_first_party(value.__module__ or "", first_party):
                 pending.append(value)
-    return found
+
+
+def _asked(component: Any) -> str:
+    """What the decorator of ``component`` was given, as far as it says where and how long to run.
+
+    Its source has no more than the names of what was computed before.
+    """
+    options = getattr(component, "options", None)
+    if options is None:
+        return ""
+    retry, cache = options.retry, options.cache
+    parts = (options.environment, options.resources, options.timeout, retry.times, retry.backoff)
+    return repr((*parts, cache.enabled, cache.version, cache.ttl, cache.ignore))
 
 
 def _named_values(function: FunctionType, first_party: frozenset[str]) -> Iterator[Any]:

@@ -286,6 +286,22 @@ def test_the_options_of_components_without_a_module_count(project: Project) -> N
     assert digests[0] == digests[2] != digests[1]
 
 
+def test_options_that_were_computed_count_by_what_they_came_to(project: Project, pipeline_of: Any) -> None:
+    project.write(
+        maker="""
+            from hpo_pipelines.component import component
+            def make(version):
+                @component(environment={"packages": [f"torch=={version}"]})
+                def fit(x): return x
+                def churn(x=1): return fit(x)
+                return churn
+        """,
+    )
+    make = project.module("maker").make
+    one, two, again = (capture(pipeline_of(make(version))) for version in ("2.1", "2.2", "2.1"))
+    assert one.digest == again.digest != two.digest
+
+
 def test_a_pipeline_out_of_a_snapshot_has_its_digest_already(project: Project) -> None:
     project.write(flow=FLOW, churn="from flow import Pipeline\n@Pipeline\ndef churn(): return 1")
     loaded = load_private(capture(project.module("churn").churn).content)
