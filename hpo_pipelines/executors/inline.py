@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 import sys
 import threading
+from collections.abc import Callable
 
 from hpo_pipelines.errors import ConfigError, StoreError
 from hpo_pipelines.executors import console, worker
@@ -44,7 +46,7 @@ class InlineExecutor(Executor):
 
     def use(self, snapshot: str, code: Code) -> None:
         """Let steps of ``snapshot`` run from ``code``, which this process has loaded already."""
-        self._loaders.setdefault(snapshot, worker.Loader(code, _print))
+        self._loaders.setdefault(snapshot, worker.Loader(code, _printer()))
 
     def submit(self, assignment: Assignment, listener: Listener) -> None:
         for limit, value in (("timeout", assignment.timeout), ("memory", assignment.resources.memory)):
@@ -96,7 +98,12 @@ class InlineExecutor(Executor):
         self._loaders.clear()
 
 
-def _print(data: bytes) -> None:
-    """Print what a process apart has printed, where the console of the step is caught."""
-    sys.stdout.write(data.decode("utf-8", "replace"))
-    sys.stdout.flush()
+def _printer() -> Callable[[bytes], None]:
+    """Prints what processes apart have printed, where the console of the step is caught."""
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(data: bytes) -> None:
+        sys.stdout.write(decoder.decode(data))
+        sys.stdout.flush()
+
+    return write

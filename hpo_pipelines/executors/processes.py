@@ -213,6 +213,8 @@ class Watchdog:
 
     def _watch(self) -> None:
         self._begun.wait()
+        if self._done.is_set():
+            return
         end = None if self._timeout is None else time.monotonic() + self._timeout
         while True:
             left = self.PERIOD if end is None else end - time.monotonic()

@@ -447,6 +447,21 @@ def test_small_outputs_need_no_file(store: ArtifactStore) -> None:
             use(damaged)
 
 
+def test_a_copy_in_another_store(store: ArtifactStore, tmp_path: Path) -> None:
+    other = ArtifactStore(tmp_path / "other")
+    for value in (1, "x" * 100_000):
+        ref = store.put(value)
+        for _ in range(2):
+            store.copy(ref, other)
+        assert other.get(ref) == value
+    store.delete(ref)
+    with pytest.raises(ArtifactMissing):
+        store.copy(ref, ArtifactStore(tmp_path / "third"))
+    store.copy(ref, other)
+    other.copy(ref, store)
+    assert store.get(ref) == value
+
+
 def test_inline_and_filed_have_the_same_digests(store: ArtifactStore, monkeypatch: pytest.MonkeyPatch) -> None:
     values = [1, [1, {"a": None}], (1, 2), np.arange(3), pd.DataFrame({"a": [1, 2]}), b"x", Model(np.arange(9)), {1}]
     inline = [store.put(value) for value in values]

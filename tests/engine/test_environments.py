@@ -19,6 +19,7 @@ from executors.environments.wheels import requirement
 from services import wait_until
 
 from hpo_pipelines import Environment, Status, StepFailed, Workspace, component, pipeline, report
+from hpo_pipelines.engine.options import RunOptions
 
 EVERYWHERE = ["inline", "local", pytest.param("ray", marks=pytest.mark.integration)]
 SECRET = "/".join(("s3cr3t", "of the test"))
@@ -205,12 +206,27 @@ def hold(marker: str) -> int:
     return child.wait()
 
 
+@component(environment=Environment(env={"OMP_NUM_THREADS": "1"}))
+def report_and_hold(marker: str) -> int:
+    threading.Thread(target=hold.function, args=(marker,), daemon=True).start()
+    while not os.path.exists(marker) or not Path(marker).read_text():
+        time.sleep(0.01)
+    report("loss", 1.0)
+    time.sleep(300)
+    return 0
+
+
 hold_for_long = component(environment={"env": {"OMP_NUM_THREADS": "1"}}, timeout=3)(hold.function)
 
 
 @pipeline
 def holding(marker: str) -> Any:
     return hold(marker)
+
+
+@pipeline
+def reporting(marker: str) -> Any:
+    return report_and_hold(marker)
 
 
 @pipeline
@@ -242,3 +258,13 @@ def test_a_timeout_reaches_the_grandchildren(workspace: Workspace, tmp_path: Pat
     wait_until(lambda: living([grandchild]) == [], f"{grandchild} to be gone")
     step = next(iter(run.steps.values()))
     assert (step.status, step.reason) == (Status.FAILED, "timeout")
+
+
+@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.integration)])
+def test_a_prune_reaches_the_grandchildren(workspace: Workspace, tmp_path: Path, executor: str) -> None:
+    marker = tmp_path / "marker"
+    draft = reporting.draft(executor=executor, workspace=workspace, marker=str(marker))
+    run = workspace.start(draft.id, RunOptions(watch=lambda *report: "it will not do"))
+    assert (run.status, run.reason) == (Status.PRUNED, "it will not do")
+    grandchild = int(marker.read_text())
+    wait_until(lambda: living([grandchild]) == [], f"{grandchild} to be gone")

@@ -112,6 +112,19 @@ class TestWatchdog:
             assert told.wait(10)
         assert ended == [None]
 
+    def test_a_time_that_waits_to_begin(self) -> None:
+        told = threading.Event()
+        with Watchdog(None, 0.05, lambda reason: told.set(), waits=True) as watchdog:
+            assert not told.wait(0.3)
+            watchdog.begin()
+            assert told.wait(10)
+
+    def test_a_time_that_never_began(self) -> None:
+        ended: list[str | None] = []
+        with Watchdog(None, 0.0, ended.append, waits=True):
+            pass
+        assert ended == []
+
     def test_past_the_memory(self) -> None:
         ended: list[str | None] = []
         told = threading.Event()

@@ -99,8 +99,8 @@ def _contained(order: Order, overlay: Path | None, send: Send, write: Write) -> 
 
     assignment = order.assignment
     with staged(assignment) as (inside, bring_back):
-        sweep_once()
         container = Container(assignment, inside.artifacts, overlay)
+        sweep_once()
         try:
             container.ready(heard)
             # Working folders are of the image: those of this machine are not there.

@@ -163,7 +163,18 @@ class TestInlineApart(Apart, ExecutorContract):
 
 
 @pytest.mark.integration
-class TestRayApart(Apart, ProcessContract):
+class TestRayApart(Apart, ExecutorContract):
+    """Every promise, and of those about processes what has to do with Ray's worker."""
+
+    cancelled = ProcessContract.cancelled
+    test_children_go_with_a_cancel = ProcessContract.test_children_of_a_cancelled_step_are_gone
+    test_timeout = ProcessContract.test_a_step_past_its_timeout_is_gone_with_its_children
+    test_memory = ProcessContract.test_a_step_past_its_memory_limit_is_a_loss
+    test_killed = ProcessContract.test_a_killed_worker_is_a_loss_and_its_console_is_there
+    test_long_console = ProcessContract.test_a_long_console_arrives_whole
+    test_reports_meanwhile = ProcessContract.test_reports_arrive_while_the_step_runs
+    test_versions = ProcessContract.test_two_versions_of_a_module_never_mix
+
     @pytest.fixture(scope="class")
     @classmethod
     def executor(cls) -> Iterator[Executor]:
