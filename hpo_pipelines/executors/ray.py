@@ -116,6 +116,7 @@ class RayExecutor(Executor):
         from hpo_pipelines.executors.ray_mail import Mail
 
         self.address = runtime.address
+        self._here = runtime.here
         self._shared_files = runtime.here if shared_files is None else shared_files
         self._capacity = Capacity(ray_nodes, fixed=runtime.here)
         self._attempts: dict[str, _Attempt] = {}
@@ -295,6 +296,11 @@ class RayExecutor(Executor):
             else:
                 self._in_line -= 1
         attempt.ref = None
+        if attempt.assignment.environment.image is not None and attempt.count is None and self._here:
+            # Its worker was ended, perhaps before it could do this. On other machines it is swept.
+            from hpo_pipelines.executors.environments import container
+
+            container.remove_soon(attempt.assignment.id)
         for number in sorted(attempt.early):  # behind one that never arrived
             message = attempt.early[number]
             if not isinstance(message, Started | Begun) and not ended(message):

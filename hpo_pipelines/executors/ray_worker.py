@@ -174,7 +174,8 @@ class _Attempt:
             if self.assignment.environment.image is not None:
                 from hpo_pipelines.executors.environments import container
 
-                container.remove_soon(self.assignment.id)
+                # Now: whatever this process leaves behind, its raylet ends with it.
+                container.remove(self.assignment.id)
             if self.verdict is not None:
                 self._outbox.put(self.verdict)
                 self._outbox.flush(LAST_WORDS_SECONDS)

@@ -144,8 +144,16 @@ def _mounts(artifacts: str, overlay: Path | None) -> Mapping[str, str]:
     return mounts
 
 
+def remove(attempt: str) -> None:
+    """Kill and remove the container of ``attempt``, if there is one."""
+    with contextlib.suppress(StepFailed, OSError):
+        program, name = engine(), name_of(attempt)
+        _quietly([program, "kill", name])
+        _quietly([program, "rm", "-f", name])
+
+
 def remove_soon(attempt: str) -> None:
-    """Kill and remove the container of ``attempt``, if there is one, while this process goes on, or ends."""
+    """The same, while this process goes on, or ends."""
     with contextlib.suppress(StepFailed, OSError):
         program, name = engine(), name_of(attempt)
         script = f"{shlex.quote(program)} kill {name}; {shlex.quote(program)} rm -f {name}"
