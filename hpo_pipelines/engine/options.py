@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hpo_pipelines.engine.journal import Journal
 from hpo_pipelines.engine.refresh import Refresh
 from hpo_pipelines.task import Task
+
+if TYPE_CHECKING:
+    from hpo_pipelines.engine.scheduler import Scheduler
 
 Watch = Callable[[str, str, float, int], "str | None"]
 """Called with (component, metric, value, step) of every report; a returned reason prunes the run."""
@@ -22,8 +26,8 @@ class RunOptions:
     refresh: Refresh = field(default_factory=Refresh)
     recalled: bool = False
     """Whether it is a run inside another whose end is in the journal: its body is only to give its value again."""
-    lease: str = ""
-    """The lease on driving the outermost run, for one inside another."""
+    outer: Scheduler | None = None
+    """The steps of the run around, for one inside another."""
     journal: Journal | None = None
     """What the body saw before, for a run that is resumed."""
     reuse: bool = True

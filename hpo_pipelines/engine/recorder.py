@@ -67,6 +67,8 @@ class Recorder:
         self._unwritten: dict[str, _Unwritten] = {}
         self._ours: set[str] = set()
         """The steps that we have moved; nobody but us sets them going again."""
+        self.outer: Recorder | None = None
+        """That of the run around, whose steps may be what steps of this one use."""
         self._refused = ""
         """Said once somebody else has ended the run, or drives it: from then on nothing of it is written."""
 
@@ -128,9 +130,9 @@ class Recorder:
             return
         if self._store.tasks.status(self._run.id).finished:
             return  # by somebody else: the steps will be ended too, and written then
-        unwritten, self._unwritten = self._unwritten, {}
+        unwritten = [each for id in list(self._unwritten) for each in self._take(id)]
         with self._store.transaction():
-            self._put(list(unwritten.items()))
+            self._put(unwritten)
 
     def end(self, step: StepCall, status: Status, *, attempt: Attempt | None = None, **changes: Any) -> None:
         """Write at once that the step goes to ``status``, and how its ``attempt`` ended.
@@ -201,11 +203,11 @@ class Recorder:
             step.lease = ""
 
     def _take(self, id: str) -> list[tuple[str, _Unwritten]]:
-        """What is unwritten of a step, after what is of those that its edges name."""
-        unwritten = self._unwritten.pop(id)
-        before = [
-            each for edge in unwritten.edges if edge.source in self._unwritten for each in self._take(edge.source)
-        ]
+        """What is unwritten of a step, of this run or of one around, after what is of those that its edges name."""
+        unwritten = self._unwritten.pop(id, None)
+        if unwritten is None:
+            return self.outer._take(id) if self.outer is not None else []
+        before = [each for edge in unwritten.edges for each in self._take(edge.source)]
         return [*before, (id, unwritten)]
 
     def _put(self, unwritten: list[tuple[str, _Unwritten]]) -> None:

@@ -2,7 +2,7 @@
 
 State, all of it changed under ``lock``:
   steps      every call in order, each with its stage: new → waiting → running → over
-  pending    (on a step) how many of the steps it uses are not over; at 0 it is launched
+  pending    (on a step) how many of the steps it uses, of its run or of one around, are not over; at 0 it is launched
   control    the steps looked at since the last call; the next calls are made after them
   stopping   why the run is being stopped, once it is (set before the lock is had): nothing starts or is recorded then
 """
@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.component import Component
@@ -53,12 +54,15 @@ class Scheduler:
         self.stopping: tuple[Status, str] | None = None
         self.broken: Exception | None = None
         """What kept us from recording what happened, if something did."""
-        self.lease = options.lease or lease_of(run.id)
+        outer = options.outer
+        self.lease = outer.lease if outer else lease_of(run.id)
         self.recorder = Recorder(engine.store, run, engine.liveness, self.executor_of, lease=self.lease)
+        self.recorder.outer = outer.recorder if outer else None
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
         self._written_at = 0.0
-        self.lock = threading.RLock()
+        # One for a run and those inside it, whose steps may wait for each other's.
+        self.lock = outer.lock if outer else threading.RLock()
         self._idle = threading.Condition(self.lock)
         self._open = 0
         self._by_id: dict[str, StepCall] = {}
@@ -99,6 +103,7 @@ class Scheduler:
         step.position = position
         step.after = tuple(self._control)
         step.recalled = recalled
+        step.launch = partial(self._launch_released, step)
         self.steps.append(step)
         self._by_id[step.id] = step
         self._open += 1
@@ -221,6 +226,10 @@ class Scheduler:
                 step.reason = reason
                 return self._reuse(step, entry)
         return self._submit(step)
+
+    def _launch_released(self, step: StepCall) -> None:
+        with self._breaking():  # what it waited for may be of the run around, which goes on
+            self._launch(step)
 
     def landed(self, step: StepCall, flight: Flight) -> None:
         """The step that this one waited for is over: take its outcome, or run in its place."""
@@ -368,12 +377,15 @@ class Scheduler:
                 # An abort from elsewhere has ended it in the store already, or it is no longer ours to record.
                 step.reason = str(error).partition("\n")[0]
         self._close(step)
+        self._release_dependents(step)
+        self.engine.flights.land(step, entry)
+
+    def _release_dependents(self, step: StepCall) -> None:
         dependents, step.dependents = step.dependents, []
         for dependent in dependents:
             dependent.pending -= 1
             if dependent.pending == 0 and dependent.stage != "over":
-                self._launch(dependent)
-        self.engine.flights.land(step, entry)
+                dependent.launch()
 
     def _stopped(self, step: StepCall, reason: str | None) -> None:
         step.error = StepAborted(f"step {step.name} was stopped: {reason}")
@@ -408,4 +420,5 @@ class Scheduler:
             self.engine.liveness.give_up(step.lease)
         step.failure, step.error = Failure.of(error), error
         self._close(step)
+        self._release_dependents(step)
         self.engine.flights.land(step, None)

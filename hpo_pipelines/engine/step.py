@@ -194,6 +194,8 @@ class StepCall:
         """The steps that the body had looked at when it made the call."""
         self.pending = 0
         self.dependents: list[StepCall] = []
+        self.launch: Callable[[], None] = lambda: None
+        """Given by the scheduler whose step it is: reuse, wait or run, when what it uses is there."""
         self.outputs: Mapping[str, ArtifactRef] = {}
         self.failure: Failure | None = None
         self.error: BaseException | None = None
