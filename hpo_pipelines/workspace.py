@@ -14,6 +14,7 @@ from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.consoles import Consoles
 from hpo_pipelines.engine import Controller, Engine, Refresh, RunOptions
 from hpo_pipelines.engine.journal import Journal, lease_of, reopen
+from hpo_pipelines.engine.options import asked_again, completed
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, TaskNotFound
 from hpo_pipelines.parameters.shapes import closest
@@ -208,7 +209,7 @@ class Workspace:
             if not any(name in (step.name, step.component) for step in steps):
                 names = ", ".join(step.name for step in steps) or "none"
                 raise TaskNotFound(f"{task.label} has no step {name!r}; it has {names}.")
-        prior = {step.name: step for step in steps if step.status is Status.COMPLETED} if failed else {}
+        prior = completed(self.store, run) if failed else {}
         again = replace(task.clone(), cloned_from=task.cloned_from, rerun_of=task.id)
         return Run(self, self.store.tasks.create(again)), RunOptions(refresh=wanted, prior=prior)
 
@@ -235,7 +236,8 @@ class Workspace:
         running = reopen(self.store, self.engine.liveness, task, from_step)
         try:
             journal = Journal.of(self.store, running)
-            return self.controller(running, replace(options or RunOptions(), journal=journal))
+            options = asked_again(self.store, running, options or RunOptions())
+            return self.controller(running, replace(options, journal=journal))
         except BaseException as error:
             self.store.tasks.transition(running.id, Status.ABORTED, reason=f"could not be resumed: {error}")
             self.engine.liveness.give_up(lease_of(running.id))

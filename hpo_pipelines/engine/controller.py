@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipelines import context
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine.journal import ENDED_BY, driven
-from hpo_pipelines.engine.options import RunOptions
+from hpo_pipelines.engine.options import ASKED, RunOptions, asked
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
 from hpo_pipelines.errors import IllegalTransition, Pruned, StepAborted, StepError
@@ -87,6 +87,9 @@ class Controller:
         with store.transaction():
             if self.run.parent is None and not liveness.holds(lease) and not liveness.claim(lease, self.run.label):
                 raise driven(self.run, liveness)
+            said = asked(self.options) if self.run.parent is None and self.options.journal is None else {}
+            if said:
+                store.events.append(self.run.id, ASKED, said)
             if self.run.status is not Status.RUNNING:
                 self.run = store.tasks.transition(self.run.id, Status.RUNNING)
 
@@ -218,9 +221,13 @@ class Controller:
         """See :class:`hpo_pipelines.context.Tracer`."""
         number = self._counts.get(name, 0) if step is None else step
         self._counts[name] = number + 1
-        if self.options.journal is not None and self.options.journal.has_reported(name, number, value):
-            return
-        self.engine.store.metrics.add([Metric(self.run.id, name, value, number, time.time())])
+        journal, metrics = self.options.journal, self.engine.store.metrics
+        other, values = (False, [value]) if journal is None else journal.reported(name, number, value)
+        with self.engine.store.transaction():
+            if other:
+                metrics.withdraw([self.run.id], name=name, step=number)
+            if values:
+                metrics.add([Metric(self.run.id, name, each, number, time.time()) for each in values])
 
     def look(self, step: StepCall, name: str) -> Any:
         """The value of an output, for the body: waits for it, raises what the step raised."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -44,6 +45,9 @@ EXECUTORS = ("inline", "local", "ray")
 STEP_RUN = "hpo_pipelines.tracking.inside:step_run"
 """What a step that uses MLflow runs in, so that its calls land in an MLflow run of its own."""
 
+_REMEMBERED = 512
+"""Of each kind of what is recorded for good, how much is kept in memory: a study's trials reuse the same steps."""
+
 TrackStep = Callable[[Task, StepCall], Mapping[str, str]]
 
 
@@ -65,10 +69,10 @@ class Engine:
         self.liveness = Liveness(store)
         self.flights = Flights(store, self.liveness)
         self._locators: WeakKeyDictionary[Component[..., Any], tuple[str, Locator]] = WeakKeyDictionary()
-        self._snapshots: dict[str, ArtifactRef] = {}
-        # What never changes once it is recorded, of the steps that are reused again and again.
-        self._labels: dict[str, str] = {}
-        self._metrics: dict[str, list[Metric]] = {}
+        # What never changes once it is recorded, of what is used again and again.
+        self.snapshot_ref = lru_cache(_REMEMBERED)(self._snapshot_ref)
+        self.label_of = lru_cache(_REMEMBERED)(self._label_of)
+        self.metrics_of = lru_cache(_REMEMBERED)(self._metrics_of)
         self._timers: set[threading.Timer] = set()
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -279,23 +283,19 @@ class Engine:
             return None, f"missing artifact: {missing} of {self.label_of(entry.task)}"
         return entry, f"reused from {self.label_of(entry.task)}"
 
-    def label_of(self, task: str) -> str:
+    def _label_of(self, task: str) -> str:
         """What a person calls the step ``task``: ``churn#48/fit``."""
-        if task not in self._labels:
-            step = self.store.tasks.get(task)
-            run = self.store.tasks.get(step.parent) if step.parent else step
-            self._labels[task] = f"{run.label}/{step.name}"
-        return self._labels[task]
+        step = self.store.tasks.get(task)
+        run = self.store.tasks.get(step.parent) if step.parent else step
+        return f"{run.label}/{step.name}"
 
-    def forget(self, task: str) -> None:
-        """The step ``task`` is run again: what it reported is no longer all."""
-        self._metrics.pop(task, None)
+    def forget(self) -> None:
+        """A step that ended is run again: what it reported is no longer all."""
+        self.metrics_of.cache_clear()
 
-    def metrics_of(self, task: str) -> list[Metric]:
+    def _metrics_of(self, task: str) -> tuple[Metric, ...]:
         """What a completed step reported; it reports no more."""
-        if task not in self._metrics:
-            self._metrics[task] = self.store.metrics.of([task])
-        return self._metrics[task]
+        return tuple(self.store.metrics.of([task]))
 
     # -- places
 
@@ -312,13 +312,11 @@ class Engine:
         finally:
             os.close(descriptor)
 
-    def snapshot_ref(self, digest: str) -> ArtifactRef:
-        if digest not in self._snapshots:
-            recorded = self.store.snapshots.get(digest)
-            if recorded is None:
-                raise CodeUnavailable(f"the store has no code snapshot {digest!r}; it may have been removed.")
-            self._snapshots[digest] = recorded.content
-        return self._snapshots[digest]
+    def _snapshot_ref(self, digest: str) -> ArtifactRef:
+        recorded = self.store.snapshots.get(digest)
+        if recorded is None:
+            raise CodeUnavailable(f"the store has no code snapshot {digest!r}; it may have been removed.")
+        return recorded.content
 
 
 def _start(name: str) -> Executor:

@@ -58,7 +58,7 @@ class Journal:
         run: Task,
         calls: Sequence[Recorded],
         inner: Sequence[tuple[Task, Journal]],
-        reported: Mapping[tuple[str, int], float],
+        reported: Mapping[tuple[str, int], list[float]],
         ended_by: Collection[str],
     ) -> None:
         self.run = run
@@ -70,6 +70,7 @@ class Journal:
         self._met: list[tuple[Task, Journal]] = []
         self._tried: set[str] = set()
         self._reported = reported
+        self._said: dict[tuple[str, int], list[float]] = {}
 
     @classmethod
     def of(cls, store: Store, run: Task, ended_by: Collection[str] | None = None) -> Journal:
@@ -79,12 +80,13 @@ class Journal:
         steps = [task for task in children if task.kind is Kind.STEP]
         latest = store.metrics.latest([step.id for step in steps])
         outputs = store.tasks.outputs_of([step.id for step in steps])
+        attempts = store.tasks.attempts_of([step.id for step in steps])
         calls = [
             Recorded(
                 step,
                 outputs[step.id],
                 {name: value for (task, name), value in latest.items() if task == step.id},
-                max((attempt.number for attempt in store.tasks.attempts(step.id)), default=0),
+                max((attempt.number for attempt in attempts[step.id]), default=0),
                 again=step.status not in (Status.COMPLETED, Status.FAILED) or step.id in ended_by,
             )
             for step in steps
@@ -92,7 +94,9 @@ class Journal:
         # A run that is skipped was withdrawn.
         runs = [task for task in children if task.kind is Kind.PIPELINE and task.status is not Status.SKIPPED]
         inner = sorted(runs, key=lambda task: task.id)
-        reported = {(metric.name, metric.step): metric.value for metric in store.metrics.of([run.id])}
+        reported: dict[tuple[str, int], list[float]] = {}
+        for metric in store.metrics.of([run.id]):
+            reported.setdefault((metric.name, metric.step), []).append(metric.value)
         return cls(run, calls, [(task, cls.of(store, task, ended_by)) for task in inner], reported, ended_by)
 
     @property
@@ -143,10 +147,20 @@ class Journal:
         self._met.append(met)
         return met
 
-    def has_reported(self, name: str, step: int, value: float) -> bool:
-        """Whether the body's report is recorded already, and was the same."""
-        known = self._reported.get((name, step))
-        return known is not None and (known == value or (math.isnan(known) and math.isnan(value)))
+    def reported(self, name: str, step: int, value: float) -> tuple[bool, list[float]]:
+        """The body reports ``value``: which values are to be recorded, and whether in place of those that are.
+
+        None are if it reported the same before; others where a step that it looked at was run anew.
+        """
+        left, said = self._reported.get((name, step), []), self._said.setdefault((name, step), [])
+        said.append(value)
+        if not left:
+            return False, [value]
+        if left[0] == value or (math.isnan(left[0]) and math.isnan(value)):
+            left.pop(0)
+            return False, []
+        left.clear()
+        return True, list(said)
 
     def check_complete(self) -> None:
         """Raise NonDeterministicBody if the body ended without a call whose outcome the journal has."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine.journal import Journal
 from hpo_pipelines.engine.refresh import Refresh
+from hpo_pipelines.store import Store
 from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, Status
 
 if TYPE_CHECKING:
     from hpo_pipelines.engine.scheduler import Scheduler
@@ -39,3 +41,39 @@ class RunOptions:
     """Installed modules that are the user's own code."""
     echo: bool = True
     """Whether what the body prints is also shown, not only kept."""
+
+
+ASKED = "asked"
+"""The kind of the event that keeps what a run was asked to do otherwise than usual, for whoever resumes it."""
+
+
+def asked(options: RunOptions) -> dict[str, Any]:
+    """What of ``options`` decides which steps of the run are reused, as JSON; empty if it is nothing but the usual."""
+    refresh = options.refresh
+    said: dict[str, Any] = {} if options.reuse else {"reuse": False}
+    if refresh != Refresh():
+        said["refresh"] = True if refresh.everything else sorted(refresh.steps)
+    if refresh.from_steps:
+        said["from"] = sorted(refresh.from_steps)
+    if options.prior:
+        said["kept"] = next(iter(options.prior.values())).parent
+    return said
+
+
+def asked_again(store: Store, run: Task, options: RunOptions) -> RunOptions:
+    """``options`` for a run that is resumed, with what it was :func:`asked` for when it was started."""
+    said = next((event.data for event in store.events.story(run.id) if event.kind == ASKED), {})
+    wanted = said.get("refresh", False)
+    names = frozenset() if isinstance(wanted, bool) else frozenset(wanted)
+    return replace(
+        options,
+        refresh=Refresh(wanted is True, names, frozenset(said.get("from", ()))),
+        reuse=options.reuse and said.get("reuse", True),
+        prior=completed(store, said["kept"]) if "kept" in said else options.prior,
+    )
+
+
+def completed(store: Store, run: str) -> dict[str, Task]:
+    """The steps of a run that completed, by name."""
+    children = store.tasks.children(run)
+    return {task.name: task for task in children if task.kind is Kind.STEP and task.status is Status.COMPLETED}

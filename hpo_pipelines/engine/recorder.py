@@ -43,6 +43,8 @@ class _Unwritten:
     edges: list[Edge] = field(default_factory=list)
     moves: list[_Move] = field(default_factory=list)
     reports: list[Metric] = field(default_factory=list)
+    anew: bool = False
+    """What is recorded of its reports is of an attempt that does not count."""
 
     def apply(self, status: Status, changes: Mapping[str, Any]) -> None:
         row, now = self.row, time.time()
@@ -100,6 +102,12 @@ class Recorder:
     def report(self, metric: Metric) -> None:
         """One value that a step reported."""
         self._unwritten.setdefault(metric.task, _Unwritten()).reports.append(metric)
+
+    def report_anew(self, step: StepCall) -> None:
+        """What the step has reported until now was of an attempt that does not count."""
+        unwritten = self._unwritten.setdefault(step.id, _Unwritten())
+        unwritten.reports.clear()
+        unwritten.anew = True
 
     def _row(self, step: StepCall, status: Status, changes: Mapping[str, Any]) -> dict[str, Any]:
         now = time.time()
@@ -229,6 +237,9 @@ class Recorder:
         for id, each in sorted(unwritten, key=itemgetter(0)):
             for move in each.moves:
                 _carry_out(store, id, move)
+        anew = [id for id, each in unwritten if each.anew]
+        if anew:
+            store.metrics.withdraw(anew)
         reports = [metric for _, each in unwritten for metric in each.reports]
         if reports:
             store.metrics.add(reports)

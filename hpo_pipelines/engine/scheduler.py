@@ -55,14 +55,14 @@ class Scheduler:
         self.broken: Exception | None = None
         """What kept us from recording what happened, if something did."""
         outer = options.outer
-        self.lease = outer.lease if outer else lease_of(run.id)
+        self.lease: str = outer.lease if outer else lease_of(run.id)
         self.recorder = Recorder(engine.store, run, engine.liveness, self.executor_of, lease=self.lease)
         self.recorder.outer = outer.recorder if outer else None
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
         self._written_at = 0.0
         # One for a run and those inside it, whose steps may wait for each other's.
-        self.lock = outer.lock if outer else threading.RLock()
+        self.lock: threading.RLock = outer.lock if outer else threading.RLock()
         self._idle = threading.Condition(self.lock)
         self._open = 0
         self._by_id: dict[str, StepCall] = {}
@@ -126,7 +126,8 @@ class Scheduler:
             self._over(step, None)
             return True
         if recalled.again or missing is not None:
-            self.engine.forget(step.id)
+            self.engine.forget()
+            step.outdated = bool(recalled.metrics)
             withdrawn = recalled.is_withdrawn or missing is not None
             anew = {"position": step.position, "params": step.arguments.shown} if withdrawn else {}
             self.recorder.note(step, Status.QUEUED, reason="tried again", **anew)
@@ -249,6 +250,7 @@ class Scheduler:
 
     def _reuse(self, step: StepCall, entry: CacheEntry) -> None:
         now = time.time()
+        self._report_anew(step)
         metrics = self.engine.metrics_of(entry.task)
         if not self.recorder.reuse(step, entry, [Metric(step.id, m.name, m.value, m.step, now) for m in metrics]):
             # Removed between the look and now.
@@ -299,7 +301,14 @@ class Scheduler:
         step.running = Attempt(step.id, step.attempt, Status.RUNNING, time.time(), worker=message.worker)
         self.recorder.note(step, Status.RUNNING, reason=step.reason, key=step.key.digest)
         step.stage = "running"
+        self._report_anew(step)
         self._write_inline(step)
+
+    def _report_anew(self, step: StepCall) -> None:
+        if step.outdated:
+            step.outdated = False
+            step.metrics.clear()
+            self.recorder.report_anew(step)
 
     def _write_inline(self, step: StepCall) -> None:
         """The watcher cannot: a step that runs inline holds the lock."""
@@ -352,6 +361,8 @@ class Scheduler:
             said = f"attempt {step.attempt} failed ({verdict.reason}); again in {wait:.1f} s"
             self.recorder.end(step, Status.QUEUED, attempt=attempt, reason=said)
             step.stage = "waiting"
+            step.outdated = bool(step.metrics)
+            step.counts.clear()
             return self.engine.later(wait, lambda: self._again(step))
         step.failure, step.error = verdict.failure, verdict.error
         error = verdict.failure.journalled()

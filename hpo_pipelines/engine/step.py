@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import json
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_pipelines.artifacts import ArtifactStore
+from hpo_pipelines.canonical import value_digest
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine.journal import Recorded
 from hpo_pipelines.engine.keys import Stored, argument_digest
@@ -77,10 +79,19 @@ class Arguments:
             args, kwargs = code.load(self.pickled)
             for name, value in (*zip(self.places, args, strict=True), *kwargs.items()):
                 if name in self.mixed:
-                    known = substitute(value, lambda slot: Stored(refs[slot.index].value_digest), leaf=Slot)
+                    known = substitute(value, lambda slot: _identified(refs[slot.index]), leaf=Slot)
                     digests[name], problem = argument_digest(name, known)
                     problems += [problem] if problem else []
         return digests, problems
+
+
+def _identified(ref: ArtifactRef) -> Any:
+    """What identifies a stored input inside an argument: its value if it is at hand and plain, as if it stood there."""
+    if ref.format == "json" and ref.inline is not None:
+        value = json.loads(ref.inline)
+        if value_digest(value) == ref.value_digest:
+            return value
+    return Stored(ref.value_digest)
 
 
 def bind(
@@ -229,6 +240,8 @@ class StepCall:
         self.counts: dict[str, int] = {}
         self.metrics: dict[str, float] = {}
         """The last value of each metric it reported."""
+        self.outdated = False
+        """Whether what is recorded of its reports is of an attempt that does not count, now that there is another."""
         self.look_at: Any = None
         self._values: dict[str, Any] = {}
         self._digests: dict[str, str] = {}

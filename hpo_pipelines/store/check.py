@@ -107,14 +107,15 @@ def _statuses(connection: Connection) -> Iterator[str]:
 
 
 def _metrics(connection: Connection) -> Iterator[str]:
-    """Every value belongs to one event, and every event has all of its values."""
+    """Every value belongs to one event, and every event has all of its values but those that another took back."""
     counted = select(metrics.c.task, func.count()).group_by(metrics.c.task)
     count = {row[0]: row[1] for row in connection.execute(counted)}
     told: dict[str, int] = {}
-    statement = select(events.c.task, events.c.data).where(events.c.kind == "metrics")
-    for task, data in connection.execute(statement):
-        rows = from_json(data)
-        told[task] = told.get(task, 0) + rows["last"] - rows["first"] + 1
+    statement = select(events.c.task, events.c.kind, events.c.data)
+    for task, kind, data in connection.execute(statement.where(events.c.kind.in_(["metrics", "withdrawn"]))):
+        said = from_json(data)
+        more = said["last"] - said["first"] + 1 if kind == "metrics" else -said["values"]
+        told[task] = told.get(task, 0) + more
     for task in sorted((count.keys() | told.keys()) - _deleted(connection)):
         if count.get(task, 0) != told.get(task, 0):
             yield f"task {task}: has {count.get(task, 0)} metric values, but events of {told.get(task, 0)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import bindparam, delete, func, select
 
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.records import metric_of, metric_row, metric_value
@@ -23,6 +23,9 @@ _BETWEEN = (
 )
 _newest = select(func.max(metrics.c.id)).where(_any_of).group_by(metrics.c.task, metrics.c.name)
 _LATEST = select(metrics.c.task, metrics.c.name, metrics.c.value).where(metrics.c.id.in_(_newest))
+
+_WITHDRAW = delete(metrics).where(metrics.c.task == bindparam("of"))
+_WITHDRAW_ONE = _WITHDRAW.where(metrics.c.name == bindparam("name"), metrics.c.step == bindparam("step"))
 
 
 class Metrics:
@@ -43,6 +46,20 @@ class Metrics:
         with self._database.transaction() as transaction:
             for task, values in rows.items():
                 transaction.metrics(task, values)
+
+    def withdraw(self, task_ids: Sequence[str], *, name: str | None = None, step: int | None = None) -> None:
+        """Take back what these tasks have reported, for they report anew; with ``name`` only its value at ``step``.
+
+        For each task that had any, one event ``withdrawn`` says ``{"name", "values"}`` (how many), so that who has
+        shown them shows them no more.
+        """
+        with self._database.transaction() as transaction:
+            transaction.flush()
+            for task in task_ids:
+                one = {} if name is None else {"name": name, "step": step}
+                gone = transaction.count(_WITHDRAW if name is None else _WITHDRAW_ONE, {"of": task, **one})
+                if gone:
+                    transaction.event(task, "withdrawn", {"name": name, "values": gone})
 
     def of(self, task_ids: Sequence[str]) -> list[Metric]:
         """Every value of these tasks, in the order in which they were recorded."""

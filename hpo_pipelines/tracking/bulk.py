@@ -152,6 +152,10 @@ class BulkRuns(Runs):
         entry.params |= params
         entry.tags |= tags or {}
 
+    def withdraw(self, run: str, prefix: str) -> None:
+        """Take away the values of metrics whose key begins with ``prefix``, before others are added."""
+        self._entry(run).withdrawn.append(prefix)
+
     def show_status(self, run: str, status: str, end: int | None = None) -> None:
         """Set the status, and the end time if there is one."""
         entry = self._entry(run)

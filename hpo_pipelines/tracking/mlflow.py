@@ -114,7 +114,8 @@ class MlflowMirror:
             replace(
                 view,
                 own=[step for step in view.own if self._has_run(step, view.run)],
-                shown=self._runs.reference(view.run.id) in self._shown,
+                # What is no more to be shown is taken away, and all the rest shown again.
+                shown=self._runs.reference(view.run.id) in self._shown and not view.news.withdrawn,
             )
             for view in views
         ]
@@ -167,6 +168,7 @@ class MlflowMirror:
         experiment = self._runs.experiment(f"{run.project}/{run.pipeline}")
         tags = self._tags(view)
         target, made = self._runs.open(run, experiment, tags, known=self._is_known(view.news))
+        self._withdraw(target, view)
         if view.ending:
             self._end(target, view, {} if made else tags)
         else:
@@ -179,6 +181,14 @@ class MlflowMirror:
             self._shown.discard(target)
         else:
             self._shown.add(target)
+
+    def _withdraw(self, target: str, view: View) -> None:
+        """Take away what attempts reported that did not count, or nobody knows any more."""
+        names = {step.id: f"{step.name}." for step in view.steps}
+        for task, metric in view.news.withdrawn:
+            prefix = metric if task == view.run.id else names.get(task, "")
+            if prefix:
+                self._runs.withdraw(target, contents.key(prefix))
 
     def _go_on(self, target: str, view: View, *, made: bool) -> None:
         run = view.run
@@ -246,6 +256,8 @@ class MlflowMirror:
                 self._adopt(step, view, tags, values, experiment)
             return
         target, made = self._runs.open(step, experiment, tags, known=self._is_known(view.news))
+        if any(task == step.id for task, _ in view.news.withdrawn):
+            self._runs.withdraw(target, "")
         self._runs.log(target, values, contents.param_texts(step.params), {} if made else tags)
         if step.status.finished:
             self._end_step(target, step, view)

@@ -22,6 +22,8 @@ class News:
     """The steps that something happened to, in order."""
     values: list[tuple[str, int, int]] = field(default_factory=list)
     """(task, first, last) of the metrics reported, for ``store.metrics.between``."""
+    withdrawn: list[tuple[str, str]] = field(default_factory=list)
+    """(task, metric) of reports that were taken back; no name stands for all of the task's."""
     moved: bool = False
     """The run was created, or has another status."""
     edited: bool = False
@@ -50,6 +52,8 @@ class Gathering:
                 news.steps[event.task] = None
             if event.kind == "metrics":
                 news.values.append((event.task, int(event.data["first"]), int(event.data["last"])))
+            elif event.kind == "withdrawn":
+                news.withdrawn.append((event.task, str(event.data["name"] or "")))
             elif kind is Kind.PIPELINE:
                 news.edited |= event.kind == "changed"
                 news.moved |= event.kind in ("created", "status")

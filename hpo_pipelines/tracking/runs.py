@@ -266,6 +266,9 @@ class Runs:
             self.client.log_batch(run, metrics[:room], texts[:_PARAMS_AT_ONCE], marks[:_PARAMS_AT_ONCE])
             metrics, texts, marks = metrics[room:], texts[_PARAMS_AT_ONCE:], marks[_PARAMS_AT_ONCE:]
 
+    def withdraw(self, run: str, prefix: str) -> None:
+        """Take away the values of metrics whose key begins with ``prefix``. MLflow's API cannot: here they stay."""
+
     def retag(self, run: str, wanted: Mapping[str, str]) -> None:
         """Set the tags ``wanted`` and take away those of ours that are not among them."""
         found = self._tags_of(run)

@@ -62,13 +62,17 @@ class Standing:
 
 @dataclass
 class Entry:
-    """What is to be written of one run; ``row`` only for one that is new, ``gone`` are tags to take away."""
+    """What is to be written of one run; ``row`` only for one that is new, ``gone`` are tags to take away.
+
+    ``withdrawn`` are the beginnings of the keys of metrics whose values are taken away first.
+    """
 
     row: dict[str, Any] | None = None
     values: list[Point] = field(default_factory=list)
     params: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
     gone: list[str] = field(default_factory=list)
+    withdrawn: list[str] = field(default_factory=list)
     status: str | None = None
     end: int | None = None
 
@@ -116,6 +120,12 @@ _MOVE = (
     .values(status=bindparam("to"), end_time=func.coalesce(bindparam("end", type_=BigInteger), runs.c.end_time))
 )
 _UNTAG = delete(tags).where(tags.c.run_uuid == bindparam("run"), tags.c.key == bindparam("name"))
+_WITHDRAW, _WITHDRAW_LATEST = (
+    delete(table).where(
+        table.c.run_uuid == bindparam("run"), func.substr(table.c.key, 1, bindparam("length")) == bindparam("prefix")
+    )
+    for table in (metrics, latest_metrics)
+)
 _STANDING = select(runs.c.run_uuid, runs.c.artifact_uri, runs.c.lifecycle_stage).where(
     runs.c.run_uuid.in_(bindparam("ids", expanding=True))
 )
@@ -264,6 +274,7 @@ class _Rows:
         self.runs: list[dict[str, Any]] = []
         self._moves: list[dict[str, Any]] = []
         self._gone: list[dict[str, Any]] = []
+        self._withdrawn: list[dict[str, Any]] = []
         self._pairs: dict[Table, list[dict[str, Any]]] = {tags: [], params: []}
         self._metrics: list[dict[str, Any]] = []
         self._latest: list[dict[str, Any]] = []
@@ -276,6 +287,7 @@ class _Rows:
         elif entry.status is not None:
             self._moves.append({"run": run, "to": entry.status, "end": entry.end})
         self._gone += [{"run": run, "name": name} for name in entry.gone]
+        self._withdrawn += [{"run": run, "prefix": each, "length": len(each)} for each in entry.withdrawn]
         for table, pairs, limit in ((tags, entry.tags, TAG_LIMIT), (params, entry.params, PARAM_LIMIT)):
             rows = [
                 {"key": _key(name), "value": _short(value, limit), "run_uuid": run} for name, value in pairs.items()
@@ -298,6 +310,8 @@ class _Rows:
             (_put(dialect, tags, "value"), self._pairs[tags]),
             # A parameter is never changed.
             (_insert_new(dialect, params), self._pairs[params]),
+            (_WITHDRAW, self._withdrawn),
+            (_WITHDRAW_LATEST, self._withdrawn),
             (_insert_new(dialect, metrics), self._metrics),
             (_put_latest(dialect), self._latest),
             (_MOVE, self._moves),

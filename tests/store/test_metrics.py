@@ -54,6 +54,28 @@ class MetricsContract:
         ]
         assert told == [series[::2], series[1::2], series[:1]]
 
+    def test_what_is_taken_back_is_gone_and_an_event_says_so(self, store: Store, build) -> None:
+        run = build.run()
+        one, two = build.step(run, position=0), build.step(run, position=1)
+        for task in (one, two):
+            store.metrics.add([Metric(task.id, name, i, i, 1.0) for name in ("auc", "loss") for i in range(3)])
+        first, last = (store.events.after(0)[-1].data[name] for name in ("first", "last"))
+        store.metrics.withdraw([one.id])
+        store.metrics.withdraw([one.id])
+        store.metrics.withdraw([two.id], name="auc", step=1)
+        assert store.metrics.of([one.id]) == []
+        assert [(metric.name, metric.step) for metric in store.metrics.between(two.id, first, last)] == [
+            ("auc", 0), ("auc", 2), ("loss", 0), ("loss", 1), ("loss", 2),
+        ]  # fmt: skip
+        told = [(event.task, event.data) for event in store.events.after(0) if event.kind == "withdrawn"]
+        assert told == [(one.id, {"name": None, "values": 6}), (two.id, {"name": "auc", "values": 1})]
+        with store.transaction():
+            store.metrics.add([Metric(one.id, "auc", 7.0, 0, 1.0)])
+            store.metrics.withdraw([one.id])
+            store.metrics.add([Metric(one.id, "auc", 8.0, 0, 1.0)])
+        assert [metric.value for metric in store.metrics.of([one.id])] == [8.0]
+        assert store.check() == []
+
     def test_a_follower_of_several_writers_gets_each_value_once(self, store: Store, build) -> None:
         step = build.step(build.run())
 

@@ -232,6 +232,40 @@ def test_a_run_that_is_resumed(recorder: Recorder, store: Store, mirroring: Mirr
     assert found.data.tags["hpo.reason"] == ""
 
 
+def test_what_an_attempt_reported_that_does_not_count_is_not_shown_twice(
+    recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown, place: Place
+) -> None:
+    mirror = mirroring()
+    run = recorder.start()
+    call = Call("fit")
+    step = recorder.begin_step(run, call, 0, "fit")
+    other = recorder.begin_step(run, Call("fitter"), 1, "fitter")
+    recorder.report(step.id, "auc", [0.9, 0.8])
+    recorder.report(other.id, "auc", [0.3])
+    recorder.report(run.id, "score", [1.0])
+    mirror.catch_up()
+    assert shown.history(shown.run(run), "fit.auc") == [(0, 0.9), (1, 0.8)]
+    with store.transaction():
+        store.metrics.withdraw([step.id])
+        recorder.report(step.id, "auc", [0.1])
+        store.metrics.withdraw([run.id], name="score", step=0)
+        recorder.report(run.id, "score", [2.0])
+    mirror.catch_up()
+    recorder.end_step(step, call)
+    recorder.end_step(other, call)
+    store.tasks.transition(run.id, Status.COMPLETED)
+    mirror.catch_up()
+    found = shown.run(run)
+    if place.in_tables:
+        assert shown.history(found, "fit.auc") == [(0, 0.1)]
+        assert shown.history(shown.run(step), "auc") == [(0, 0.1)]
+        assert shown.history(found, "score") == [(0, 2.0)]
+        assert found.data.metrics == {"fit.auc": 0.1, "fitter.auc": 0.3, "score": 2.0}
+    else:  # MLflow's API takes nothing away
+        assert shown.history(found, "score") == [(0, 1.0), (0, 2.0)]
+    assert shown.history(found, "fitter.auc") == [(0, 0.3)]
+
+
 def test_tags_and_notes_change_later(recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown) -> None:
     study = recorder.study("lr")
     run = recorder.run(tags=("old", "team=risk"), notes="first", study=study.id, trial=0)
