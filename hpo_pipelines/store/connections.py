@@ -26,6 +26,9 @@ _DOUBTFUL = 5.0
 """Seconds of rest after which a connection is tried before it is lent: its server may have restarted."""
 _FORK_WAIT = 1.0
 
+ONCE = "hpo_pipelines.once"
+"""Set in the info of a connection that sees nothing of what others write later, so that the next reader gets a new one."""
+
 
 class _Holding(threading.local):
     count = 0
@@ -126,7 +129,7 @@ class Connections:
         if connection not in self._lent:  # lent before a fork, in whose child we are
             return
         self._lent.discard(connection)
-        if connection.invalidated or self._refusal:
+        if connection.invalidated or self._refusal or connection.info.get(ONCE):
             connection.close()
             if connection.invalidated:
                 self._drop_resting()

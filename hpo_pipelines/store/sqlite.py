@@ -7,6 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -14,13 +15,14 @@ from sqlalchemy.pool import NullPool
 
 from hpo_pipelines.errors import StoreError
 from hpo_pipelines.store.bell import Bell
-from hpo_pipelines.store.connections import WAIT
+from hpo_pipelines.store.connections import ONCE, WAIT
 
 _CURES = {
     "BUSY": "Another process has held its lock too long. Wait for it or stop it, then try again.",
     "FULL": "The disk is full. Free some space, then resume: nothing recorded was lost.",
-    "READONLY": "It cannot be written. Give this user the right to write the file and its folder.",
-    "CANTOPEN": "It cannot be opened. Check that its folder exists and that this user may write there.",
+    "READONLY": "It can be read, not written. Give this user the right to write the file and its folder.",
+    "CANTOPEN": "It cannot be opened. Check that its folder exists and that this user may write there; what has a "
+    "store.db-wal beside it is opened once where that may be written, then it can be read anywhere.",
     "IOERR": "Its disk gives errors. Check the disk and its free space, then resume.",
     "CORRUPT": "The file is damaged. Restore it from a backup, or name another file.",
     "NOTADB": "The file is no SQLite database. Name another file.",
@@ -66,8 +68,26 @@ class Sqlite:
         event.listen(engine, "connect", self._connected)
         return engine
 
-    def _connecting(self, *_: object) -> None:
+    def _connecting(self, _dialect: object, record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
         self.confirm()  # else SQLite would make an empty file in its place
+        if self._is_read_only():
+            settled = self._is_settled()
+            arguments[0] = f"file:{quote(str(self._file))}?mode=ro{'&immutable=1' if settled else ''}"
+            options["uri"] = True
+            record.info[ONCE] = settled
+
+    def _is_read_only(self) -> bool:
+        """Whether the file is there for us to be read only; what others write into it is seen all the same."""
+        if "uri" in self._url.query or not self._file.exists():
+            return False
+        return not (os.access(self._file, os.W_OK) and os.access(self._file.parent, os.W_OK))
+
+    def _is_settled(self) -> bool:
+        """Whether all is in the file itself. SQLite would make two more beside it to read even that, unless told."""
+        try:
+            return self._file.with_name(f"{self._file.name}-wal").stat().st_size == 0
+        except FileNotFoundError:
+            return True
 
     def _connected(self, connection: Any, _record: object) -> None:
         _set_up(connection)

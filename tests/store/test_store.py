@@ -369,7 +369,7 @@ class TestSqlite(StoreContract):
         run = build.run()
         reader = Store.open(f"sqlite:///file:{tmp_path}/hpo.db?mode=ro&uri=true")
         assert reader.tasks.get(run.id) == run
-        with pytest.raises(StoreError, match=r"cannot be written. Give this user the right"):
+        with pytest.raises(StoreError, match=r"can be read, not written. Give this user the right"):
             reader.tasks.update(run.id, notes="x")
         reader.close()
 
