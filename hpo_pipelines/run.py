@@ -248,11 +248,11 @@ class Run(_Handle):
         """A draft of the same code with ``params`` over this run's. Raises ParameterError for what does not fit."""
         return self.workspace.clone(self.id, params)
 
-    def run(self, *, executor: str | None = None, refresh: RefreshOption = False) -> Run:
-        """Run this draft to its end; the draft itself becomes the run."""
+    def run(self, *, executor: str | None = None, refresh: RefreshOption = False, reuse: bool = True) -> Run:
+        """Run this draft to its end; the draft itself becomes the run. Options as for :meth:`Pipeline.run`."""
         if executor is not None:
             self.workspace.store.tasks.update(self.id, executor=executor)
-        return self.workspace.start(self.id, RunOptions(refresh=Refresh.of(refresh)))
+        return self.workspace.start(self.id, RunOptions(refresh=Refresh.of(refresh), reuse=reuse))
 
     def enqueue(self, *, queue: str | None = None, priority: int = 0, refresh: RefreshOption = False) -> Run:
         """Have this draft wait in ``queue`` for an agent; see :meth:`Workspace.enqueue`. :meth:`wait` for its end."""
@@ -269,9 +269,16 @@ class Run(_Handle):
                 events.wait(seen, min(WAIT_SECONDS, max(0.0, deadline - time.monotonic())))
         return self
 
-    def rerun(self, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False) -> Run:
+    def rerun(
+        self,
+        *,
+        failed: bool = False,
+        from_step: str | None = None,
+        refresh: RefreshOption = False,
+        reuse: bool = True,
+    ) -> Run:
         """A new run with the same code and parameters; see :meth:`Workspace.rerun`."""
-        return self.workspace.rerun(self.id, failed=failed, from_step=from_step, refresh=refresh)
+        return self.workspace.rerun(self.id, failed=failed, from_step=from_step, refresh=refresh, reuse=reuse)
 
     def resume(self, *, from_step: str | None = None) -> Run:
         """Drive this run on to its end, from what it has done; see :meth:`Workspace.resume`."""

@@ -187,16 +187,22 @@ class Workspace:
         return replace(clone, executor=executor or task.executor)
 
     def rerun(
-        self, run: str, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False
+        self,
+        run: str,
+        *,
+        failed: bool = False,
+        from_step: str | None = None,
+        refresh: RefreshOption = False,
+        reuse: bool = True,
     ) -> Run:
         """Run again with the same code and parameters; what is unchanged is reused.
 
         ``failed`` keeps every completed step, also of components whose reuse is off; ``from_step`` runs that step and
-        what uses it anew; ``refresh`` runs everything, or the named steps, anew. Raises TaskNotFound for a step that
-        the run does not have.
+        what uses it anew; ``refresh`` runs everything, or the named steps, anew; with ``reuse=False`` nothing is
+        reused, nor left to be. Raises TaskNotFound for a step that the run does not have.
         """
         draft, options = self.rerun_draft(run, failed=failed, from_step=from_step, refresh=refresh)
-        return self.start(draft.id, options)
+        return self.start(draft.id, replace(options, reuse=reuse))
 
     def rerun_draft(
         self, run: str, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False
@@ -224,7 +230,9 @@ class Workspace:
         task = self.store.tasks.get(run)
         if task.study is not None and task.parent is None:
             study = self.store.tasks.get(task.study).name
-            raise IllegalTransition(f"{task.label} is trial {task.trial} of {study}; resume the study by its name.")
+            raise IllegalTransition(
+                f"{task.label} is trial {task.trial} of {study}, which goes on as a whole: `hpo resume {study}`."
+            )
         controller, values = self.resumed(task, from_step)
         return Run(self, controller.drive(values))
 
@@ -284,7 +292,7 @@ class Workspace:
         if task.kind is Kind.STUDY:
             raise TaskNotFound(
                 f"{reference!r} is a study, not a run; `hpo show {task.name}` shows it, "
-                f"`hpo optimize … --name {task.name}` goes on with it."
+                f"`hpo resume {task.name}` goes on with it."
             )
         return RunStep(self, task) if task.kind is Kind.STEP else Run(self, task)
 

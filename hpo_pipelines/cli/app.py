@@ -79,10 +79,17 @@ class _Group(click.Group):
             raise
 
     def invoke(self, ctx: click.Context) -> Any:
+        from hpo_pipelines.errors import HpoPipelinesError
+
         try:
             return super().invoke(ctx)
         except BrokenPipeError:
             raise ReaderGone from None
+        except HpoPipelinesError as error:
+            from hpo_pipelines.cli.options import show_json_error
+
+            show_json_error(ctx, error)
+            raise
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo_pipelines.cli.completion import complete_run, complete_step, complete_study
-from hpo_pipelines.cli.options import found, json_option, nothing_yet, print_json, workspace
+from hpo_pipelines.cli.options import found, json_option, nothing_yet, print_json, recorded_study, workspace
 
 if TYPE_CHECKING:
     from hpo_pipelines.run import Run, RunStep
@@ -88,7 +88,7 @@ def show(*, reference: str, step: str | None, as_json: bool) -> int:
     from hpo_pipelines.cli.describing import described, described_step
     from hpo_pipelines.run import RunStep
 
-    task = _study(reference) if step is None else None
+    task = recorded_study(reference) if step is None else None
     if task is not None:
         from hpo_pipelines.cli.studies import show_study
 
@@ -100,18 +100,6 @@ def show(*, reference: str, step: str | None, as_json: bool) -> int:
     else:
         print_json(described(thing)) if as_json else _show_run(thing)
     return 0
-
-
-def _study(reference: str) -> Task | None:
-    """The study that ``reference`` names, if it does not name a run."""
-    from hpo_pipelines.errors import TaskNotFound
-    from hpo_pipelines.types import Kind
-
-    try:
-        task = workspace().store.tasks.find(reference)
-    except TaskNotFound:
-        return None
-    return task if task.kind is Kind.STUDY else None
 
 
 def _show_run(run: Run) -> None:

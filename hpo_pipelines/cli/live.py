@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from hpo_pipelines.run import Run
+    from hpo_pipelines.task import Task
 
 LOOK_SECONDS, LONGEST_SECONDS = 0.2, 5.0
 """How often the store is looked at: at most and at least."""
@@ -51,6 +52,7 @@ def shown(run: Run, *, plain: bool | None = None) -> Iterator[None]:
         plain = executor == "inline" or not is_terminal(sys.stderr)
     display = PlainDisplay(sys.stderr) if plain else TreeDisplay(sys.stderr)
     follower = _Follower(run, display)
+    follower.begin()
     with display.opened():
         follower.start()
         try:
@@ -61,6 +63,10 @@ def shown(run: Run, *, plain: bool | None = None) -> Iterator[None]:
 
 class Display(ABC):
     """Where a tree is shown as it changes."""
+
+    def begin(self, tree: Node) -> None:
+        """``tree`` is what there is before anything happens: of a run that is resumed, not little."""
+        return
 
     @abstractmethod
     def show(self, tree: Node, now: float) -> None:
@@ -85,6 +91,9 @@ class _Follower:
         self._failed = False
         self._thread = threading.Thread(target=self._follow, name="hpo-live", daemon=True)
 
+    def begin(self) -> None:
+        self._guarded(lambda: self._display.begin(read(self._store, self._run)))
+
     def start(self) -> None:
         self._thread.start()
 
@@ -103,8 +112,11 @@ class _Follower:
             pause = min(max(LOOK_SECONDS, (time.thread_time() - began) / SHARE), LONGEST_SECONDS)
 
     def _try(self) -> None:
+        self._guarded(self._look)
+
+    def _guarded(self, look: Callable[[], None]) -> None:
         try:
-            self._look()
+            look()
         except Exception as error:  # noqa: BLE001 - the run matters, its picture does not
             if not self._failed:
                 click.echo(f"the run goes on, but cannot be shown: {type(error).__name__}: {error}", err=True)
@@ -124,7 +136,12 @@ class PlainDisplay(Display):
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._said: dict[str, tuple[Status, str | None]] = {}
+        self._said: dict[str, tuple[object, ...]] = {}
+
+    def begin(self, tree: Node) -> None:
+        for _, node in _named("", tree, with_own=True):
+            if node.task.status.finished:
+                self._said[node.task.id] = _state(node.task)
 
     def show(self, tree: Node, now: float) -> None:
         for name, node in _named("", tree, with_own=tree.task.status is Status.RUNNING):
@@ -134,13 +151,18 @@ class PlainDisplay(Display):
 
     def _say(self, name: str, node: Node, now: float) -> None:
         task = node.task
+        state = _state(task)
         # Only why a waiting step waits is news beside its status, and only once it has waited a while.
-        state = (task.status, task.reason if task.status is Status.QUEUED else None)
         waits = task.status is Status.QUEUED and now - task.created_at < WAIT_SECONDS
         if waits or task.status is Status.DRAFT or self._said.get(task.id) == state:
             return
         self._said[task.id] = state
         click.echo("  ".join(filter(None, [name, styled(task.status), *_facts(node)])), file=self._stream)
+
+
+def _state(task: Task) -> tuple[object, ...]:
+    """What is to be told of a task, once; a resumed run ends as often as it is resumed."""
+    return task.status, task.reason if task.status is Status.QUEUED else None, task.finished_at
 
 
 def _named(prefix: str, tree: Node, *, with_own: bool) -> Iterator[tuple[str, Node]]:

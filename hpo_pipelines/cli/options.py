@@ -13,6 +13,7 @@ import click
 if TYPE_CHECKING:
     from hpo_pipelines.pipeline import Pipeline
     from hpo_pipelines.run import Run, RunStep
+    from hpo_pipelines.task import Task
     from hpo_pipelines.workspace import Workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -44,6 +45,12 @@ def print_json(value: Mapping[str, Any]) -> None:
     stream = click.get_current_context().meta[_JSON]
     stream.write(json.dumps(_plain(value), default=str, ensure_ascii=False) + "\n")
     stream.flush()
+
+
+def show_json_error(ctx: click.Context, error: Exception) -> None:
+    """Where ``--json`` was asked for, ``{"error": {"type", "message"}}`` on standard output, as in a failed run."""
+    if _JSON in ctx.meta:
+        click.echo(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}, ensure_ascii=False))
 
 
 def _plain(value: Any) -> Any:
@@ -102,6 +109,8 @@ refresh_option = click.option(
     metavar="[STEP]",
     help="Run everything anew instead of reusing it; with STEP only that one. As often as wanted.",
 )
+
+reuse_option = click.option("--no-reuse", is_flag=True, help="Reuse no outcome, and leave none for others to reuse.")
 
 
 class Refreshing(click.Command):
@@ -192,6 +201,18 @@ def found(reference: str, step: str | None = None) -> Run | RunStep:
 def found_run(reference: str) -> Run:
     """The run called ``reference``. Raises TaskNotFound, also for a step."""
     return _found(lambda place: place.run_called(reference))
+
+
+def recorded_study(reference: str) -> Task | None:
+    """The study that ``reference`` names, if it names one rather than a run."""
+    from hpo_pipelines.errors import TaskNotFound
+    from hpo_pipelines.types import Kind
+
+    try:
+        task = workspace().store.tasks.find(reference)
+    except TaskNotFound:
+        return None
+    return task if task.kind is Kind.STUDY else None
 
 
 def _found(look: Callable[[Workspace], T]) -> T:

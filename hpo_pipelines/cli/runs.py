@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
@@ -16,8 +17,10 @@ from hpo_pipelines.cli.options import (
     parameter_option,
     print_json,
     queue_option,
+    recorded_study,
     refresh_option,
     refreshed,
+    reuse_option,
     typed,
     workspace,
 )
@@ -35,7 +38,7 @@ plain_option = click.option("--plain", is_flag=True, help="Show lines instead of
 @executor_option
 @queue_option
 @refresh_option
-@click.option("--no-reuse", is_flag=True, help="Reuse no outcome, and leave none for others to reuse.")
+@reuse_option
 @click.option("--tag", "tags", multiple=True, help="Tag the run.")
 @plain_option
 @json_option
@@ -93,11 +96,13 @@ def _warn_of_unknown(refresh: Refresh, run: Run) -> None:
         click.echo(f"warning: --refresh {name}: the run has no such step; {closest(name, sorted(called))}", err=True)
 
 
-@click.command()
+@click.command(cls=Refreshing)
 @click.argument("reference", metavar="RUN", shell_complete=complete_run)
 @parameter_option("Change a parameter; the others keep the run's values.")
 @executor_option
 @queue_option
+@refresh_option
+@reuse_option
 @click.option("--draft", "only_draft", is_flag=True, help="Record the clone as a draft and do not run it.")
 @plain_option
 @json_option
@@ -107,19 +112,24 @@ def clone(
     params: tuple[str, ...],
     executor: str | None,
     queue: str | None,
+    refresh: tuple[str, ...],
+    no_reuse: bool,
     only_draft: bool,
     plain: bool,
     as_json: bool,
 ) -> int:
     """Clone RUN with other parameters, and run the clone with the code that RUN had."""
     from hpo_pipelines.cli.describing import described
-    from hpo_pipelines.engine import RunOptions
+    from hpo_pipelines.engine import Refresh, RunOptions
 
+    if only_draft and (refresh or no_reuse):
+        raise click.UsageError("a draft is not run yet; give --refresh or --no-reuse to `hpo run` when you start it.")
     base = found_run(reference)
     pipeline, _ = base.workspace.code(base.task)
     draft = base.workspace.clone(base.id, typed(pipeline, params), executor=executor)
     if not only_draft:
-        return _start(draft, RunOptions(), queue, plain=plain, as_json=as_json)
+        options = RunOptions(refresh=Refresh.of(refreshed(refresh)), reuse=not no_reuse)
+        return _start(draft, options, queue, plain=plain, as_json=as_json)
     if as_json:
         print_json(described(draft))
     else:
@@ -135,6 +145,7 @@ def clone(
 )
 @refresh_option
 @queue_option
+@reuse_option
 @plain_option
 @json_option
 def rerun(
@@ -144,30 +155,44 @@ def rerun(
     from_step: str | None,
     refresh: tuple[str, ...],
     queue: str | None,
+    no_reuse: bool,
     plain: bool,
     as_json: bool,
 ) -> int:
     """Run RUN again with the same code and parameters; what is unchanged is reused."""
-    if failed + (from_step is not None) + bool(refresh) > 1:
-        raise click.UsageError("--failed, --from and --refresh each say what to run anew: give one of them.")
+    if failed + (from_step is not None) + bool(refresh) + no_reuse > 1:
+        raise click.UsageError("--failed, --from, --refresh, --no-reuse each say what to run anew: give one of them.")
     if failed and queue is not None:
         raise click.UsageError(
             "--failed keeps steps whose reuse is off, which no agent can be told; leave out --queue."
         )
     base = found_run(reference)
     draft, options = base.workspace.rerun_draft(base.id, failed=failed, from_step=from_step, refresh=refreshed(refresh))
-    return _start(draft, options, queue, plain=plain, as_json=as_json)
+    return _start(draft, replace(options, reuse=not no_reuse), queue, plain=plain, as_json=as_json)
 
 
 @click.command()
-@click.argument("reference", metavar="RUN", shell_complete=complete_run)
+@click.argument("reference", metavar="RUN|STUDY", shell_complete=complete_run)
 @click.option(
     "--from", "from_step", metavar="STEP", shell_complete=complete_step, help="Run this step, and every later, anew."
 )
+@click.option("-n", "--n-trials", type=click.IntRange(1), help="Of a study: trials in all, those there included.")
 @plain_option
 @json_option
-def resume(*, reference: str, from_step: str | None, plain: bool, as_json: bool) -> int:
-    """Go on with RUN where it was interrupted or failed: what it has done is not done again."""
+def resume(*, reference: str, from_step: str | None, n_trials: int | None, plain: bool, as_json: bool) -> int:
+    """Go on with RUN where it was interrupted or failed: what it has done is not done again.
+
+    A study goes on as it was asked for last, with the code and the space that it has.
+    """
+    study = recorded_study(reference)
+    if study is not None:
+        from hpo_pipelines.cli.studies import go_on
+
+        if from_step is not None:
+            raise click.UsageError(f"{study.name} is a study; --from is for a run.")
+        return go_on(study, n_trials, as_json=as_json)
+    if n_trials is not None:
+        raise click.UsageError(f"{reference} is no study; --n-trials is for one.")
     stopped = found_run(reference)
     return _drive(stopped, lambda: stopped.resume(from_step=from_step), plain=plain, as_json=as_json)
 
@@ -215,7 +240,9 @@ def _drive(draft: Run, drive: Callable[[], object], *, plain: bool, as_json: boo
     from hpo_pipelines.cli.live import shown
     from hpo_pipelines.cli.results import exit_code, show_result
     from hpo_pipelines.cli.streams import ending_politely
+    from hpo_pipelines.errors import HpoPipelinesError
 
+    refused = False
     try:
         with ending_politely():
             if as_json:
@@ -226,11 +253,14 @@ def _drive(draft: Run, drive: Callable[[], object], *, plain: bool, as_json: boo
     except SystemExit as error:
         # sys.exit() in the body ends the body, and says nothing of how the run went.
         click.echo(f"the body of {draft.label} left with sys.exit({error.code!r})", err=True)
+    except HpoPipelinesError:
+        refused = True  # or could not be recorded: said by whoever shows errors
+        raise
     finally:
         draft = draft.refreshed()
         if not draft.status.finished and draft.workspace.is_driving(draft.id):
             draft.abort()  # a second Ctrl-C, while the first was being dealt with
-        if as_json:
+        if as_json and not refused:
             print_json(described(draft))
     if not as_json:
         show_result(draft)

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 @click.option("--name", help="The study's name; the same name resumes it.", shell_complete=complete_study)
 @click.option("--max-failures", type=click.IntRange(1), help="Stop after so many failed trials.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: a journal file beside the store.")
+@click.option("--no-reuse", is_flag=True, help="Trials reuse no outcome, and leave none for others to reuse.")
 @click.option("--allow-changes", is_flag=True, help="Resume although code or space have changed.")
 @executor_option
 @click.option(
@@ -68,6 +69,7 @@ def optimize(
         return 0
     if target is None:
         raise click.UsageError("name what is tuned: STUDY.yaml, MODULE:PIPELINE, FILE.py:PIPELINE or RUN.")
+    options["reuse"] = False if options.pop("no_reuse") else None
     base, space, wanted = _wanted(target, space_file, params, _timed(options))
     if wanted.get("n_trials") is None and wanted.get("timeout") is None:
         raise click.UsageError("a study needs an end: give --n-trials, --timeout, or both.")
@@ -75,6 +77,20 @@ def optimize(
 
     with ending_politely():
         study = start(base, space, workspace=workspace(), progress=not as_json, **wanted)
+    return _told(study, as_json=as_json)
+
+
+def go_on(task: Task, n_trials: int | None, *, as_json: bool) -> int:
+    """What ``hpo resume STUDY`` does."""
+    from hpo_pipelines.cli.streams import ending_politely
+    from hpo_pipelines.study import resume
+
+    with ending_politely():
+        study = resume(workspace(), task, n_trials=n_trials, progress=not as_json)
+    return _told(study, as_json=as_json)
+
+
+def _told(study: Study, *, as_json: bool) -> int:
     if as_json:
         print_json(_described(study))
     else:
@@ -163,7 +179,7 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
         ]
         print_json({**_described(study), "accounting": described_accounting(sums), "trials": rows})
         return
-    gone = f"its driver is gone; hpo optimize … --name {study.name} goes on with it" if study.is_abandoned else ""
+    gone = f"its driver is gone; hpo resume {study.name} goes on with it" if study.is_abandoned else ""
     said = gone or study.reason or ""
     click.echo(f"{click.style(study.name, bold=True)}  {styled(study.status)}  {said}  {study.id}")
     click.echo(f"  {study.direction} {study.objective or 'the returned number'} of {task.pipeline}")

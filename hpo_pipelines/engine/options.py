@@ -63,6 +63,8 @@ def asked(options: RunOptions) -> dict[str, Any]:
 def asked_again(store: Store, run: Task, options: RunOptions) -> RunOptions:
     """``options`` for a run that is resumed, with what it was :func:`asked` for when it was started."""
     said = next((event.data for event in store.events.story(run.id) if event.kind == ASKED), {})
+    if not said:
+        return options
     wanted = said.get("refresh", False)
     names = frozenset() if isinstance(wanted, bool) else frozenset(wanted)
     return replace(

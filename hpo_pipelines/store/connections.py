@@ -27,7 +27,7 @@ _DOUBTFUL = 5.0
 _FORK_WAIT = 1.0
 
 ONCE = "hpo_pipelines.once"
-"""Set in the info of a connection that sees nothing of what others write later, so that the next reader gets a new one."""
+"""Set in the info of a connection that sees nothing of what others write later: the next reader gets a new one."""
 
 
 class _Holding(threading.local):

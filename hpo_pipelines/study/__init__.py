@@ -1,6 +1,6 @@
 """Optimisation: a study clones and reruns the whole pipeline with sampled parameters."""
 
 from hpo_pipelines.study.handle import Study
-from hpo_pipelines.study.start import optimize
+from hpo_pipelines.study.start import optimize, resume
 
-__all__ = ["Study", "optimize"]
+__all__ = ["Study", "optimize", "resume"]

@@ -68,6 +68,7 @@ class Driver:
         self._stopping = ""
         self._failed_out = False
         self._controllers: dict[int, Controller | QueuedTrial] = {}
+        self._reuse = True
         self._left: dict[int, Task] = {}
         """The runs, by trial, that a crash or an abort left unfinished."""
         self._first: str | None = None
@@ -75,11 +76,16 @@ class Driver:
         self._changed: Callable[[Progress], None] = lambda progress: None
         self._deadline = math.inf if limits.timeout is None else time.monotonic() + limits.timeout
 
-    def optimize(self, progress: bool | Callable[[Progress], None] | None) -> None:
-        """Run trials until a limit is reached. Raises StudyError when another process is running this study."""
+    def optimize(self, progress: bool | Callable[[Progress], None] | None, asked: Mapping[str, Any]) -> None:
+        """Run trials until a limit is reached. Raises StudyError when another process is running this study.
+
+        ``asked`` is kept with the study, for whoever resumes it without saying it again.
+        """
         with self._leased(), shown(progress, self.progress) as changed:
             self._changed = changed
+            self._reuse = asked.get("reuse", True)
             store = self.workspace.store
+            store.tasks.update(self.study.id, params={**self.study.task.params, "asked": dict(asked)})
             status = store.tasks.get(self.study.id).status
             if status is Status.COMPLETED:
                 store.tasks.reopen(self.study.id)
@@ -244,7 +250,7 @@ class Driver:
         if self.queue is not None:
             waits = left if left is not None and goes_on and not left.status.finished else None
             return QueuedTrial(self.workspace, self._enqueued(trial, waits, again=again), watch, self._note), {}
-        options = RunOptions(watch=watch, echo=False)
+        options = RunOptions(watch=watch, echo=False, reuse=self._reuse)
         if left is not None and goes_on:
             return self.workspace.resumed(left, options=options)
         return self.workspace.controller(self._record(trial, again=again), options)
@@ -254,8 +260,13 @@ class Driver:
         if left is None:
             return self._record(trial, again=again)
         if self.workspace.store.queues.entry(left.id) is None:
-            self.workspace.store.queues.enter(left.id, str(self.queue))
+            self.workspace.store.queues.enter(left.id, str(self.queue), options=self._told)
         return left
+
+    @property
+    def _told(self) -> dict[str, bool]:
+        """What the agent that drives a trial is told."""
+        return {} if self._reuse else {"reuse": False}
 
     def _note(self, said: str) -> None:
         with self._lock:
@@ -291,7 +302,7 @@ class Driver:
                 if self.queue is None:
                     self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
                 else:
-                    self.workspace.store.queues.enter(run.id, self.queue)
+                    self.workspace.store.queues.enter(run.id, self.queue, options=self._told)
             if trial.number == 0:
                 # Trials of a pipeline are clones of the first one, which has the base parameters.
                 self._first = run.id

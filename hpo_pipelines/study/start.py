@@ -17,7 +17,7 @@ from hpo_pipelines.study.driver import Driver, Limits
 from hpo_pipelines.study.handle import Study, find
 from hpo_pipelines.study.progress import Progress
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, duration, new_id
+from hpo_pipelines.types import Kind, Status, duration, new_id
 from search_spaces import Fixed, Space, load
 from search_spaces.errors import SpaceError as PlainSpaceError
 
@@ -45,6 +45,7 @@ def optimize(
     max_failures: int | None = None,
     storage: str | None = None,
     allow_changes: bool = False,
+    reuse: bool = True,
     progress: bool | Callable[[Progress], None] | None = None,
     workspace: Workspace | None = None,
 ) -> Study:
@@ -60,7 +61,8 @@ def optimize(
 
     Base parameters go first, as trial 0, where the space contains them. The same ``name`` resumes: finished trials are
     kept, those left running by a crash are retried. A resumed study must have the same code and space, unless
-    ``allow_changes``. Ctrl-C lets running trials finish and leaves the study resumable; a second one aborts them.
+    ``allow_changes``. ``reuse=False`` makes trials that neither take nor leave outcomes of steps.
+    Ctrl-C lets running trials finish and leaves the study resumable; a second one aborts them.
 
     Raises SpaceError, ParameterError and StudyError before anything runs.
     """
@@ -82,14 +84,77 @@ def optimize(
     base = _base(place, target, parsed, executor)
     _check(parsed, place, base)
     wanted = _Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", objective, direction, storage, parsed)
-    task = _study_task(place, base, wanted, allow_changes=allow_changes)
-    study = Study(place, task)
+    study = Study(place, _study_task(place, base, wanted, allow_changes=allow_changes))
     # A seeded sampler that began anew would propose the points of the earlier trials again.
     fresh_seed = None if seed is None else seed + len(study.runs)
     optuna_study = _optuna_study(study, wanted, sampling.sampler(sampler, fresh_seed), pruned_by)
+    asked = {**vars(limits), "sampler": _named(sampler), "pruner": _named(pruner), "seed": seed, "reuse": reuse}
     driver = Driver(study, optuna_study, parsed, base, limits, queue=queue)
-    driver.optimize(progress)
-    return Study(place, place.store.tasks.get(task.id))
+    driver.optimize(progress, {**asked, "queue": queue})
+    return Study(place, place.store.tasks.get(study.id))
+
+
+def resume(
+    workspace: Workspace,
+    study: Task,
+    *,
+    n_trials: int | None = None,
+    progress: bool | Callable[[Progress], None] | None = None,
+) -> Study:
+    """Go on with a recorded study as it was asked for last, with the code and the space that it has.
+
+    ``n_trials``, the total, takes the place of the one that was asked for. Raises StudyError when all of its trials are
+    there, when another process runs it, and when it had a sampler or pruner that is no name and so is not recorded.
+    """
+    asked = {**study.params.get("asked", {})}
+    asked["n_trials"] = n_trials or asked.get("n_trials")
+    _refuse_to_resume(workspace, study, asked)
+    origin = None if study.cloned_from is None else workspace.store.tasks.get(study.cloned_from)
+    base = origin or Task(
+        new_id(),
+        Kind.PIPELINE,
+        str(study.pipeline),
+        study.project,
+        pipeline=study.pipeline,
+        params=study.params["base"],
+        snapshot=study.snapshot,
+        git=study.git,
+    )
+    base = replace(base, executor=study.executor)
+    space = Space(study.params["space"])
+    wanted = _Wanted(study.name, study.params["objective"], study.params["direction"], study.params["storage"], space)
+    handle = Study(workspace, study)
+    seed = asked.get("seed")
+    sampler = sampling.sampler(asked.get("sampler"), None if seed is None else seed + len(handle.runs))
+    optuna_study = _optuna_study(handle, wanted, sampler, sampling.pruner(asked.get("pruner")))
+    limits = Limits(asked["n_trials"], asked.get("timeout"), asked.get("n_jobs", 1), asked.get("max_failures"))
+    Driver(handle, optuna_study, space, base, limits, queue=asked.get("queue")).optimize(progress, asked)
+    return Study(workspace, workspace.store.tasks.get(study.id))
+
+
+def _refuse_to_resume(workspace: Workspace, study: Task, asked: Mapping[str, Any]) -> None:
+    for what in ("sampler", "pruner"):
+        if isinstance(asked.get(what), Mapping):
+            raise StudyError(
+                f"study {study.name} was begun with {what}={asked[what]['object']}, an object, which is not recorded. "
+                f"Go on from Python: optimize(…, {what}=…, name={study.name!r})."
+            )
+    total = asked["n_trials"]
+    if total is None and asked.get("timeout") is None:
+        raise StudyError(
+            f"study {study.name} does not say how many trials it is to have; say it: hpo resume {study.name} -n TRIALS."
+        )
+    there = [run for run in Study(workspace, study).runs if run.status.finished and run.status is not Status.ABORTED]
+    if total is not None and len(there) >= total:
+        raise StudyError(
+            f"study {study.name} has its {total} trials; there is nothing to resume. For more: "
+            f"hpo resume {study.name} -n {total + max(1, total // 2)}."
+        )
+
+
+def _named(choice: object) -> Any:
+    """A sampler or pruner as it is recorded: its name, or, of an object, only what it is."""
+    return choice if choice is None or isinstance(choice, str) else {"object": type(choice).__name__}
 
 
 @dataclass(frozen=True)
@@ -177,10 +242,12 @@ def _study_task(workspace: Workspace, base: Task, wanted: _Wanted, *, allow_chan
     differing = [name for name, differs in changed.items() if differs]
     fixed = {"direction", "pipeline"} & set(differing)
     if fixed or (differing and not allow_changes):
-        cure = "Give the study another name" + (", or allow_changes=True." if not fixed else ".")
+        cure = "Give the study another name" + (
+            ", or allow_changes=True (in the shell --allow-changes)." if not fixed else "."
+        )
         raise StudyError(f"study {wanted.name!r} was begun with another {' and '.join(differing)}. {cure}")
     if differing:
-        workspace.store.tasks.update(found.id, params=params, snapshot=base.snapshot)
+        workspace.store.tasks.update(found.id, params={**found.params, **params}, snapshot=base.snapshot)
         return workspace.store.tasks.get(found.id)
     return found
 
