@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine import Refresh, RunOptions
+from hpo_pipelines.errors import CodeUnavailable
 from hpo_pipelines.executors import console
 from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.planning.comparison import Comparison
 from hpo_pipelines.planning.durations import Durations
 from hpo_pipelines.planning.record import Plan, Stop
 from hpo_pipelines.planning.tracer import Planned, PlanTracer, Unforeseen, place_in
-from hpo_pipelines.snapshot import Code, live
+from hpo_pipelines.snapshot import Code, Content, capture, live
 from hpo_pipelines.store.records import from_json, to_json
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, new_id
@@ -41,10 +44,20 @@ def plan(
     encoded = from_json(to_json(pipeline.parameters.encode(values)))
     options = RunOptions(refresh=refresh or Refresh(), first_party=frozenset(pipeline.first_party))
     run = Task(new_id(), Kind.PIPELINE, pipeline.name, pipeline.project, pipeline=pipeline.name, params=encoded)
-    planned = Planned(workspace.engine, Durations(workspace.store))
+    run = replace(run, snapshot=None if isinstance(target, Pipeline) else target.task.snapshot)
+    comparison = Comparison(workspace.store, workspace.artifacts, lambda: _content(pipeline))
+    planned = Planned(workspace.engine, Durations(workspace.store), comparison)
     tracer = PlanTracer(planned, run, code, options)
     stop = _followed(planned, tracer, pipeline, pipeline.parameters.decode(encoded))
     return Plan(pipeline.name, encoded, tuple(planned.steps), stop)
+
+
+def _content(pipeline: Pipeline[..., Any]) -> Content | None:
+    """The code as it is now, to be compared with what is recorded."""
+    try:
+        return Content.decode(capture(pipeline, first_party=frozenset(pipeline.first_party)).content)
+    except CodeUnavailable:  # then it does not run either, which is for the run to say
+        return None
 
 
 def _resolved(

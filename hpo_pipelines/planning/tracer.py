@@ -22,6 +22,7 @@ from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.output import result
 from hpo_pipelines.owner import is_gone
 from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.planning.comparison import Comparison
 from hpo_pipelines.planning.durations import Durations
 from hpo_pipelines.planning.record import REUSE, RUN, UNKNOWN, PlannedStep
 from hpo_pipelines.types import new_id
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from hpo_pipelines.snapshot import Code
     from hpo_pipelines.task import Task
 
+
+NEW = "never seen before"
+"""The engine's reason for what has no recorded outcome."""
 
 _MARK = re.compile(r"@[0-9a-f]{8}$")
 """Stands behind the names of a snapshot's files, to tell them from those there are now."""
@@ -60,6 +64,7 @@ class Planned:
 
     engine: Engine
     durations: Durations
+    comparison: Comparison
     steps: list[PlannedStep] = field(default_factory=list)
     places: dict[str, int] = field(default_factory=dict)
     """Where in ``steps`` a call is, by its id."""
@@ -123,6 +128,10 @@ class PlanTracer:
         step.look_at = self.look
         found = self._verdicts[step.id] = self._judged(step)
         step.reason = found.reason
+        if found.verdict == RUN or found.origin is not None:
+            self._planned.comparison.add(self._run, step, runs=found.verdict == RUN)
+        if found.reason == NEW and found.verdict == RUN:
+            found = self._compared(step, found)
         self._note(step, found)
         return step.stand_in()
 
@@ -134,7 +143,8 @@ class PlanTracer:
         title = pipeline.name if count == 1 else f"{pipeline.name}.{count}"
         first_party = self._options.first_party | frozenset(pipeline.first_party)
         options = replace(self._options, prior={}, first_party=first_party)
-        inner = PlanTracer(self._planned, self._run, self._code, options, path=f"{self._path}{title}/")
+        run = replace(self._run, id=new_id(), name=pipeline.name, pipeline=pipeline.name, project=pipeline.project)
+        inner = PlanTracer(self._planned, run, self._code, options, path=f"{self._path}{title}/")
         return inner.follow(pipeline, values)
 
     def report(self, name: str, value: float, step: int | None) -> None:
@@ -179,6 +189,11 @@ class PlanTracer:
             return Verdict(REUSE, f"{reason}, or computed anew by then")
         step.outputs = entry.outputs
         return Verdict(REUSE, reason, origin=entry.task)
+
+    def _compared(self, step: StepCall, found: Verdict) -> Verdict:
+        """The verdict in the words that will be there for it when the step has run."""
+        known = self._planned.comparison.of(step)
+        return found if known is None else replace(found, reason=known.reason)
 
     def _name(self, step: StepCall) -> str:
         return self._planned.steps[self._planned.places[step.id]].name

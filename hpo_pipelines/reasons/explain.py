@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hpo_pipelines.reasons.compare import Nearest, nearest
 from hpo_pipelines.reasons.reader import Execution, Reader
-from hpo_pipelines.reasons.record import Why, listed
-from hpo_pipelines.reasons.wording import change
+from hpo_pipelines.reasons.record import Change, Why, listed
+from hpo_pipelines.reasons.wording import Story, change
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
@@ -111,33 +112,15 @@ class _Explainer:
 
     def _compared(self, task: Task, found: Why) -> Why:
         new = self._reader.execution(task)
-        earlier = nearest(self._reader, new)
-        if earlier is None:
+        known = compared(self._reader, new, lambda step: self.of(step).brief)
+        if known is None:
             return found
-        origin = self._reader.origin(earlier.execution.task.id)
-        if not earlier.differences:
-            return _with(found, cause="repeated", origin=origin, reason=self._repeated(task, earlier))
-        changes = tuple(
-            change(self._reader, earlier.execution, new, each, lambda step: self.of(step).brief)
-            for each in earlier.differences
-        )
-        reason = listed([each.text for each in changes])
-        note = "; ".join(filter(None, (found.note, self._lost(earlier.execution, new)))) or None
-        return _with(found, cause="changed", origin=origin, changes=changes, reason=reason, note=note)
-
-    def _repeated(self, task: Task, earlier: Nearest) -> str:
-        before = earlier.execution.task
-        label = self._reader.label(before)
-        if before.status is Status.FAILED:
-            return f"never completed: {label} did the same work and failed"
-        if before.status in (Status.ABORTED, Status.PRUNED):
-            return f"never completed: {label} did the same work and was stopped"
-        entry = self._reader.entry(str(task.key))
-        if entry is not None and entry.created_at < (task.started_at or 0.0):
-            return f"anew, though its outcome was recorded by {label}"
-        if before.finished_at is None or (task.started_at or 0.0) < before.finished_at:
-            return f"{label} had begun the same work and was not done"
-        return f"the outcome of {label} was no longer recorded"
+        before = known.earlier.execution
+        found = _with(found, origin=self._reader.origin(before.task.id), reason=known.reason)
+        if not known.changes:
+            return _with(found, cause="repeated")
+        note = "; ".join(filter(None, (found.note, self._lost(before, new)))) or None
+        return _with(found, cause="changed", changes=known.changes, note=note)
 
     def _lost(self, *executions: Execution) -> str | None:
         """What keeps the sources, or parts, of one of the two from being shown."""
@@ -154,3 +137,43 @@ class _Explainer:
 
 def _with(found: Why, **changes: object) -> Why:
     return dataclasses.replace(found, **changes)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Compared:
+    """What a step that ran, or will, is measured by: the nearest ``earlier`` execution, and what is other now.
+
+    ``changes`` are none if that did the same work; ``reason`` says it in words either way.
+    """
+
+    earlier: Nearest
+    changes: tuple[Change, ...]
+    reason: str
+
+
+def compared(reader: Reader, new: Execution, story: Story) -> Compared | None:
+    """``new``, for which nothing recorded stands, against the nearest earlier execution; None if there is none.
+
+    ``story`` says in brief what became of a step that fed it.
+    """
+    earlier = nearest(reader, new)
+    if earlier is None:
+        return None
+    if not earlier.differences:
+        return Compared(earlier, (), _repeated(reader, new.task, earlier.execution.task))
+    changes = tuple(change(reader, earlier.execution, new, each, story) for each in earlier.differences)
+    return Compared(earlier, changes, listed([each.text for each in changes]))
+
+
+def _repeated(reader: Reader, task: Task, before: Task) -> str:
+    label = reader.label(before)
+    if before.status is Status.FAILED:
+        return f"never completed: {label} did the same work and failed"
+    if before.status in (Status.ABORTED, Status.PRUNED):
+        return f"never completed: {label} did the same work and was stopped"
+    entry = reader.entry(str(task.key))
+    if entry is not None and entry.created_at < (task.started_at or 0.0):
+        return f"anew, though its outcome was recorded by {label}"
+    if before.finished_at is None or (task.started_at or 0.0) < before.finished_at:
+        return f"{label} had begun the same work and was not done"
+    return f"the outcome of {label} was no longer recorded"

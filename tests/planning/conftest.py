@@ -7,6 +7,7 @@ from typing import Any
 from hpo_pipelines import Workspace
 from hpo_pipelines.engine import Refresh
 from hpo_pipelines.planning import Plan, plan
+from hpo_pipelines.reasons import why
 from hpo_pipelines.run import Run
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
@@ -28,11 +29,11 @@ def held(
     """Plan a run, run it, and check every definite verdict against what then ran."""
     made = plan(workspace, pipeline, params, refresh=Refresh.of(refresh))
     run = workspace.run(pipeline, params, executor=executor, refresh=refresh)
-    check(made, calls(workspace, run.task), run.task)
+    check(workspace, made, calls(workspace, run.task), run.task)
     return made, run
 
 
-def check(made: Plan, steps: list[Task], run: Task) -> None:
+def check(workspace: Workspace, made: Plan, steps: list[Task], run: Task) -> None:
     """Raises AssertionError where a definite verdict of ``made`` is not what became of the run's ``steps``."""
     failed = {step.key for step in steps if step.status is Status.FAILED}
     assert len(steps) >= len(made.steps), f"the run ended early: {run.status}, {run.reason}, {run.error}"
@@ -43,6 +44,8 @@ def check(made: Plan, steps: list[Task], run: Task) -> None:
         said = f"{planned.name}: planned to {planned.verdict} ({planned.reason}), and {step.status}: {step.reason}"
         if planned.verdict == "run":
             assert step.reused_from is None, said
+            if not any(each.verdict == "unknown" for each in made.steps):
+                assert planned.reason == why(workspace, step).reason, said
         elif planned.verdict == "reuse" and planned.key not in failed:
             assert step.reused_from is not None, said
             assert planned.origin in (None, step.reused_from), said
