@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -107,6 +107,23 @@ class Task:
         if self.started_at is None or self.finished_at is None:
             return None
         return self.finished_at - self.started_at
+
+
+def names_within(children: Iterable[Task]) -> dict[str, str]:
+    """What the steps of a run, and the runs inside it, are called in it, by id.
+
+    A step by its name (``fit``, ``fit.2``), a run inside likewise (``churn``, ``churn.2``); one that was withdrawn, so
+    that another took its place, by its label.
+    """
+    counts: dict[str, int] = {}
+    names = {}
+    for task in sorted(children, key=lambda child: child.id):  # the order of the calls
+        if task.kind is Kind.PIPELINE and task.status is not Status.SKIPPED:
+            count = counts[task.name] = counts.get(task.name, 0) + 1
+            names[task.id] = task.name if count == 1 else f"{task.name}.{count}"
+        else:
+            names[task.id] = task.label
+    return names
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings
 from hpo_pipelines.snapshot import Code, capture, live, load_private
 from hpo_pipelines.store import Store, TaskFilter
-from hpo_pipelines.task import Snapshot, Task
+from hpo_pipelines.task import Snapshot, Task, names_within
 from hpo_pipelines.tracking import MirrorProcess, StepTracking
 from hpo_pipelines.types import Kind, Status, new_id
 from hpo_pipelines.waiting import enqueue
@@ -278,17 +278,17 @@ class Workspace:
     # -- finding
 
     def get(self, reference: str) -> Run | RunStep:
-        """The run called ``reference``: an id, ``churn#48``, ``project/churn#48``; or its step ``churn#48/fit``.
+        """The run called ``reference``: an id, ``churn#48``, ``project/churn#48``; its step ``churn#48/fit``, the run
+        ``churn#48/prepare.2`` inside it, a step ``churn#48/prepare.2/load`` of that.
 
         Raises TaskNotFound, also for a study, which :meth:`hpo_pipelines.Study.called` finds.
         """
         try:
             task = self.store.tasks.find(reference)
         except TaskNotFound:
-            run, _, name = reference.rpartition("/")
-            if "#" not in run and not _is_known(self.store, run):
-                raise
-            task = self._step(self.store.tasks.find(run), name)
+            task, names = self._beginning(reference)
+            for name in names:
+                task = self._step(task, name)
         if task.kind is Kind.STUDY:
             raise TaskNotFound(
                 f"{reference!r} is a study, not a run; `hpo show {task.name}` shows it, "
@@ -296,12 +296,26 @@ class Workspace:
             )
         return RunStep(self, task) if task.kind is Kind.STEP else Run(self, task)
 
+    def _beginning(self, reference: str) -> tuple[Task, list[str]]:
+        """The run with which ``reference`` begins, and the names behind it. Raises TaskNotFound for another."""
+        run, *names = reference.split("/")
+        while names:
+            if _is_known(self.store, run):
+                return self.store.tasks.find(run), names
+            run = f"{run}/{names.pop(0)}"
+        run, _, name = reference.rpartition("/")
+        # Of a step of a run that is not there, the run is what is missing.
+        return (self.store.tasks.find(run), [name]) if "#" in run else (self.store.tasks.find(reference), [])
+
     def _step(self, run: Task, name: str) -> Task:
         """The step, or the run inside ``run``, that is called ``name``. Raises TaskNotFound."""
+        if run.kind is Kind.STEP:
+            raise TaskNotFound(f"{run.name} is a step, and has no {name!r} inside; say `hpo show RUN/{run.name}`.")
         children = self.store.tasks.children(run.id)
-        found = next((task for task in children if name in (task.name, task.label)), None)
+        names = names_within(children)
+        found = next((task for task in children if name in (names[task.id], task.label)), None)
         if found is None:
-            raise TaskNotFound(f"{run.label} has no step {name!r}; {closest(name, [task.name for task in children])}")
+            raise TaskNotFound(f"{run.label} has no step {name!r}; {closest(name, list(names.values()))}")
         return found
 
     def run_called(self, reference: str) -> Run:

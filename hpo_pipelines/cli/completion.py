@@ -83,6 +83,7 @@ def _steps(run: str, incomplete: str, prefix: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
     from hpo_pipelines.errors import TaskNotFound
+    from hpo_pipelines.task import names_within
 
     store = _store()
     if store is None:
@@ -91,7 +92,8 @@ def _steps(run: str, incomplete: str, prefix: str) -> list[CompletionItem]:
         children = store.tasks.children(store.tasks.find(run).id)
     except TaskNotFound:
         return []
-    named = [(f"{prefix}{task.name}", task) for task in children]
+    names = names_within(children)
+    named = [(f"{prefix}{names[task.id]}", task) for task in children]
     return [CompletionItem(name, help=str(task.status)) for name, task in named if name.startswith(incomplete)]
 
 

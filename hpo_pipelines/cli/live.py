@@ -139,12 +139,12 @@ class PlainDisplay(Display):
         self._said: dict[str, tuple[object, ...]] = {}
 
     def begin(self, tree: Node) -> None:
-        for _, node in _named("", tree, with_own=True):
+        for _, node in _named(tree.task.label, tree, with_own=True):
             if node.task.status.finished:
                 self._said[node.task.id] = _state(node.task)
 
     def show(self, tree: Node, now: float) -> None:
-        for name, node in _named("", tree, with_own=tree.task.status is Status.RUNNING):
+        for name, node in _named(tree.task.label, tree, with_own=tree.task.status is Status.RUNNING):
             self._say(name, node, now)
         if tree.task.status.finished:
             self._say(tree.task.label, tree, now)
@@ -165,15 +165,15 @@ def _state(task: Task) -> tuple[object, ...]:
     return task.status, task.reason if task.status is Status.QUEUED else None, task.finished_at
 
 
-def _named(prefix: str, tree: Node, *, with_own: bool) -> Iterator[tuple[str, Node]]:
-    """What is to be told of, each with its full name, in the order in which it happened."""
+def _named(own: str, tree: Node, *, with_own: bool) -> Iterator[tuple[str, Node]]:
+    """What is to be told of, each with its full name, in the order in which it happened; ``tree`` is called ``own``."""
     if with_own:
-        yield prefix + tree.task.label, tree
-    for node in sorted(tree.inside, key=lambda node: node.task.finished_at or float("inf")):
+        yield own, tree
+    for name, node in sorted(tree.named(), key=lambda named: named[1].task.finished_at or float("inf")):
         if node.task.component is None:
-            yield from _named(f"{prefix}{tree.task.label}/", node, with_own=True)
+            yield from _named(f"{own}/{name}", node, with_own=True)
         else:
-            yield f"{prefix}{tree.task.label}/{node.task.name}", node
+            yield f"{own}/{name}", node
 
 
 def _facts(node: Node) -> list[str]:

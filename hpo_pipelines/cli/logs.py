@@ -72,12 +72,15 @@ def _body_path(run: Run) -> Path:
 def _consoles(run: Run, prefix: str = "") -> list[tuple[str, Path]]:
     """Every console that ``run`` has by now, each under the name of its step; reused steps printed elsewhere."""
     from hpo_pipelines.run import Run, RunStep
+    from hpo_pipelines.task import names_within
 
     place = run.workspace
     there = [(f"{prefix}{BODY}", _body_path(run))]
-    for task in place.store.tasks.children(run.id):
+    children = place.store.tasks.children(run.id)
+    names = names_within(children)
+    for task in children:
         if task.component is None:
-            there += _consoles(Run(place, task), f"{prefix}{task.label}/")
+            there += _consoles(Run(place, task), f"{prefix}{names[task.id]}/")
         elif task.reused_from is None:
             there += [(f"{prefix}{task.name}", path) for path in RunStep(place, task).console_paths()]
     return there

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from hpo_pipelines.cli.describing import duration, number, short
-from hpo_pipelines.task import Task
+from hpo_pipelines.task import Task, names_within
 from hpo_pipelines.types import Status
 from hpo_pipelines.waiting import waits_for
 
@@ -33,6 +33,11 @@ class Node:
     task: Task
     metrics: Mapping[str, float] = field(default_factory=dict)
     inside: tuple[Node, ...] = ()
+
+    def named(self) -> list[tuple[str, Node]]:
+        """What is inside, with the names that it has there: ``fit.2``, or ``churn.2`` of a run."""
+        names = names_within(node.task for node in self.inside)
+        return [(names[node.task.id], node) for node in self.inside]
 
     def steps(self) -> Iterator[Node]:
         """Every step, also of the runs inside."""
@@ -84,17 +89,18 @@ def lines(tree: Node, now: float, height: int | None = None) -> list[Line]:
 
     With a ``height`` there are at most that many lines: those of what is done go first.
     """
-    laid = [_line("", tree, now), *_below("", tree, now)]
+    laid = [_line("", tree.task.label, tree, now), *_below("", tree, now)]
     return laid if height is None or len(laid) <= height else _cut(laid, max(3, height))
 
 
 def _below(guide: str, tree: Node, now: float) -> Iterator[Line]:
     groups = list(_grouped(tree.inside))
+    names = {node.task.id: name for name, node in tree.named()}
     for index, group in enumerate(groups):
         last = index == len(groups) - 1
         own = guide + ("└─ " if last else "├─ ")
         if isinstance(group, Node):
-            yield _line(own, group, now)
+            yield _line(own, names[group.task.id], group, now)
             yield from _below(guide + ("   " if last else "│  "), group, now)
         else:
             yield _folded(own, group)
@@ -130,7 +136,7 @@ def _folded(guide: str, nodes: list[Node]) -> Line:
     return Line(guide, status, name, took, ", ".join(filter(None, counts)), reused == len(nodes))
 
 
-def _line(guide: str, node: Node, now: float) -> Line:
+def _line(guide: str, name: str, node: Node, now: float) -> Line:
     task = node.task
     reused = task.reused_from is not None
     started = task.started_at if task.status is Status.RUNNING else None
@@ -139,7 +145,8 @@ def _line(guide: str, node: Node, now: float) -> Line:
         took = ""
     metrics = ", ".join(f"{name}={number(value)}" for name, value in list(node.metrics.items())[:4])
     reason = short(_reason(task))
-    return Line(guide, task.status, task.label, took, "  ".join(filter(None, (metrics, reason))), reused)
+    label = task.label if guide and task.component is None else ""  # a run inside, as it is called elsewhere
+    return Line(guide, task.status, name, took, "  ".join(filter(None, (label, metrics, reason))), reused)
 
 
 def _reason(task: Task) -> str:

@@ -50,9 +50,8 @@ def why(*, reference: str, step: str | None, as_json: bool) -> int:
 
 
 def _lines(every: tuple[Why, ...]) -> list[str]:
-    """A line for each step; steps of runs inside under their run's name."""
-    own = every[0].label.rpartition("/")[0]
-    names = [one.label.removeprefix(f"{own}/") for one in every]
+    """A line for each step; steps of runs inside under what their run is called in this one."""
+    names = [one.path for one in every]
     width, verdicts = max(map(len, names)), max(len(one.verdict) for one in every)
     rows = []
     for name, one in zip(names, every, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from hpo_pipelines.reasons.compare import Nearest, nearest
 from hpo_pipelines.reasons.reader import Execution, Reader
 from hpo_pipelines.reasons.record import Change, Why, listed
 from hpo_pipelines.reasons.wording import Story, change
-from hpo_pipelines.task import Task
+from hpo_pipelines.task import Task, names_within
 from hpo_pipelines.types import Kind, Status
 
 if TYPE_CHECKING:
@@ -48,12 +49,18 @@ def why_run(workspace: Workspace, run: Task) -> tuple[Why, ...]:
     """:func:`why` of every step of the run ``run``, in the order of the calls, those of runs inside it too."""
     explainer = _Explainer(Reader(workspace.store, workspace.artifacts))
 
-    def steps(task: Task) -> list[Task]:
+    def steps(task: Task, prefix: str) -> Iterator[tuple[str, Task]]:
         # By id, which is the order of the calls: a run inside has no position among the steps.
         children = sorted(workspace.store.tasks.children(task.id), key=lambda child: child.id)
-        return [step for child in children for step in (steps(child) if child.kind is Kind.PIPELINE else [child])]
+        names = names_within(children)
+        for child in children:
+            path = f"{prefix}{names[child.id]}"
+            if child.kind is Kind.PIPELINE:
+                yield from steps(child, f"{path}/")
+            else:
+                yield path, child
 
-    return tuple(explainer.of(step) for step in steps(run))
+    return tuple(_with(explainer.of(step), path=path) for path, step in steps(run, ""))
 
 
 class _Explainer:
@@ -77,7 +84,7 @@ class _Explainer:
         return self._why(task, verdict, verdict, task.reason or str(task.status))
 
     def _why(self, task: Task, verdict: str, cause: str, reason: str) -> Why:
-        return Why(task.id, self._reader.label(task), str(task.component), verdict, cause, reason)
+        return Why(task.id, self._reader.label(task), str(task.component), verdict, cause, reason, path=task.name)
 
     def _reused(self, task: Task) -> Why:
         origin = self._reader.origin(str(task.reused_from))

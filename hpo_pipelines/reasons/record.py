@@ -67,6 +67,8 @@ class Why:
     """How it ended, if it failed."""
     note: str | None = None
     """What could not be found out."""
+    path: str = ""
+    """What the step is called in the run that was asked about: ``fit``, or of a run inside ``churn.2/fit``."""
 
     @property
     def line(self) -> str:

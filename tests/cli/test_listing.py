@@ -84,7 +84,7 @@ def test_show_a_failed_run(hpo: Hpo) -> None:
 def test_show_a_run_inside_a_run(hpo: Hpo) -> None:
     shown = hpo("show", "outer#1").out.splitlines()
     assert [line.split()[-1] for line in shown if "number" in line]
-    assert any(line.startswith("  ├─ ✓ simple#3") for line in shown)
+    assert any(line.startswith("  ├─ ✓ simple ") and line.endswith("simple#3") for line in shown)
     assert any(line.startswith("  │  └─ ✓ add") for line in shown)
     inner = hpo("show", "outer#1/simple#3")
     assert inner.out.startswith("simple#3  completed")
@@ -131,7 +131,7 @@ def test_show_a_study(hpo: Hpo) -> None:
         (["trainin"], "Did you mean training?"),
         (["training#1/fitt"], "training#1 has no step 'fitt'; did you mean 'fit'?"),
         (["training#1", "zzz"], "training#1 has no step 'zzz'; known: number, fit, number.2, fit.2."),
-        (["training#1/fit", "fit"], "no task 'training#1/fit'"),
+        (["training#1/fit", "fit"], "fit is a step, and has no 'fit' inside"),
         (["nope#1/fit"], "no task 'nope#1'"),
         (["nope/fit"], "no task 'nope/fit'"),
         (["01ARZ3NDEKTSV4RRFFQ69G5FAV"], "no task"),

@@ -175,7 +175,7 @@ def test_lines_are_said_once_and_in_the_order_of_what_happened(place: Workspace)
     display.show(tree, time.time())
     display.show(tree, time.time())
     names = [line.split("  ")[:2] for line in stream.getvalue().splitlines()]
-    inner = "outer#1/simple#1"
+    inner = "outer#1/simple"
     assert names == [
         [inner, "completed"], [f"{inner}/number", "completed"], [f"{inner}/add", "completed"],
         ["outer#1/add", "completed"], ["outer#1", "completed"],

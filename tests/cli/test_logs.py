@@ -40,7 +40,7 @@ def test_of_runs_inside_a_run(hpo: Hpo, home: Path, tmp_path: Path) -> None:
     )
     hpo("run", f"{tmp_path}/nesting_logs.py:around")
     lines = hpo("logs", "around").out.splitlines()
-    assert lines == ["body | around", "inner#1/body | inside", "inner#1/say | said 1"]
+    assert lines == ["body | around", "inner/body | inside", "inner/say | said 1"]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,8 @@ def test_a_line_for_each_step_with_why_it_waits() -> None:
 def test_a_run_inside_a_run_is_a_branch() -> None:
     tree = run(step("a"), run(step("b"), step("c"), number=2), step("d"))
     assert [line.guide for line in lines(tree, 110.0)] == ["", "├─ ", "├─ ", "│  ├─ ", "│  └─ ", "└─ "]
-    assert [line.name for line in lines(tree, 110.0)] == ["churn#1", "a", "churn#2", "b", "c", "d"]
+    assert [line.name for line in lines(tree, 110.0)] == ["churn#1", "a", "churn", "b", "c", "d"]
+    assert lines(tree, 110.0)[2].note == "churn#2"
     assert summary(tree) == "4 steps"
     assert summary(run()) == ""
 

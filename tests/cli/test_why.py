@@ -49,6 +49,15 @@ def test_why_of_what_failed(hpo: Hpo, recorded: Path) -> None:
 def test_why_shows_the_steps_of_runs_inside(hpo: Hpo, recorded: Path) -> None:
     document = hpo("why", "outer#1", "--json").document
     assert [step["label"] for step in document["steps"]] == ["simple#3/number", "simple#3/add", "outer#1/add"]
+    assert [step["path"] for step in document["steps"]] == ["simple/number", "simple/add", "add"]
+    # As in a plan, and as what is printed of it is called.
+    planned = hpo("plan", "outer#1", "--json").document["steps"]
+    assert [step["name"] for step in planned] == ["simple/number", "simple/add", "add"]
+    listed = [line.split()[0] for line in hpo("why", "outer#1").out.splitlines()]
+    assert listed == ["simple/number", "simple/add", "add"]
+    for name in ("simple/number", "simple#3/number"):
+        assert hpo("why", f"outer#1/{name}").out == hpo("why", "simple#3/number").out
+    assert "outer#1 has no step 'simpel'; did you mean 'simple'?" in hpo("show", "outer#1/simpel/number").err
 
 
 def test_why_of_what_is_not_there(hpo: Hpo, recorded: Path) -> None:
