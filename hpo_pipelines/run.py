@@ -85,6 +85,7 @@ class RunStep(_Handle):
 
     @property
     def seconds(self) -> float | None:
+        """How long the execution took that counts: the component itself, without its worker's start."""
         return self.task.seconds
 
     @property

@@ -52,7 +52,7 @@ class _Unwritten:
             self.story.append((row["status"], row.get("reason")))
         if status is Status.RUNNING and row["started_at"] is None:
             row["started_at"] = now
-        row.update(changes, status=status, finished_at=now if status.finished else None)
+        row.update({"finished_at": now if status.finished else None, **changes, "status": status})
 
 
 class Recorder:
@@ -189,6 +189,9 @@ class Recorder:
     def _ending(
         self, step: StepCall, status: Status, attempt: Attempt | None, changes: Mapping[str, Any]
     ) -> Iterator[None]:
+        if attempt is not None and status.finished:
+            # A step took as long as the attempt that counts.
+            changes = {"started_at": attempt.started_at, "finished_at": attempt.finished_at, **changes}
         self.note(step, status, **changes)
         unwritten = self._take(step.id)
         try:

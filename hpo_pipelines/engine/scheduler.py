@@ -23,7 +23,7 @@ from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.recorder import Recorder
 from hpo_pipelines.engine.step import Arguments, StepCall
-from hpo_pipelines.engine.verdict import NotCompleted, Tries, judge
+from hpo_pipelines.engine.verdict import NotCompleted, Tries, ended, judge
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StepAborted
 from hpo_pipelines.executors import console
 from hpo_pipelines.executors.base import Assignment, Cancelled, Completed, ConsoleChunk, Message, Reported, Started
@@ -337,14 +337,16 @@ class Scheduler:
         if step.key.digest is not None and self.shares(step):
             name, parts = step.component.name, step.key.parts
             entry = CacheEntry(step.key.digest, step.id, name, message.outputs, parts, message.seconds, time.time())
-        attempt = self._ended(step, Status.COMPLETED)
+        attempt = self._ended(step, Status.COMPLETED, seconds=message.seconds)
         self.recorder.complete(step, attempt, entry)
         self._over(step, None, entry and replace(entry, outputs=step.outputs))
 
-    def _ended(self, step: StepCall, status: Status, error: Mapping[str, Any] | None = None) -> Attempt | None:
-        """The attempt that ends now, if one was begun."""
+    def _ended(
+        self, step: StepCall, status: Status, error: Mapping[str, Any] | None = None, *, seconds: float | None = None
+    ) -> Attempt | None:
+        """The attempt that ends now, if one was begun; see :func:`ended`."""
         attempt, step.running = step.running, None
-        return attempt and replace(attempt, status=status, finished_at=time.time(), error=error)
+        return attempt and replace(ended(attempt, seconds), status=status, error=error)
 
     def _not_completed(self, step: StepCall, assignment: Assignment, message: NotCompleted) -> None:
         step.losses += type(message).__name__ == "Lost"

@@ -1,12 +1,14 @@
-"""What a failed attempt means: pure, so that every case can be read and tested on its own."""
+"""What the end of an attempt means: pure, so that every case can be read and tested on its own."""
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 
 from hpo_pipelines.errors import StepAborted, StepLost, StepTimedOut
 from hpo_pipelines.executors.base import Cancelled, Failed, Lost, TimedOut
 from hpo_pipelines.failure import Failure
+from hpo_pipelines.task import Attempt
 from hpo_pipelines.types import Retry
 
 NotCompleted = Failed | Lost | TimedOut | Cancelled
@@ -57,3 +59,13 @@ def judge(step: str, message: NotCompleted, tries: Tries, retry: Retry, log: str
 
 def _own(error: Exception, log: str) -> Failure:
     return Failure(type(error).__name__, str(error), str(error), None, False, log)
+
+
+def ended(attempt: Attempt, seconds: float | None) -> Attempt:
+    """``attempt`` as it ends now.
+
+    ``seconds``, if known, is how long the component itself took: that its worker had to be started is not its time.
+    """
+    now = time.time()
+    began = attempt.started_at if seconds is None else max(attempt.started_at, now - seconds)
+    return replace(attempt, started_at=began, finished_at=now)

@@ -231,16 +231,16 @@ class PlanTracer:
         return Verdict(RUN, reason)
 
     def _runs_anyway(self, step: StepCall) -> str | None:
-        """Why a step will run whatever its inputs turn out to be, if there is a reason."""
+        """Why a step will run whatever its inputs turn out to be, if there is a reason: the engine's, in its order."""
         refresh = self._options.refresh
-        after = bool(refresh.from_steps) and any(source.reason == "refresh" for source in step.arguments.sources)
-        if refresh.names(step.name, step.component.name) or after:
-            return "refresh"
-        if not step.component.options.cache.enabled:
-            return "reuse is off for this component"
         code = code_fingerprint(step.component.function, first_party=self._options.first_party)
         problems = [*code.problems, *step.arguments.problems]
-        return f"not reusable: {problems[0]}" if problems else None
+        if problems:
+            return f"not reusable: {problems[0]}"
+        if not step.component.options.cache.enabled:
+            return "reuse is off for this component"
+        after = bool(refresh.from_steps) and any(source.reason == "refresh" for source in step.arguments.sources)
+        return "refresh" if after or refresh.names(step.name, step.component.name) else None
 
     def _note(self, step: StepCall, found: Verdict) -> None:
         planned = self._planned

@@ -114,8 +114,10 @@ class _Explainer:
         """Why the step was started rather than reused; what a failed one failed of stands in its place later."""
         if task.status is not Status.FAILED:
             return task.reason or ""
-        moves = [event.data for event in self._reader.store.events.story(task.id) if event.kind == "status"]
-        return next((str(move.get("reason") or "") for move in reversed(moves) if move["to"] == Status.RUNNING), "")
+        story = self._reader.store.events.story(task.id)
+        moves = [event.data for event in story if event.kind in ("created", "status")]
+        began = (move for move in reversed(moves) if move.get("to", move.get("status")) == Status.RUNNING)
+        return next((str(move.get("reason") or "") for move in began), "")
 
     def _compared(self, task: Task, found: Why) -> Why:
         new = self._reader.execution(task)

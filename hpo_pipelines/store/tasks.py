@@ -257,8 +257,10 @@ class Tasks(Details, Removal):
 
 
 def _tell(transaction: Transaction, task: Task, story: Sequence[tuple[Status, str | None]]) -> None:
-    before = story[0][0]
+    before, why = story[0]
     created = {"kind": task.kind, "name": task.name, "parent": task.parent, "status": before}
+    if why is not None:
+        created["reason"] = why
     transaction.event(task.id, "created", created)
     for status, reason in story[1:]:
         transaction.event(task.id, "status", {"from": before, "to": status, "reason": reason})

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from samples import again
+from samples import again, bodies
 from sqlalchemy import event
 
 from hpo_pipelines import Status, Workspace
@@ -177,3 +177,39 @@ def test_an_output_in_a_container_is_the_literal_that_it_equals(
     second = start(workspace, again.holding, shape=shape, literal=not literal_first)
     assert first.value == second.value
     assert second.steps["text"].reused_from == first.steps["text"].id
+
+
+# -- why it ran
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+def test_a_refreshed_step_that_failed_ran_for_that_reason(workspace: Workspace, executor: str) -> None:
+    failed = start(workspace, bodies.refusing, x=3, refresh=True, executor=executor)
+    assert [(why.cause, why.reason) for why in failed.why("refuse")] == [("refresh", "refresh")]
+
+
+# -- how long a step took
+
+
+@pytest.mark.parametrize("executor", ["inline", "local"])
+def test_a_step_took_as_long_as_its_component_wherever_that_is_said(
+    workspace: Workspace, folder: Path, executor: str
+) -> None:
+    (folder / "break.1").touch()
+    run = start(workspace, again.timed, folder=str(folder), executor=executor)
+    assert run.status is Status.COMPLETED
+    slept, counted = run.steps["sleeps"], run.steps["learns"]
+    entry = next(entry for entry in workspace.store.cache.list("sleeps"))
+    last = slept.attempts[-1]
+    assert slept.seconds == pytest.approx(entry.seconds, abs=1e-3)
+    assert slept.seconds == pytest.approx((last.finished_at or 0.0) - last.started_at, abs=1e-6)
+    # Of a step that was retried, the attempt that counts.
+    assert len(counted.attempts) == 2
+    last = counted.attempts[-1]
+    assert counted.seconds == pytest.approx((last.finished_at or 0.0) - last.started_at, abs=1e-6)
+    executed = [attempt for step in run.steps.values() for attempt in step.attempts]
+    spent = sum((attempt.finished_at or 0.0) - attempt.started_at for attempt in executed)
+    assert run.accounting.spent == pytest.approx(spent)
+    planned = run.plan().steps
+    assert [step.seconds for step in planned if step.component == "sleeps"] == [pytest.approx(slept.seconds, abs=1e-3)]
+    assert slept.seconds >= 0.2

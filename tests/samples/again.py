@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,3 +97,14 @@ def contained(shape: str, x: Any) -> Any:
 @pipeline(project="samples")
 def holding(shape: str, literal: bool) -> str:
     return text(contained(shape, 3 if literal else three()))
+
+
+@component
+def sleeps(seconds: float) -> float:
+    time.sleep(seconds)
+    return seconds
+
+
+@pipeline(project="samples")
+def timed(folder: str) -> float:
+    return sleeps(0.2) + learns(folder)
