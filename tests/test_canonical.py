@@ -262,7 +262,7 @@ def with_attribute() -> Point:
 @pytest.mark.parametrize(
     ("value", "path", "type_name", "why"),
     [
-        (Opaque(), "", "Opaque", "none of those"),
+        (Opaque(), "", "Opaque", "use plain values"),
         (StrangeInt(1), "", "StrangeInt", "subclass of int"),
         ({"a": StrangeDict()}, "['a']", "StrangeDict", "subclass of dict"),
         ([1, 2, (3, Opaque())], "[2][1]", "Opaque", ""),

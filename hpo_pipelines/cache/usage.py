@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hpo_pipelines.errors import TaskNotFound
-from hpo_pipelines.store import Store
+from hpo_pipelines.store import Holding, Store
 from hpo_pipelines.task import CacheEntry
 
 _LISTED = 10
@@ -57,6 +57,14 @@ def usage(store: Store, component: str | None = None) -> tuple[list[ComponentUsa
         for name, each in found.items()
     ]
     return sorted(summed, key=lambda one: (-one.size, one.component)), size(set().union(*digests.values()))
+
+
+def outcomes(store: Store, component: str | None = None) -> list[tuple[Holding, int]]:
+    """Every outcome, or those of one component, the last used first; with the bytes of its artifacts."""
+    sizes = store.holdings.sizes()
+    found = [one for one in store.holdings.outcomes() if component in (None, one.component)]
+    found.sort(key=lambda one: (-one.used_at, one.id))
+    return [(one, sum(sizes.get(digest, 0) for digest in one.digests)) for one in found]
 
 
 def outcome_called(store: Store, prefix: str) -> CacheEntry:

@@ -99,7 +99,7 @@ def _refuse(encoder: Encoder, value: object) -> None:
     cls = type(value)
     known = next((base.__name__ for base in cls.__mro__[1:] if base in CONTAINERS or base in LEAVES), None)
     if known is not None:
-        why = f"it is a subclass of {known} and may hold more; pass a plain {known}"
+        why = f"a subclass of {known} may hold more; use a plain {known}"
     else:
-        why = "its type is none of those with one; pass plain values, arrays, frames or dataclasses of them"
+        why = "use plain values, arrays, frames, or dataclasses of them"
     raise NotCanonical("", type_name(cls), why)

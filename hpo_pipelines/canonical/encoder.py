@@ -31,9 +31,14 @@ class NotCanonical(HpoPipelinesError, TypeError):
         super().__init__(path, type_name, why)
         self.path, self.type_name, self.why = path, type_name, why
 
+    @property
+    def said(self) -> str:
+        """What is to be said behind the name of the value: ``is of type generator, which has no identity: …``."""
+        holds = f"holds at {self.path} a value" if self.path else "is"
+        return f"{holds} of type {self.type_name}, which has no identity: {self.why}"
+
     def __str__(self) -> str:
-        where = f" at {self.path}" if self.path else ""
-        return f"a value of type {self.type_name}{where} has no canonical identity: {self.why}"
+        return f"the value {self.said}"
 
     def below(self, step: str) -> NotCanonical:
         """The same refusal, seen from the container that holds the value at ``step``."""

@@ -29,12 +29,16 @@ def cache() -> None:
 
 @cache.command()
 @click.option("--component", metavar="NAME", help="Only this component.")
+@click.option("--keys", is_flag=True, help="List each outcome with its key, the last used first.")
 @json_option
-def ls(*, component: str | None, as_json: bool) -> int:
+def ls(*, component: str | None, keys: bool, as_json: bool) -> int:
     """List what is kept, by component, largest first.
 
-    SIZE is that of distinct artifacts; SAVED is, for each time that an outcome was reused, how long computing it took.
+    SIZE is that of distinct artifacts of outcomes, in files or in the store; SAVED is, for each time that an outcome
+    was reused, how long computing it took.
     """
+    if keys:
+        return _ls_keys(component, as_json=as_json)
     from hpo_pipelines.cache import usage
     from hpo_pipelines.cli.describing import duration, table, when
     from hpo_pipelines.cli.kept import bytes_text, counted
@@ -62,7 +66,48 @@ def ls(*, component: str | None, as_json: bool) -> int:
     ]
     click.echo(table(rows))
     outcomes, saved = sum(one.outcomes for one in found), sum(one.saved for one in found)
-    click.echo(f"{counted(outcomes, 'outcome')}, {bytes_text(size)}, {duration(saved)} saved", err=True)
+    click.echo(
+        f"{counted(outcomes, 'outcome')}, {bytes_text(size)} in distinct artifacts, {duration(saved)} saved", err=True
+    )
+    return 0
+
+
+def _ls_keys(component: str | None, *, as_json: bool) -> int:
+    from hpo_pipelines.cache import outcomes
+    from hpo_pipelines.cli.describing import duration, table, when
+    from hpo_pipelines.cli.kept import bytes_text, step_label
+
+    place = workspace()
+    found = outcomes(place.store, component)
+    if as_json:
+        for one, size in found:
+            print_json(
+                {
+                    "key": one.id,
+                    "component": one.component,
+                    "task": one.task,
+                    "size": size,
+                    "seconds": one.seconds,
+                    "hits": one.hits,
+                    "used_at": one.used_at,
+                }
+            )
+        return 0
+    if not found:
+        click.echo(f"Nothing is kept for reuse in {place.home}.", err=True)
+        return 0
+    rows = [
+        {
+            "key": one.id[:12],
+            "computed by": step_label(place, one.task),
+            "size": bytes_text(size),
+            "took": duration(one.seconds),
+            "hits": str(one.hits),
+            "last used": when(one.used_at),
+        }
+        for one, size in found
+    ]
+    click.echo(table(rows))
     return 0
 
 

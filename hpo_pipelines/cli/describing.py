@@ -71,6 +71,7 @@ def described_step(step: RunStep) -> dict[str, Any]:
         "component": task.component,
         "status": str(task.status),
         "reason": task.reason,
+        "key": task.key,
         "reused_from": task.reused_from,
         "executor": task.executor,
         "arguments": dict(task.params),

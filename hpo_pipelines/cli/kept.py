@@ -148,7 +148,8 @@ def show_collection(done: Collected) -> None:
     named = ", ".join(f"{name} {count}" for name, count in sorted(by_component.items()))
     gone = len(done.outcomes) + len(removed.outcomes)
     click.echo(f"{counted(gone, 'outcome')} {would}forgotten{f': {named}' if named else ''}")
-    click.echo(f"{_files(done.swept)} {would}swept; {_files(done.left)} left")
+    kinds = " of outcomes, runs and code" if done.left.files else ""
+    click.echo(f"{_files(done.swept)} {would}swept; {_files(done.left)} left{kinds}")
     if done.young.files:
         since = f", or since the oldest run under way began ({when(done.under_way_since)})"
         click.echo(
@@ -212,4 +213,5 @@ def show_verification(found: Verified) -> None:
         click.echo(f"and {len(found.damages) - _DAMAGES} more: --json lists them all")
     missing = sum(damage.missing for damage in found.damages)
     damaged = f"{missing} missing, {len(found.damages) - missing} corrupt" if found.damages else "all are as written"
-    click.echo(f"{counted(found.artifacts, 'artifact')} read ({bytes_text(found.size)}): {damaged}")
+    read = f"{counted(found.artifacts, 'artifact')} of outcomes, runs and code read, in files and in the store"
+    click.echo(f"{read} ({bytes_text(found.size)}): {damaged}")

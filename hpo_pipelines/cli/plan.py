@@ -90,8 +90,11 @@ def _totals(made: Plan) -> str:
 
     totals = made.totals
     counts = [f"{totals.run} will run", f"{totals.reuse} reused", f"{totals.unknown} unknown"]
-    times = f"{duration(totals.seconds)} one after the other, {duration(totals.critical_seconds)} in parallel"
-    if totals.unknown:
-        times += f"; with those unknown at most {duration(totals.at_most)} and {duration(totals.critical_at_most)}"
-    untimed = f" ({totals.untimed} never timed)" if totals.untimed else ""
-    return f"{', '.join(counts)}; expected: {times}{untimed}" + ("" if made.complete else "; and what comes after")
+    if totals.untimed and totals.untimed == totals.run + totals.unknown:
+        times = "not timed yet"
+    else:
+        times = f"{duration(totals.seconds)} one after the other, {duration(totals.critical_seconds)} in parallel"
+        if totals.unknown:
+            times += f"; with those unknown at most {duration(totals.at_most)} and {duration(totals.critical_at_most)}"
+        times += f", without the {totals.untimed} not timed yet" if totals.untimed else ""
+    return f"{', '.join(counts)}; expected: {times}" + ("" if made.complete else "; and what comes after")

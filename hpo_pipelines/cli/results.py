@@ -7,7 +7,15 @@ import click
 from hpo_pipelines import errors
 from hpo_pipelines.cli.describing import picture
 from hpo_pipelines.engine.controller import VALUE
-from hpo_pipelines.errors import HpoPipelinesError, StepAborted, StepError, StepLost, StepTimedOut, outcome_of
+from hpo_pipelines.errors import (
+    HpoPipelinesError,
+    NonDeterministicBody,
+    StepAborted,
+    StepError,
+    StepLost,
+    StepTimedOut,
+    outcome_of,
+)
 from hpo_pipelines.run import Run
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Status
@@ -52,7 +60,11 @@ def show_result(run: Run) -> None:
         click.echo(failure_text(task), err=True)
     failed = next((step for step in run.steps.values() if step.status is Status.FAILED), None)
     where = f"{task.label}/{failed.name}" if failed is not None else task.label
-    ways = f"go on: hpo resume {task.label}; again: hpo rerun {task.label} --failed"
+    if _of_ours(task) is NonDeterministicBody:
+        # What it says itself is the way: resumed as it is, it would end here again.
+        ways = f"again, with what is unchanged reused: hpo rerun {task.label}"
+    else:
+        ways = f"go on: hpo resume {task.label}; again: hpo rerun {task.label} --failed"
     click.echo(f"look further: hpo show {where}; hpo logs {where}; {ways}", err=True)
 
 

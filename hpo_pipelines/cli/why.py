@@ -64,6 +64,7 @@ def _reason(one: Why) -> str:
     from hpo_pipelines.cli.describing import when
 
     said = one.reason
-    if one.verdict == "reused" and one.origin is not None and one.origin.at is not None:
-        said = f"{said.removeprefix('reused ')}, {when(one.origin.at)}"
+    if one.verdict == "reused":
+        said = said.removeprefix("reused ")
+        said += f", {when(one.origin.at)}" if one.origin is not None and one.origin.at is not None else ""
     return f"{said}; failed: {one.failure}" if one.failure else said

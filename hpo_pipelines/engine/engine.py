@@ -276,7 +276,7 @@ class Engine:
             return None, "never seen before"
         age = self.store.now() - entry.created_at if cache.ttl is not None else 0.0
         if cache.ttl is not None and age > float(cache.ttl):
-            return None, f"ttl: recorded {age:.0f} s ago, kept for {float(cache.ttl):.0f} s"
+            return None, f"ttl: its outcome is {age:.3g} s old, and good for {float(cache.ttl):.3g} s"
         missing = next((name for name, ref in entry.outputs.items() if not self.artifacts.exists(ref)), None)
         if missing is not None:
             self.store.cache.delete(key.digest)

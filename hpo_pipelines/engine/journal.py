@@ -191,6 +191,8 @@ _RULE = (
 
 
 def _cure(run: Task, step: str) -> str:
+    if run.parent is not None:
+        return f"{_RULE} The run around it, run again (`hpo rerun`), reuses what is unchanged."
     return f"{_RULE} `hpo resume {run.label} --from {step}` keeps what was before that call and runs the rest anew."
 
 

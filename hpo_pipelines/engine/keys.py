@@ -100,7 +100,7 @@ def argument_digest(name: str, value: Any) -> tuple[str, str | None]:
     try:
         return value_digest(value), None
     except NotCanonical as error:
-        return "", f"{_about(name)} cannot be hashed: {error}"
+        return "", f"{_about(name)} {error.said}"
 
 
 def _about(name: str) -> str:

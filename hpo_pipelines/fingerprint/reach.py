@@ -106,7 +106,7 @@ class Reach:
         self.externals[module] = None
 
     def problem(self, at: str, value: object, why: str) -> str:
-        self.problems[f"{at}: {why}"] = None
+        self.problems[f"{at} {why}"] = None
         return f"unknown {type(value).__module__}.{type(value).__qualname__}"
 
     def _named(self, item: Any, namespace: Mapping[str, Any], qualname: str) -> str:
@@ -304,7 +304,7 @@ class Reach:
         except ImportError:
             return f"import {absolute}: absent"
         except Exception as error:  # noqa: BLE001 - a module's own code may raise anything
-            return self.problem(scope.name, error, f"importing {absolute} raises {error!r}")
+            return self.problem(scope.name, error, f"imports {absolute}, which raises {error!r}")
         label = module_label(vars(module))
         if not statement.name:
             scope.imports[statement.alias] = (value, label)

@@ -172,7 +172,7 @@ class Tokens:
         if id(value) in self._open:
             return "itself"
         if len(self._open) >= _DEEP:
-            return self._follow.problem(at, value, f"it is nested more than {_DEEP} deep")
+            return self._follow.problem(at, value, f"is nested more than {_DEEP} deep")
         self._open.add(id(value))
         self._follow.guards.keep(value)
         try:
@@ -225,7 +225,7 @@ class Tokens:
         try:
             return self._data(value)
         except NotCanonical as refusal:
-            why = str(refusal)
+            why = refusal.said
         wrapped = getattr(value, "__wrapped__", None)
         if isinstance(wrapped, types.FunctionType) and self._follow.is_ours(str(wrapped.__module__)):
             return f"{self._class(type(value), at)} of {self.of(wrapped, at)}"

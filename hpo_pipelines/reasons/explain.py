@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from hpo_pipelines.reasons.compare import Nearest, nearest
 from hpo_pipelines.reasons.reader import Execution, Reader
-from hpo_pipelines.reasons.record import Change, Why, listed
+from hpo_pipelines.reasons.record import REMOVED, Change, Why, listed
 from hpo_pipelines.reasons.wording import Story, change
 from hpo_pipelines.task import Task, names_within
 from hpo_pipelines.types import Kind, Status
@@ -90,7 +90,10 @@ class _Explainer:
         origin = self._reader.origin(str(task.reused_from))
         said = task.reason or f"reused from {origin.label}"
         cause = next((word for start, word in _REUSED if said.startswith(start)), "recorded")
-        reason = said if origin.label in said else f"{said} (by {origin.label})"
+        if origin.status == REMOVED:
+            reason = f"{said}, which was deleted since"
+        else:
+            reason = said if origin.label in said else f"{said} (by {origin.label})"
         return _with(self._why(task, "reused", cause, reason), origin=origin)
 
     def _ran(self, task: Task) -> Why:

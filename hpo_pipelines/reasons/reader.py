@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.errors import HpoPipelinesError, TaskNotFound
-from hpo_pipelines.reasons.record import Origin
+from hpo_pipelines.reasons.record import REMOVED, Origin
 from hpo_pipelines.snapshot import Content
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.task import CacheEntry, Edge, Task
@@ -74,7 +74,7 @@ class Reader:
         try:
             task = self.task(id)
         except TaskNotFound:
-            return Origin(id, id, "removed", None, None)
+            return Origin(id, id, REMOVED, None, None)
         return Origin(id, self.label(task), str(task.status), task.finished_at or task.started_at, task.seconds)
 
     def entry(self, key: str) -> CacheEntry | None:

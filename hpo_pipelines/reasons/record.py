@@ -7,6 +7,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+REMOVED = "removed"
+"""The status of an origin that was deleted."""
+
 MOST = 3
 """How many changes a line names; the rest it counts."""
 
@@ -104,6 +107,8 @@ class Why:
 
 def described(origin: Origin) -> str:
     """``churn#48/fit, failed at 2026-01-31 12:00:00 after 1.5 s``, in local time."""
+    if origin.status == REMOVED:
+        return f"a step that was deleted since ({origin.task})"
     parts = [origin.label]
     if origin.at is not None:
         moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(origin.at))

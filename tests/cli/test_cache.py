@@ -50,6 +50,20 @@ def key_of(hpo: Hpo, step: str) -> str:
 # -- ls and show
 
 
+def test_outcomes_one_by_one_with_their_keys(hpo: Hpo, churn: str) -> None:
+    head, *rows = hpo("cache", "ls", "--keys", "--component", "size").out.splitlines()
+    assert head.split()[:3] == ["key", "computed", "by"]
+    documents = hpo("cache", "ls", "--keys", "--component", "size", "--json").documents
+    assert [row.split()[0] for row in rows] == [document["key"][:12] for document in documents]
+    for document, row in zip(documents, rows, strict=True):
+        shown = hpo("cache", "show", row.split()[0], "--json").document
+        assert shown["key"] == document["key"]
+        run, _, step = row.split()[1].partition("/")
+        assert steps(hpo("show", run, "--json"))[step]["key"] == document["key"]
+    assert len(hpo("cache", "ls", "--keys", "--json").documents) == 4
+    assert hpo("cache", "ls", "--keys", "--component", "nobody").out == ""
+
+
 def test_ls_by_component(hpo: Hpo, churn: str) -> None:
     listed = hpo("cache", "ls")
     assert listed.code == 0
@@ -57,7 +71,7 @@ def test_ls_by_component(hpo: Hpo, churn: str) -> None:
     assert head.split() == ["component", "outcomes", "size", "hits", "saved", "last", "used"]
     assert load.split()[:5] == ["load", "2", "59", "kB", "2"]
     assert size.split()[:2] == ["size", "2"]
-    assert listed.err.startswith("4 outcomes, 59 kB, ")
+    assert listed.err.startswith("4 outcomes, 59 kB in distinct artifacts, ")
     documents = hpo("cache", "ls", "--json").documents
     assert [(one["component"], one["outcomes"], one["size"], one["hits"]) for one in documents] == [
         ("load", 2, 59_000, 2),
@@ -148,14 +162,14 @@ def test_gc_keeps_what_runs_returned_and_frees_the_rest(hpo: Hpo, churn: str, ho
     planned = hpo("cache", "gc", "--older", "0s", "--dry-run")
     assert planned.out.splitlines() == [
         "4 outcomes would be forgotten: load 2, size 2",
-        "1 file (50 kB) would be swept; 1 file (9 kB) left",
+        "1 file (50 kB) would be swept; 1 file (9 kB) left of outcomes, runs and code",
     ]
     assert len(files(home)) == 2
     done = hpo("cache", "gc", "--older", "0s")
     assert done.code == 0
     assert done.out.splitlines() == [
         "4 outcomes forgotten: load 2, size 2",
-        "1 file (50 kB) swept; 1 file (9 kB) left",
+        "1 file (50 kB) swept; 1 file (9 kB) left of outcomes, runs and code",
     ]
     assert "9 kB of what is left stays as long as its runs" in done.err
     shown = hpo("show", "churn#1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 from cli.conftest import BODIES, Hpo
@@ -15,8 +16,7 @@ def test_plan_of_a_pipeline_is_a_table_and_a_line_of_totals(hpo: Hpo, home: Path
         ["number", "will", "run", "?         never seen before"],
     ]
     assert shown.out.splitlines()[2].split() == ["add", "unknown", "?", "depends", "on", "number"]
-    assert shown.out.splitlines()[-1].startswith("1 will run, 0 reused, 1 unknown; expected: 0.0 s one after the other")
-    assert "(2 never timed)" in shown.out
+    assert shown.out.splitlines()[-1] == "1 will run, 0 reused, 1 unknown; expected: not timed yet"
     assert "No runs yet" in hpo("ls").err
 
 
@@ -24,6 +24,9 @@ def test_plan_of_a_run_with_other_parameters(hpo: Hpo, recorded: Path) -> None:
     document = hpo("plan", "simple#1", "--json").document
     assert [step["verdict"] for step in document["steps"]] == ["reuse", "reuse"]
     assert document["complete"] is True
+    words = hpo("plan", "simple#1", "-P", "y=90").out.splitlines()
+    assert words[-1].endswith(" one after the other, 0.0 s in parallel")
+    assert words[2].endswith(" → 90")
     changed = hpo("plan", "simple#1", "-P", "y=90", "--json").document
     assert changed["params"] == {"x": 1, "y": 90}
     assert [step["verdict"] for step in changed["steps"]] == ["reuse", "run"]
@@ -53,3 +56,21 @@ def test_plan_of_what_is_not_there(hpo: Hpo, recorded: Path) -> None:
     assert "no pipeline 'simpel'" in hpo("plan", f"{BODIES}:simpel").err
     assert hpo("plan", "nothing#1").code != 0
     assert "depth" in hpo("plan", "simple#1", "-P", "depth=1").err
+
+
+def test_a_plan_of_changed_code_says_what_changed_as_why_does(hpo: Hpo, home: Path, tmp_path: Path) -> None:
+    file = tmp_path / "changing.py"
+    text = (
+        "from hpo_pipelines import component, pipeline\nRATE = 2\ndef scaled(x):\n    return x * RATE\n"
+        "@component\ndef made(x: int):\n    return scaled(x)\n"
+        "@pipeline\ndef changing(x: int = 1):\n    return made(x)\n"
+    )
+    file.write_text(text)
+    assert hpo("run", f"{file}:changing").code == 0
+    file.write_text(text.replace("x * RATE", "x * RATE + 1"))
+    del sys.modules["changing"]  # as in another process
+    (planned,) = hpo("plan", f"{file}:changing", "--json").document["steps"]
+    assert planned["reason"] == "helper scaled in changing.py changed"
+    assert hpo("run", f"{file}:changing").code == 0
+    (why,) = hpo("why", "changing", "--json").document["steps"]
+    assert why["reason"] == planned["reason"]

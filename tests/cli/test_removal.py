@@ -33,6 +33,9 @@ def test_rm_deletes_runs_with_their_consoles(hpo: Hpo, home: Path) -> None:
     shown = hpo("show", "simple#2/number")
     assert shown.code == 0
     assert "deleted since" in shown.out
+    number = hpo("why", "simple#2").out.splitlines()[0]
+    assert number.split(maxsplit=2)[1:] == ["reused", "from simple#1/number, which was deleted since"]
+    assert "  from a step that was deleted since (01" in hpo("why", "simple#2/number").out
     hpo("run", f"{BODIES}:simple")
     assert labels(hpo)[0] == "simple#4", "numbers are not given again"
     assert hpo("show", "simple#4/number", "--json").document["reason"] == "reused from simple#2/number"

@@ -50,6 +50,18 @@ def test_what_is_refused_is_json_where_json_is_asked_for(hpo: Hpo, home: Path, r
     assert told["error"]["message"] in plain.err
 
 
+def test_a_body_that_takes_another_path_is_not_to_be_resumed_as_it_is(hpo: Hpo, home: Path, folder: Path) -> None:
+    resuming = str(Path(BODIES).with_name("resuming.py"))
+    (folder / "break.c").touch()
+    hpo("run", f"{resuming}:wandering", "-P", f"folder={folder}")
+    (folder / "left").touch()
+    ended = hpo("resume", "wandering#1")
+    assert "hpo resume wandering#1 --from work.2" in ended.err
+    hint = ended.err.splitlines()[-1]
+    assert "go on" not in hint
+    assert "hpo rerun wandering#1" in hint
+
+
 # -- studies
 
 

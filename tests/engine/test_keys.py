@@ -153,7 +153,9 @@ def test_an_argument_without_identity_is_named():
     found = key(made(cache={"ignore": ("x",)}), x=1, verbose={"a": [iter([])]})
     assert found.digest is None
     assert found.problem is not None
-    assert found.problem.startswith("argument verbose cannot be hashed: a value of type list_iterator at ['a'][0]")
+    assert found.problem.startswith(
+        "argument verbose holds at ['a'][0] a value of type list_iterator, which has no identity: "
+    )
 
 
 # depends=

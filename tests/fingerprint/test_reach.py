@@ -265,7 +265,7 @@ def test_values_without_identity_are_named_and_loggers_are_not(cell):
     )
     found = code_fingerprint(space.fit)
     (problem,) = found.problems
-    assert problem.startswith("__main__:helper(start=): a value of type generator has no canonical identity")
+    assert problem.startswith("__main__:helper(start=) is of type generator, which has no identity: use plain values")
 
 
 def test_what_a_library_defines_counts_by_name(cell):
@@ -326,7 +326,7 @@ def test_a_module_whose_import_raises_is_a_problem(write, load):
         write("one", {"broken.py": "1 / 0\n", "train.py": "def fit():\n    import broken\n    return broken.x\n"})
     )
     (problem,) = code_fingerprint(module.fit).problems
-    assert "importing broken raises ZeroDivisionError" in problem
+    assert "imports broken, which raises ZeroDivisionError" in problem
 
 
 def test_a_module_handed_around_counts_as_a_whole(write, load):

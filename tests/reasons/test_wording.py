@@ -71,4 +71,5 @@ def test_the_brief_form_leaves_out_what_stands_behind() -> None:
 
 
 def test_an_origin_without_times() -> None:
-    assert described(Origin("id", "p#1/fit", "removed", None, None)) == "p#1/fit"
+    assert described(Origin("id", "p#1/fit", "queued", None, None)) == "p#1/fit"
+    assert described(Origin("id", "id", "removed", None, None)) == "a step that was deleted since (id)"
