@@ -37,8 +37,9 @@ class Model:
         stored = [self._stored(task) for task, _ in new]
         for task, (_, before) in zip(stored, new, strict=True):
             self.tasks[task.id] = task
-            (status, _), *later = [*before, (task.status, task.reason)]
+            (status, why), *later = [*before, (task.status, task.reason)]
             data = {"kind": task.kind, "name": task.name, "parent": task.parent, "status": status}
+            data |= {} if why is None else {"reason": why}
             self.events.append((task.id, "created", data))
             for after, reason in later:
                 self._moved(task.id, status, after, reason)
