@@ -76,7 +76,8 @@ class Comparison(Reader):
                 source = self._planned[item.step.id][1]
                 ref = item.step.outputs.get(item.name)
                 found.setdefault(named.get(index, ""), []).append(Fed(source, item.name, ref))
-        return found
+        # As the store has them: in the order of the calls that they come from, not of the argument's parts.
+        return {name: sorted(feds, key=lambda fed: (fed.step.id, fed.name)) for name, feds in found.items()}
 
     def content(self, task: Task) -> Content | None:
         if task.id not in self._planned or task.snapshot is not None:

@@ -75,7 +75,7 @@ LITERALS = (
     literal("missing-values", "pd.Series([1.0, None])", "pd.Series([1.0, np.nan])", None),
     literal("kinds-of-missing", "pd.NA", "None", "value"),
     literal("output-of-a-step", "3", "load()", None),
-    literal("output-inside-a-list", "[3]", "[load()]", "value"),
+    literal("output-inside-a-list", "[3]", "[load()]", None),
     literal("ignored-argument", "3", "3, verbose=True", None),
 )
 

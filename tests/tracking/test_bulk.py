@@ -371,7 +371,7 @@ def test_other_tables_are_not_touched(
     backend: Backend, lake: Lake, caplog: pytest.LogCaptureFixture, change: str, said: str
 ) -> None:
     lake.rows(change)
-    with caplog.at_level(logging.DEBUG, "hpo_pipelines"):
+    with caplog.at_level(logging.DEBUG, "hpo_pipelines.tracking"):
         assert Tables.open(backend.uri) is None
     (record,) = caplog.records
     assert said in record.getMessage()
@@ -384,7 +384,7 @@ def test_other_releases_and_places_are_not_touched(
         raise schema.PackageNotFoundError(name)
 
     always = lambda: True  # noqa: E731
-    with caplog.at_level(logging.DEBUG, "hpo_pipelines"):
+    with caplog.at_level(logging.DEBUG, "hpo_pipelines.tracking"):
         assert isinstance(BulkRuns.of(store, backend, holds=always), BulkRuns)
         assert Tables.open("mysql+none://127.0.0.1:1/mlflow") is None
         for version in (lambda name: "3.18.0", none):

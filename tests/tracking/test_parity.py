@@ -256,7 +256,7 @@ def test_tables_that_are_not_known_are_left_to_mlflow(
     store: Store, settings: Settings, database: Path, caplog: pytest.LogCaptureFixture, change: str
 ) -> None:
     _execute(f"sqlite:///{database}", change)
-    with caplog.at_level(logging.DEBUG, "hpo_pipelines"):
+    with caplog.at_level(logging.DEBUG, "hpo_pipelines.tracking"):
         assert BulkRuns.of(store, Backend.of(settings), holds=lambda: True) is None
     assert len(caplog.records) == 1
     assert "through MLflow's client" in caplog.text
@@ -267,7 +267,7 @@ def test_which_way_is_taken_is_said_once(
     store: Store, settings: Settings, database: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backend = Backend.of(settings)
-    with caplog.at_level(logging.DEBUG, "hpo_pipelines"):
+    with caplog.at_level(logging.DEBUG, "hpo_pipelines.tracking"):
         assert BulkRuns.of(store, backend, holds=lambda: True) is not None
     assert [record.getMessage() for record in caplog.records] == ["runs are written into MLflow's tables, many at once"]
     monkeypatch.setenv("MLFLOW_ENABLE_WORKSPACES", "true")
@@ -291,7 +291,7 @@ def test_a_database_that_is_migrated_meanwhile_is_left_to_mlflow(
     with pytest.raises(Exception, match="is_nan"):
         side.mirror.take(events)
     assert isinstance(side.mirror._runs, BulkRuns)
-    with caplog.at_level(logging.DEBUG, "hpo_pipelines"), pytest.raises(Exception, match="is_nan"):
+    with caplog.at_level(logging.DEBUG, "hpo_pipelines.tracking"), pytest.raises(Exception, match="is_nan"):
         side.mirror.take(events)
     # It is MLflow now that says what it makes of it.
     assert not isinstance(side.mirror._runs, BulkRuns)
