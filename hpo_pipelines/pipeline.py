@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from hpo_pipelines import context
-from hpo_pipelines.component import check_function
+from hpo_pipelines.component import Component, check_function
 from hpo_pipelines.errors import DefinitionError
 from hpo_pipelines.identity import refuse_identity_tests
 from hpo_pipelines.parameters import Parameters
@@ -121,3 +122,50 @@ def pipeline(
         return Pipeline(target, project=project, name=title, first_party=tuple(first_party))
 
     return decorate if function is None else decorate(function)
+
+
+def components_of(pipeline: Pipeline[..., Any]) -> list[Component[..., Any]]:
+    """The components that the body names, also by way of pipelines and functions of the modules that it is in.
+
+    Those that a body gets at in other ways (out of a list, by ``getattr``) are not among them.
+    """
+    found: dict[int, Component[..., Any]] = {}
+    seen: set[int] = set()
+    modules: set[str] = set()
+    pending: list[Any] = [pipeline]
+    while pending:
+        value = pending.pop()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, Component):
+            found[id(value)] = value
+        elif isinstance(value, Pipeline):
+            modules.add(value.function.__module__)
+            pending.append(value.function)
+        elif isinstance(value, FunctionType) and value.__module__ in modules:
+            pending += _named_in(value)
+    return list(found.values())
+
+
+def _named_in(function: FunctionType) -> Iterator[Any]:
+    """The values of the global, free and module names that the code of ``function`` uses."""
+    known = dict(function.__globals__)
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=False):
+        try:
+            known[name] = cell.cell_contents
+        except ValueError:
+            continue  # not bound yet
+    for names in _names(function.__code__):
+        for name in names:
+            if name in known:
+                yield known[name]
+                if isinstance(known[name], ModuleType):
+                    yield from (vars(known[name])[inner] for inner in names if inner in vars(known[name]))
+
+
+def _names(code: CodeType) -> Iterator[tuple[str, ...]]:
+    yield (*code.co_names, *code.co_freevars)
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from _names(constant)

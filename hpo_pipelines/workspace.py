@@ -18,7 +18,7 @@ from hpo_pipelines.engine.options import asked_again, completed
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, TaskNotFound
 from hpo_pipelines.parameters.shapes import closest
-from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.pipeline import Pipeline, components_of
 from hpo_pipelines.planning import Plan, plan
 from hpo_pipelines.provenance import git_state
 from hpo_pipelines.run import Run, RunStep
@@ -52,6 +52,7 @@ class Workspace:
         self.consoles = Consoles(self.store, self.home, shared=not settings.store.startswith("sqlite"))
         self.engine = Engine(self.store, self.artifacts, self.consoles)
         self.engine.default_executor = settings.executor
+        self.engine.queue = settings.queue
         self._mirror = MirrorProcess(settings)
         self._tracking = StepTracking(settings, self.store)
         self.engine.track_step = self._track
@@ -95,8 +96,14 @@ class Workspace:
         executor: str | None = None,
         tags: Sequence[str] = (),
     ) -> Task:
-        """The record of a draft, its code stored, itself not yet."""
+        """The record of a draft, its code stored, itself not yet.
+
+        Raises ParameterError, and ConfigError for a component whose queue is not declared.
+        """
         values = pipeline.parameters.bind(params)
+        for component in components_of(pipeline):
+            if component.options.resources.queue is not None:
+                self.settings.queue(component.options.resources.queue)
         return Task(
             id=new_id(),
             kind=Kind.PIPELINE,

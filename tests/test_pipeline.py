@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 from typing import Any
 
 import pytest
+from samples import bodies
 
-from hpo_pipelines import Pipeline, component, pipeline, result
-from hpo_pipelines.errors import DefinitionError
+from hpo_pipelines import Pipeline, Resources, Workspace, component, pipeline, result
+from hpo_pipelines.errors import ConfigError, DefinitionError
+from hpo_pipelines.pipeline import components_of
 
 
 @component
@@ -94,3 +97,57 @@ def test_is_on_a_result_or_on_a_parameter_is_fine() -> None:
         return result(x) is None or limit is None
 
     assert fine() is True
+
+
+@component
+def _plain(x: int) -> int:
+    return x
+
+
+@component(resources=Resources(queue="gpu"))
+def _queued(x: int) -> int:
+    return x
+
+
+class TestComponentsOf:
+    def test_those_that_bodies_name_also_indirectly(self) -> None:
+        @component
+        def local(x: int) -> int:
+            return x
+
+        @pipeline
+        def inner() -> Any:
+            return _queued(1)
+
+        def helper() -> Any:
+            return [_plain(number) for number in range(3)]
+
+        @pipeline
+        def outer() -> Any:
+            return helper(), inner(), local(2), bodies.number
+
+        found = components_of(outer)
+        assert {each.name for each in found} >= {"_plain", "_queued", "local", "number"}
+        assert {each.name for each in components_of(inner)} == {"_queued"}
+
+    def test_a_body_that_names_itself_and_what_is_not_there_yet(self) -> None:
+        @pipeline
+        def body() -> Any:
+            return body, later
+
+        assert components_of(body) == []
+        later = 1
+
+
+def test_an_undeclared_queue_is_refused_before_anything_is_recorded(home: Path) -> None:
+    @pipeline
+    def body() -> Any:
+        return _queued(1)
+
+    with Workspace() as workspace:
+        with pytest.raises(ConfigError, match=r"no queue 'gpu'.*Known: default, services"):
+            body.draft(workspace=workspace)
+        assert workspace.runs() == []
+    (home / "config.toml").write_text("[queues.gpu]\n")
+    with Workspace() as workspace:
+        assert body.draft(workspace=workspace).status == "draft"

@@ -31,7 +31,7 @@ from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.snapshot import Code, Locator, component_locator
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import CacheEntry, Metric, Task
-from hpo_pipelines.types import ArtifactRef, Resources, Status, new_id
+from hpo_pipelines.types import ArtifactRef, Queue, Resources, Status, new_id
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ CONSOLE_SECONDS = 1.0
 """How old what other machines see of a console may be."""
 
 EXECUTORS = ("inline", "local", "ray")
+
+DEFAULT_QUEUE = "default"
+"""Of steps that name none."""
 
 STEP_RUN = "hpo_pipelines.tracking.inside:step_run"
 """What a step that uses MLflow runs in, so that its calls land in an MLflow run of its own."""
@@ -59,6 +62,8 @@ class Engine:
         self.artifacts = artifacts
         self.consoles = consoles
         self.default_executor: str | None = None
+        self.queue: Callable[[str], Queue] = Queue
+        """The queue of a name; raises ConfigError for one that there is not."""
         self.track_step: TrackStep | None = None
         """Asked for the variables of steps that use MLflow themselves; an empty answer leaves them alone."""
         self._executors: dict[str, Executor] = {}
@@ -92,8 +97,15 @@ class Engine:
         """The executor of a step when the run names none: local, or ray as soon as something only Ray has is named."""
         if self.default_executor:
             return self.default_executor
-        beyond = resources.gpu or resources.custom or resources.queue
+        beyond = resources.gpu or resources.custom or self._is_placed(resources.queue)
         return "ray" if beyond or os.environ.get("RAY_ADDRESS") else "local"
+
+    def _is_placed(self, queue: str | None) -> bool:
+        name = queue or DEFAULT_QUEUE
+        try:
+            return name != DEFAULT_QUEUE or self.queue(name).places
+        except ConfigError:
+            return True  # said when the step is submitted
 
     def submit(self, scheduler: Scheduler, step: StepCall, assignment: Assignment) -> None:
         executor = self.executor(scheduler.executor_of(step))
@@ -123,6 +135,7 @@ class Engine:
             environment=options.environment,
             variables=tracked,
             around=STEP_RUN if tracked else "",
+            queue=self.queue(options.resources.queue or DEFAULT_QUEUE),
         )
 
     def _locator(self, step: StepCall, code: Code) -> Locator:

@@ -26,7 +26,16 @@ from hpo_pipelines.engine.step import Arguments, StepCall
 from hpo_pipelines.engine.verdict import NotCompleted, Tries, ended, judge
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StepAborted
 from hpo_pipelines.executors import console
-from hpo_pipelines.executors.base import Assignment, Cancelled, Completed, ConsoleChunk, Message, Reported, Started
+from hpo_pipelines.executors.base import (
+    Assignment,
+    Cancelled,
+    Completed,
+    ConsoleChunk,
+    Message,
+    Reported,
+    Started,
+    Waiting,
+)
 from hpo_pipelines.failure import Failure
 from hpo_pipelines.snapshot import Code
 from hpo_pipelines.task import Attempt, CacheEntry, Metric, Task
@@ -288,6 +297,8 @@ class Scheduler:
     def _heard(self, step: StepCall, assignment: Assignment, message: Message) -> None:
         if isinstance(message, Started):
             self._started(step, message)
+        elif isinstance(message, Waiting):
+            self._waits(step, message.reason)
         elif isinstance(message, Reported):
             self._reported(step, message)
         elif isinstance(message, ConsoleChunk):

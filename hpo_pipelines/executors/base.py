@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from hpo_pipelines.failure import Failure
 from hpo_pipelines.snapshot import Locator
-from hpo_pipelines.types import ArtifactRef, Environment, Resources
+from hpo_pipelines.types import ArtifactRef, Environment, Queue, Resources
 
 
 @dataclass(frozen=True)
@@ -45,11 +45,20 @@ class Assignment:
     """Variables set while the step runs."""
     around: str = ""
     """``module:function`` of a context manager that the component runs in; empty for none."""
+    queue: Queue = field(default_factory=lambda: Queue("default"))
+    """What of a cluster serves it."""
 
     @property
     def id(self) -> str:
         """Names the attempt: ``<task>.<attempt>``."""
         return f"{self.task}.{self.attempt}"
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The attempt is in the executor's line; ``reason`` says what for: ``waits: needs 1 GPU, cluster has 0``."""
+
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -118,7 +127,7 @@ class Cancelled:
 
 
 Ended: TypeAlias = Completed | Failed | Lost | TimedOut | Cancelled
-Message: TypeAlias = Started | Reported | ConsoleChunk | Ended
+Message: TypeAlias = Waiting | Started | Reported | ConsoleChunk | Ended
 Listener: TypeAlias = Callable[[Assignment, Message], None]
 
 
@@ -127,8 +136,8 @@ class Executor(ABC):
 
     The promises every executor keeps, tested by the inherited contract suite:
 
-    * For each submitted assignment the listener gets at most one ``Started``, then any number of ``Reported`` and
-      ``ConsoleChunk``, then exactly one ``Ended``, in this order.
+    * For each submitted assignment the listener gets any number of ``Waiting``, then at most one ``Started``, then any
+      number of ``Reported`` and ``ConsoleChunk``, then exactly one ``Ended``, in this order.
     * Messages of one executor come from one thread at a time. ``submit`` may call the listener itself, before it
       returns, with ``Started`` (and, for ``inline``, with all the rest).
     * After ``cancel`` an ``Ended`` comes within 2 s, and the step's processes, children included, are gone.

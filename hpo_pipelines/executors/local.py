@@ -126,13 +126,18 @@ class LocalExecutor(Executor):
                 f"{assignment.label} needs {resources.cpu:g} CPUs and the local executor has {self.cpus:g}. "
                 "Ask for fewer, set HPO_LOCAL_CPUS, or run it with executor='ray' on a cluster that has them."
             )
-        elsewhere = {"GPU": resources.gpu, **resources.custom}
+        elsewhere = {"GPU": resources.gpu, **resources.custom, **assignment.queue.resources}
         for resource, amount in elsewhere.items():
             if amount:
                 raise ConfigError(
                     f"{assignment.label} needs {amount:g} {resource}; the local executor has CPUs and memory only. "
                     "Run it with executor='ray'."
                 )
+        if assignment.queue.labels:
+            raise ConfigError(
+                f"{assignment.label} is placed on labelled nodes by its queue {assignment.queue.name}, and the local "
+                "executor has none. Run it with executor='ray', or declare the queue without labels here."
+            )
 
     def _claim(self, item: _Running) -> WorkerProcess | None:
         """A worker for ``item``, marked as its own; None while too few CPUs are free."""

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from hpo_pipelines.errors import ConfigError
-from hpo_pipelines.executors import ray_runtime
+from hpo_pipelines.executors import ray_cluster, ray_runtime
 from hpo_pipelines.executors.base import (
     Assignment,
     Begun,
@@ -37,9 +37,12 @@ from hpo_pipelines.executors.base import (
     Message,
     Started,
     TimedOut,
+    Waiting,
     ended,
 )
-from hpo_pipelines.executors.ray_capacity import Capacity, Demand, options, ray_nodes
+from hpo_pipelines.executors.ray_capacity import Capacity, options, ray_nodes
+from hpo_pipelines.executors.ray_cluster import Cluster, Demand
+from hpo_pipelines.executors.ray_lookout import Lookout
 from hpo_pipelines.failure import Failure
 
 CANCEL_BY_FORCE_SECONDS = 1.3
@@ -53,6 +56,9 @@ TIMEOUT_SLACK_SECONDS = 3.0
 
 MAILBOX_SECONDS = 0.3
 """The actor for messages is started when a step has been under way for so long."""
+
+BUSY_SECONDS = 5.0
+"""A step that waits this long for others to end says so."""
 
 LATE_SECONDS = 5.0
 """How long the end of an attempt waits for messages that its worker knows to have arrived."""
@@ -74,6 +80,9 @@ class _Attempt:
     demand: Demand
     started: bool
     """Whether its start was reported; until then it waits in Ray's line, as far as we know."""
+    waits: str = ""
+    """What it was last said to wait for."""
+    since: float = field(default_factory=time.monotonic)
     ref: Any = None
     cancelled: bool = False
     verdict: Ended | None = None
@@ -126,6 +135,7 @@ class RayExecutor(Executor):
         self._inbox: queue.SimpleQueue[Action] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Action]] = []
         self._count = itertools.count()
+        self._lookout = Lookout(lambda: ray_cluster.look(), self._hear_look)
         self._mail = Mail(lambda letters: self._inbox.put(partial(self._hear_mail, letters)))
         self._thread = threading.Thread(target=self._dispatch, name="hpo-ray", daemon=True)
         self._thread.start()
@@ -143,6 +153,8 @@ class RayExecutor(Executor):
             self._in_line += not started
         if started:
             _tell(attempt, Started(f"ray:{self.address}"))
+        else:
+            self._lookout.watch()
         self._send(attempt, function)
         if not self._mail.started:
             self._inbox.put(partial(self._later, MAILBOX_SECONDS, partial(self._start_mail, attempt)))
@@ -220,6 +232,7 @@ class RayExecutor(Executor):
                 action()
             except Exception:  # noqa: BLE001 - one attempt's trouble is not that of the others
                 _log.exception("the ray executor stumbled")
+        self._lookout.close()
         self._mail.close()
 
     def _later(self, seconds: float, action: Action) -> None:
@@ -228,6 +241,24 @@ class RayExecutor(Executor):
     def _start_mail(self, attempt: _Attempt) -> None:
         if attempt.assignment.id in self._attempts and not self._closed:
             self._mail.start()
+
+    def _hear_look(self, cluster: Cluster) -> bool:
+        """Have those in line told what they wait for, as ``cluster`` stands; whether there are any."""
+        self._inbox.put(partial(self._tell_line, cluster))
+        return self._in_line > 0
+
+    def _tell_line(self, cluster: Cluster) -> None:
+        for attempt in list(self._attempts.values()):
+            if attempt.started or attempt.cancelled or attempt.outcome is not None:
+                continue
+            # That it has begun, and uses what then is in use, may still be on its way to us.
+            patient = time.monotonic() - attempt.since > BUSY_SECONDS
+            reason = ray_cluster.waits(cluster, attempt.demand, attempt.assignment.queue.labels, busy=patient)
+            if attempt.waits and not reason:
+                reason = "waits for a worker to start"
+            if reason != attempt.waits:
+                attempt.waits = reason
+                _tell(attempt, Waiting(reason))
 
     def _hear_mail(self, letters: Sequence[bytes]) -> None:
         for letter in letters:

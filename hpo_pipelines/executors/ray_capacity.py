@@ -5,15 +5,12 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from typing import Any
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.executors.base import Assignment
-from hpo_pipelines.types import Resources
-
-Demand: TypeAlias = Mapping[str, float]
-"""Resource, by Ray's name (CPU, GPU, memory in bytes, or a custom one) -> amount."""
+from hpo_pipelines.executors.ray_cluster import Demand, Node, missing
 
 REFRESH_SECONDS = 5.0
 """How old the picture of a cluster whose nodes come and go may be."""
@@ -25,10 +22,10 @@ class Capacity:
     ``fixed``: no node will ever join, so that what none of them has can be refused.
     """
 
-    def __init__(self, nodes: Callable[[], list[Demand]], *, fixed: bool) -> None:
+    def __init__(self, nodes: Callable[[], list[Node]], *, fixed: bool) -> None:
         self._list_nodes = nodes
         self._fixed = fixed
-        self._nodes: list[Demand] = []
+        self._nodes: list[Node] = []
         self._looked = float("-inf")
         self._used: dict[str, float] = {}
         self._lock = threading.Lock()
@@ -39,27 +36,27 @@ class Capacity:
         Memory is among it only where some node has as much: it is a limit, which the worker enforces, and a promise
         only where it can be one. Raises ConfigError for what no node can ever serve.
         """
-        resources = assignment.resources
-        wanted = _wanted(resources)
+        wanted = _wanted(assignment)
         nodes = self._look()
-        missing = _missing(wanted, nodes)
-        if missing is not None and self._fixed:
-            most = max((node.get(missing, 0.0) for node in nodes), default=0.0)
+        lack = missing(nodes, wanted, assignment.queue.labels)
+        if lack and self._fixed:
+            queue = f" (by its queue {assignment.queue.name})" if assignment.queue.places else ""
             raise ConfigError(
-                f"{assignment.label} needs {wanted[missing]:g} {missing}, the cluster has {most:g}"
-                f"{' on any one node' if len(nodes) > 1 else ''}. "
-                "Ask for less, or set RAY_ADDRESS to a cluster that has it."
+                f"{assignment.label} {lack}{queue}. Ask for less, or set RAY_ADDRESS to a cluster that has it."
             )
-        memory = resources.memory_bytes
-        if memory is not None and any(node.get("memory", 0.0) >= memory for node in nodes):
+        memory = assignment.resources.memory_bytes
+        if memory is not None and any(node.has({"memory": memory}) for node in nodes):
             wanted["memory"] = memory
         return wanted
 
     def take(self, demand: Demand) -> bool:
-        """Count ``demand`` as used if, by our own count, it is free; whether it is."""
+        """Count ``demand`` as used if, by our own count, it is free; whether it is.
+
+        Never where the cluster is not all ours: then our own count says little.
+        """
         with self._lock:
-            free = all(
-                self._used.get(name, 0.0) + amount <= sum(node.get(name, 0.0) for node in self._nodes) + 1e-6
+            free = self._fixed and all(
+                self._used.get(name, 0.0) + amount <= sum(node.resources.get(name, 0.0) for node in self._nodes) + 1e-6
                 for name, amount in demand.items()
             )
             if free:
@@ -80,7 +77,7 @@ class Capacity:
         for name, amount in demand.items():
             self._used[name] = max(0.0, self._used.get(name, 0.0) + sign * amount)
 
-    def _look(self) -> list[Demand]:
+    def _look(self) -> list[Node]:
         age = time.monotonic() - self._looked
         if age > REFRESH_SECONDS and not (self._fixed and self._nodes):
             nodes = self._list_nodes()
@@ -89,11 +86,11 @@ class Capacity:
         return self._nodes
 
 
-def ray_nodes() -> list[Demand]:
-    """What each living node of the connected cluster has in all."""
+def ray_nodes() -> list[Node]:
+    """The living nodes of the connected cluster, what is in use of them left out."""
     import ray
 
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [Node(node["Resources"], node["Labels"]) for node in ray.nodes() if node["Alive"]]
 
 
 def options(assignment: Assignment, demand: Demand) -> dict[str, Any]:
@@ -105,23 +102,18 @@ def options(assignment: Assignment, demand: Demand) -> dict[str, Any]:
         "num_gpus": demand.get("GPU", 0.0) or None,
         "memory": demand.get("memory"),
         "resources": custom or None,
+        "label_selector": dict(assignment.queue.labels) or None,
         "max_retries": 0,
     }
 
 
-def _wanted(resources: Resources) -> dict[str, float]:
+def _wanted(assignment: Assignment) -> dict[str, float]:
+    resources = assignment.resources
+    custom = dict(assignment.queue.resources)
+    for name, amount in resources.custom.items():
+        custom[name] = custom.get(name, 0.0) + amount
     return {
         "CPU": resources.cpu,
         **({"GPU": resources.gpu} if resources.gpu else {}),
-        **{name: amount for name, amount in resources.custom.items() if amount},
+        **{name: amount for name, amount in custom.items() if amount},
     }
-
-
-def _missing(wanted: Demand, nodes: list[Demand]) -> str | None:
-    """The resource for which no node can serve all that is wanted; None if one can."""
-    worst = None
-    for node in nodes:
-        worst = next((name for name, amount in wanted.items() if node.get(name, 0.0) < amount), None)
-        if worst is None:
-            return None
-    return worst if nodes else next(iter(wanted))

@@ -23,6 +23,7 @@ from hpo_pipelines.executors.base import (
     Reported,
     Slot,
     Started,
+    Waiting,
     ended,
 )
 from hpo_pipelines.snapshot import Code, Locator, capture, component_locator, live
@@ -60,7 +61,9 @@ class Heard:
         self.wait(lambda: self.messages and ended(self.messages[-1]), "the end")
         kinds = [type(message) for message in self.messages]
         assert kinds.count(Started) <= 1
-        assert Started not in kinds[1:], kinds
+        waited = [kind for kind in kinds if kind is Waiting]
+        assert kinds[: len(waited)] == waited, kinds
+        assert Started not in kinds[len(waited) + 1 :], kinds
         assert [kind for message, kind in zip(self.messages, kinds) if ended(message)] == kinds[-1:], kinds
         last = self.messages[-1]
         assert ended(last)

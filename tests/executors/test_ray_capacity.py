@@ -15,9 +15,13 @@ from hpo_pipelines.executors import ray_capacity
 from hpo_pipelines.executors.base import Assignment, Executor
 from hpo_pipelines.executors.inline import InlineExecutor
 from hpo_pipelines.executors.ray_capacity import Capacity, options
-from hpo_pipelines.types import Resources
+from hpo_pipelines.executors.ray_cluster import Node
+from hpo_pipelines.types import Queue, Resources
 
-NODES = [{"CPU": 4.0, "memory": 8e9}, {"CPU": 2.0, "GPU": 1.0, "memory": 4e9, "lab": 3.0}]
+NODES = [
+    Node({"CPU": 4.0, "memory": 8e9}),
+    Node({"CPU": 2.0, "GPU": 1.0, "memory": 4e9, "lab": 3.0}, {"zone": "b"}),
+]
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +57,9 @@ def test_what_ray_is_asked_for(assignment: Assignment, resources: Any, demand: A
 @pytest.mark.parametrize(
     ("resources", "words"),
     [
-        ({"cpu": 5}, "needs 5 CPU, the cluster has 4 on any one node"),
-        ({"gpu": 2}, "needs 2 GPU, the cluster has 1 on any one node"),
-        ({"custom": {"tpu": 1}}, "needs 1 tpu, the cluster has 0 on any one node"),
+        ({"cpu": 5}, "needs 5 CPU, cluster has 4 on any one node"),
+        ({"gpu": 2}, "needs 2 GPU, cluster has 1 on any one node"),
+        ({"custom": {"tpu": 1}}, "needs 1 tpu, cluster has 0"),
     ],
 )
 def test_what_no_node_has_is_refused_where_none_can_join(assignment: Assignment, resources: Any, words: str) -> None:
@@ -65,16 +69,16 @@ def test_what_no_node_has_is_refused_where_none_can_join(assignment: Assignment,
 
 
 def test_one_node_must_have_all_of_it(assignment: Assignment) -> None:
-    with pytest.raises(ConfigError, match="the cluster has"):
+    with pytest.raises(ConfigError, match="needs 3 CPU, 1 GPU on one node, none has all of it"):
         capacity().demand(asking(assignment, cpu=3, gpu=1))
 
 
 def test_a_changing_cluster_is_looked_at_again(assignment: Assignment, monkeypatch: pytest.MonkeyPatch) -> None:
     looks = []
 
-    def nodes() -> list[dict[str, float]]:
+    def nodes() -> list[Node]:
         looks.append(1)
-        return [{"CPU": 1.0}]
+        return [Node({"CPU": 1.0})]
 
     changing, fixed = Capacity(nodes, fixed=False), Capacity(nodes, fixed=True)
     for one in (changing, fixed):
@@ -103,7 +107,7 @@ def test_what_is_free_is_counted(assignment: Assignment) -> None:
 
 @given(st.lists(st.floats(0.01, 3), max_size=20))
 def test_what_was_taken_and_given_back_is_free(amounts: list[float]) -> None:
-    one = Capacity(lambda: [{"CPU": 4.0}], fixed=True)
+    one = Capacity(lambda: [Node({"CPU": 4.0})], fixed=True)
     one._look()
     taken = [{"CPU": amount} for amount in amounts if one.take({"CPU": amount})]
     assert sum(demand["CPU"] for demand in taken) <= 4.0 + 1e-5
@@ -113,7 +117,14 @@ def test_what_was_taken_and_given_back_is_free(amounts: list[float]) -> None:
 
 
 def test_options_of_the_remote_function(assignment: Assignment) -> None:
-    plain = {"name": "project/churn/fit.2", "num_gpus": None, "memory": None, "resources": None, "max_retries": 0}
+    plain = {
+        "name": "project/churn/fit.2",
+        "num_gpus": None,
+        "memory": None,
+        "resources": None,
+        "label_selector": None,
+        "max_retries": 0,
+    }
     assert options(assignment, {"CPU": 1}) == {**plain, "num_cpus": 1}
     assert options(assignment, {"CPU": 0, "GPU": 1, "memory": 5, "lab": 2}) == {
         **plain,
@@ -122,3 +133,28 @@ def test_options_of_the_remote_function(assignment: Assignment) -> None:
         "memory": 5,
         "resources": {"lab": 2},
     }
+
+
+def test_a_queue_places_and_caps(assignment: Assignment) -> None:
+    asked = replace(asking(assignment, custom={"lab": 1}), queue=Queue("q", {"zone": "!a"}, {"queue:q": 1, "lab": 1}))
+    assert capacity(fixed=False).demand(asked) == {"CPU": 1, "queue:q": 1, "lab": 2}
+    found = options(asked, {"CPU": 1, "queue:q": 1, "lab": 2})
+    assert found["label_selector"] == {"zone": "!a"}
+    assert found["resources"] == {"queue:q": 1, "lab": 2}
+
+
+@pytest.mark.parametrize(
+    ("queue", "words"),
+    [
+        (Queue("q", {"zone": "a"}), r"needs label zone=a, no node has it \(by its queue q\)"),
+        (Queue("q", {}, {"queue:q": 1}), r"needs 1 queue:q, cluster has 0 .*by its queue q"),
+    ],
+)
+def test_a_queue_that_no_node_serves_is_refused(assignment: Assignment, queue: Queue, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        capacity().demand(replace(assignment, queue=queue))
+
+
+def test_nothing_counts_as_free_of_what_is_not_all_ours(assignment: Assignment) -> None:
+    one = capacity(fixed=False)
+    assert not one.take(one.demand(assignment))

@@ -17,7 +17,7 @@ from services import wait_until
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.executors import ray as module
-from hpo_pipelines.executors import ray_runtime
+from hpo_pipelines.executors import ray_cluster, ray_runtime
 from hpo_pipelines.executors.base import (
     Cancelled,
     Completed,
@@ -26,8 +26,10 @@ from hpo_pipelines.executors.base import (
     Reported,
     Started,
     TimedOut,
+    Waiting,
 )
 from hpo_pipelines.executors.ray import RayExecutor
+from hpo_pipelines.executors.ray_cluster import Cluster, Node
 from hpo_pipelines.executors.ray_runtime import Runtime
 from hpo_pipelines.executors.ray_worker import Report, Terms
 from hpo_pipelines.types import Resources
@@ -99,7 +101,8 @@ def executor(function: Function, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ra
     monkeypatch.setattr(ray_runtime, "connect", lambda home: Runtime("cluster:1", here=True))
     monkeypatch.setattr(ray_runtime, "check", lambda: None)
     monkeypatch.setattr(module, "_generic_function", lambda: function)
-    monkeypatch.setattr(module, "ray_nodes", lambda: [{"CPU": 2.0, "odd": 2.0}])
+    monkeypatch.setattr(module, "ray_nodes", lambda: [Node({"CPU": 2.0, "odd": 2.0})])
+    monkeypatch.setattr(ray_cluster, "look", Cluster)
     monkeypatch.setattr(ray, "cancel", lambda call, force: call.cancels.append(force))
     monkeypatch.setattr(module, "CANCEL_BY_FORCE_SECONDS", 0.02)
     monkeypatch.setattr(module, "CANCEL_SECONDS", 0.04)
@@ -271,6 +274,24 @@ class TestInLine:
         function.calls[1].answer(exceptions.TaskCancelledError())
         assert second.ended == Cancelled()
         assert second.messages == [Cancelled()]
+        function.calls[0].returns()
+        assert first.ended == DONE
+
+    def test_who_waits_is_told_what_for_once(
+        self, bench: Bench, executor: RayExecutor, function: Function, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
+        first = bench.submit(steps.identity, 1, resources=Resources(cpu=2))
+        second = bench.submit(steps.identity, 2)
+        full = Cluster([Node({"CPU": 2.0}, {}, {"CPU": 2.0})])
+        for cluster in (full, full, Cluster([Node({"CPU": 2.0})]), Cluster([Node({"CPU": 2.0})])):
+            assert executor._hear_look(cluster)
+        settle(executor)
+        told = [Waiting("waits: needs 1 CPU, all 2 are in use"), Waiting("waits for a worker to start")]
+        assert second.messages == told
+        function.calls[1].returns(DONE, (0, Started("ray:here:8")))
+        assert second.ended == DONE
+        assert not executor._hear_look(full)
         function.calls[0].returns()
         assert first.ended == DONE
 
