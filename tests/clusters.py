@@ -11,6 +11,7 @@ import json
 import os
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -92,6 +93,61 @@ class Nodes:
         line = self._process.stdout.readline()
         assert line, (self.folder / "log").read_text()
         return str(json.loads(line))
+
+
+class Head:
+    """A head as ``ray start`` makes it, at ``address`` with ``options`` of that command.
+
+    :meth:`start` starts it, also again.
+    """
+
+    def __init__(self, folder: Path, address: str, *options: str, **variables: str) -> None:
+        self.folder = folder
+        self.address = address
+        token = folder / "token"
+        token.write_text(secrets.token_hex(32))
+        token.chmod(0o600)
+        self.variables = {**ray_keeper.environment(str(token)), "RAY_TMPDIR": str(folder)}
+        (folder / "ray").mkdir()
+        self._environment = {**os.environ, **ray_keeper.DEFAULTS, **self.variables, **variables, MARK: str(folder)}
+        self._environment["PYTHONPATH"] = os.pathsep.join(sys.path)
+        self._options = options
+
+    def start(self) -> None:
+        """Start the head, and wait until it answers."""
+        port = self.address.partition(":")[2]
+        common = ["--head", f"--port={port}", f"--temp-dir={self.folder}", f"--object-store-memory={STORE_BYTES}"]
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", *common, *self._options]
+        with open(self.folder / "log", "ab") as log:
+            started = subprocess.run(command, stdout=log, stderr=log, env=self._environment, check=False, timeout=120)
+        assert started.returncode == 0, (self.folder / "log").read_text()
+
+    def processes(self, word: str = "") -> list[psutil.Process]:
+        """Those of this Ray with ``word`` in their command lines."""
+        found = []
+        for process in marked(MARK, str(self.folder)):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if any(word in part for part in process.cmdline()):
+                    found.append(process)
+        return found
+
+    def kill(self) -> None:
+        """Kill all that belongs to it, at once: workers, raylets, the GCS."""
+        for _ in range(50):
+            left = self.processes()
+            for process in left:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            if not left:
+                return
+            psutil.wait_procs(left, timeout=1)
+
+
+def free_address() -> str:
+    """Of loopback, with a port that nobody listens at just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{probe.getsockname()[1]}"
 
 
 def marked(variable: str, value: str) -> list[psutil.Process]:

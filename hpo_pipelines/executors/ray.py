@@ -57,9 +57,6 @@ TIMEOUT_SLACK_SECONDS = 3.0
 MAILBOX_SECONDS = 0.3
 """The actor for messages is started when a step has been under way for so long."""
 
-BUSY_SECONDS = 5.0
-"""A step that waits this long for others to end says so."""
-
 LATE_SECONDS = 5.0
 """How long the end of an attempt waits for messages that its worker knows to have arrived."""
 
@@ -82,7 +79,6 @@ class _Attempt:
     """Whether its start was reported; until then it waits in Ray's line, as far as we know."""
     waits: str = ""
     """What it was last said to wait for."""
-    since: float = field(default_factory=time.monotonic)
     ref: Any = None
     cancelled: bool = False
     verdict: Ended | None = None
@@ -251,9 +247,7 @@ class RayExecutor(Executor):
         for attempt in list(self._attempts.values()):
             if attempt.started or attempt.cancelled or attempt.outcome is not None:
                 continue
-            # That it has begun, and uses what then is in use, may still be on its way to us.
-            patient = time.monotonic() - attempt.since > BUSY_SECONDS
-            reason = ray_cluster.waits(cluster, attempt.demand, attempt.assignment.queue.labels, busy=patient)
+            reason = ray_cluster.waits(cluster, attempt.demand, attempt.assignment.queue.labels)
             if attempt.waits and not reason:
                 reason = "waits for a worker to start"
             if reason != attempt.waits:

@@ -41,9 +41,14 @@ class Node:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A picture of a cluster. ``adding`` and ``failing`` are node types that its autoscaler starts, or could not."""
+    """A picture of a cluster. ``adding`` and ``failing`` are node types that its autoscaler starts, or could not.
+
+    ``demanded`` says, in words, what tasks ask for that have not got it: one that has, but whose worker is not up yet,
+    itself uses what is in use.
+    """
 
     nodes: Sequence[Node] = ()
+    demanded: frozenset[str] = frozenset()
     autoscales: bool = False
     adding: Sequence[str] = ()
     failing: Mapping[str, str] = field(default_factory=dict)
@@ -59,11 +64,20 @@ def look() -> Cluster:
     adding = [each.ray_node_type_name for each in (*status.pending_launches, *status.pending_nodes)]
     return Cluster(
         nodes=[_node(each) for each in living],
-        # Of nodes that somebody started by hand, no launcher has said what type they are.
-        autoscales=bool(adding) or any(each.ray_node_type_name for each in living),
+        demanded=frozenset(
+            _listed(bundle.bundle)
+            for demand in status.resource_demands.ray_task_actor_demand
+            for bundle in demand.bundles_by_count
+        ),
+        autoscales=bool(adding) or any(_is_of_a_type(each) for each in living),
         adding=sorted(set(adding)),
         failing={each.ray_node_type_name: str(each.details or "") for each in status.failed_launches},
     )
+
+
+def _is_of_a_type(info: Any) -> bool:
+    """Whether a launcher said what type of node it is; else Ray names it after its id."""
+    return info.ray_node_type_name not in ("", f"node_{info.node_id}")
 
 
 def _node(info: Any) -> Node:
@@ -75,14 +89,13 @@ def _node(info: Any) -> Node:
     )
 
 
-def waits(cluster: Cluster, demand: Demand, selector: Mapping[str, str], *, busy: bool = True) -> str:
+def waits(cluster: Cluster, demand: Demand, selector: Mapping[str, str]) -> str:
     """What a step that asks for ``demand`` on a node of ``selector`` waits for; empty if for nothing but its start.
 
-    The words stay the same while that does not change, whatever else happens in the cluster. Without ``busy`` only
-    what no node has counts, not what others use.
+    The words stay the same while that does not change, whatever else happens in the cluster.
     """
     lack = missing(cluster.nodes, demand, selector)
-    if not lack and busy:
+    if not lack and _listed(demand) in cluster.demanded:
         lack = _busy(cluster.nodes, demand, selector)
     if not lack:
         return ""
@@ -124,7 +137,7 @@ def _busy(nodes: Sequence[Node], demand: Demand, selector: Mapping[str, str]) ->
 
 
 def _listed(demand: Demand) -> str:
-    return ", ".join(f"{amount:g} {name}" for name, amount in demand.items() if amount)
+    return ", ".join(f"{demand[name]:g} {name}" for name in sorted(demand) if demand[name])
 
 
 def _selects(wanted: str, value: str | None) -> bool:

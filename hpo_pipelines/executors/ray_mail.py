@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hpo_pipelines.executors import ray_runtime
 from hpo_pipelines.executors.ray_worker import Mailbox
@@ -66,5 +67,7 @@ class Mail:
         with self._lock:
             if self._mailbox is None and not self._closed.is_set():
                 # Restarted by Ray if its node dies; what it held is then lost, and what arrives later is not.
-                options = {"name": self.name, "num_cpus": 0, "max_restarts": -1}
+                # Where the driver is, if it can be: on another node it would keep an autoscaler from removing that.
+                here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+                options = {"name": self.name, "num_cpus": 0, "max_restarts": -1, "scheduling_strategy": here}
                 self._mailbox = ray.remote(Mailbox).options(**options).remote()

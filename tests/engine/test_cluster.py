@@ -31,7 +31,7 @@ def nodes() -> Iterator[Nodes]:
         made = Nodes(folder)
         try:
             made.add("one", num_cpus=2, labels={"node": "one"})
-            made.add("two", num_cpus=2, labels={"node": "two"}, resources={"queue:two": 2})
+            made.add("two", num_cpus=2, labels={"node": "two"}, resources={"queue:two": 1})
             with attached(made.address, made.variables):
                 yield made
         finally:
@@ -77,6 +77,16 @@ def test_steps_go_where_their_queues_are_and_share_the_artifacts_only(
     assert [path.name for path in (nodes.folder / "homes").glob("*/hpo")] == [], "a worker needed a home"
     again = spread.across.run(workspace=workspace, folder=str(tmp_path))
     assert [step.reused_from is not None for step in again.steps.values()] == [True, True]
+
+
+def test_a_queue_caps_how_many_steps_run_and_the_others_say_so(workspace: Workspace, tmp_path: Path) -> None:
+    run = going(workspace, spread.crowded, folder=str(tmp_path))
+    names = ("capped", "capped.2", "capped.3")
+    said = "waits: needs 1 queue:two, all 1 are in use"
+    wait_until(lambda: sorted(run.reason(name) == said for name in names) == [False, True, True], "two to wait")
+    assert len(list(tmp_path.glob("capped*"))) == 1
+    (tmp_path / "go").touch()
+    assert end(run).value == [0, 1, 2]
 
 
 def test_one_key_is_computed_once(workspace: Workspace, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def placed() -> int:
 @pipeline
 def hidden(name: str = "gpu") -> int:
     # Not named in the body: it is only seen when it is called.
-    return [component for component in ALL if component.options.resources.queue == name][0]()
+    return next(component for component in ALL if component.options.resources.queue == name)()
 
 
 ALL = [on_gpu, on_small]

@@ -277,13 +277,10 @@ class TestInLine:
         function.calls[0].returns()
         assert first.ended == DONE
 
-    def test_who_waits_is_told_what_for_once(
-        self, bench: Bench, executor: RayExecutor, function: Function, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
+    def test_who_waits_is_told_what_for_once(self, bench: Bench, executor: RayExecutor, function: Function) -> None:
         first = bench.submit(steps.identity, 1, resources=Resources(cpu=2))
         second = bench.submit(steps.identity, 2)
-        full = Cluster([Node({"CPU": 2.0}, {}, {"CPU": 2.0})])
+        full = Cluster([Node({"CPU": 2.0}, {}, {"CPU": 2.0})], frozenset({"1 CPU"}))
         for cluster in (full, full, Cluster([Node({"CPU": 2.0})]), Cluster([Node({"CPU": 2.0})])):
             assert executor._hear_look(cluster)
         settle(executor)

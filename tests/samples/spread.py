@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo_pipelines import Resources, Retry, component, pipeline, report
+from hpo_pipelines import Resources, Retry, component, pipeline, report, result
 
 FAMILY = "HPO_TEST_FAMILY"
 """Variable that marks the processes that a step has started."""
@@ -58,6 +58,18 @@ def on_two(numbers: np.ndarray, folder: str) -> int:
 @pipeline(project="samples")
 def across(folder: str) -> int:
     return on_two(on_one(folder), folder)
+
+
+@component(resources=Resources(queue="two"))
+def capped(number: int, folder: str) -> int:
+    visit(folder, f"capped{number}")
+    stay(folder)
+    return number
+
+
+@pipeline(project="samples")
+def crowded(folder: str) -> list[int]:
+    return [result(each) for each in [capped(number, folder) for number in range(3)]]
 
 
 @component
@@ -143,3 +155,23 @@ def on_later() -> str:
 @pipeline(project="samples")
 def patient() -> str:
     return on_later()
+
+
+@component(resources=Resources(gpu=1, queue="gpu"))
+def on_gpu() -> str:
+    return f"on a node with GPU {os.environ['CUDA_VISIBLE_DEVICES']}"
+
+
+@pipeline(project="samples")
+def scaled() -> str:
+    return on_gpu()
+
+
+@component(resources=Resources(queue="tpu"))
+def on_tpu() -> str:
+    return here()
+
+
+@pipeline(project="samples")
+def unscalable() -> str:
+    return on_tpu()
