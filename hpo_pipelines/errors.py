@@ -5,6 +5,7 @@ HpoPipelinesError
 ├─ ParameterError       the caller passed something impossible (unknown name, wrong type, out of range)
 ├─ SpaceError           a search space is wrong: file, key, line, and the nearest valid spelling
 ├─ TaskError            TaskNotFound · IllegalTransition (carries the story) · CodeUnavailable · NonDeterministicBody
+│                       RunTimedOut
 ├─ StepError            StepFailed (your code) · StepLost (our worker) · StepTimedOut · StepAborted
 ├─ ArtifactError        ArtifactMissing · ArtifactCorrupt · NotSerializable
 ├─ StoreError · TrackingError · StudyError · ConfigError
@@ -62,6 +63,10 @@ class CodeUnavailable(TaskError):
 
 class NonDeterministicBody(TaskError):
     """The body of a resumed run takes another path than the one its journal has."""
+
+
+class RunTimedOut(TaskError):
+    """A run took longer than the ``timeout`` of its pipeline."""
 
 
 class StepError(HpoPipelinesError):
@@ -151,6 +156,7 @@ OUTCOMES: dict[type[BaseException], Outcome] = {
     StudyError: Outcome(18, 409),
     ConfigError: Outcome(19, 422),
     NonDeterministicBody: Outcome(20, 409),
+    RunTimedOut: Outcome(21, 500),
 }
 
 

@@ -14,6 +14,7 @@ from hpo_pipelines.errors import DefinitionError
 from hpo_pipelines.identity import refuse_identity_tests
 from hpo_pipelines.parameters import Parameters
 from hpo_pipelines.snapshot.loaded import remember
+from hpo_pipelines.types import duration
 
 if TYPE_CHECKING:
     from hpo_pipelines.planning import Plan
@@ -32,12 +33,24 @@ class Pipeline(Generic[P, R]):
     Called inside the body of another pipeline's run it is a nested run.
     """
 
-    def __init__(self, function: Callable[P, R], *, project: str, name: str, first_party: tuple[str, ...]) -> None:
+    timeout: float | None = None
+    """Seconds that a run may take in all. Snapshots of earlier versions have none."""
+
+    def __init__(
+        self,
+        function: Callable[P, R],
+        *,
+        project: str,
+        name: str,
+        first_party: tuple[str, ...],
+        timeout: float | None = None,
+    ) -> None:
         functools.update_wrapper(self, function)
         self.function = function
         self.project = project
         self.name = name
         self.first_party = first_party
+        self.timeout = timeout
         self.signature = inspect.signature(function)
         self.parameters = Parameters.of(function)
         refuse_identity_tests(function)
@@ -83,7 +96,11 @@ class Pipeline(Generic[P, R]):
 def pipeline(function: Callable[P, R], /) -> Pipeline[P, R]: ...
 @overload
 def pipeline(
-    *, project: str = "default", name: str | None = None, first_party: Sequence[str] = ()
+    *,
+    project: str = "default",
+    name: str | None = None,
+    first_party: Sequence[str] = (),
+    timeout: float | str | None = None,
 ) -> Callable[[Callable[P, R]], Pipeline[P, R]]: ...
 def pipeline(
     function: Callable[P, R] | None = None,
@@ -92,11 +109,14 @@ def pipeline(
     project: str = "default",
     name: str | None = None,
     first_party: Sequence[str] = (),
+    timeout: float | str | None = None,
 ) -> Pipeline[P, R] | Callable[[Callable[P, R]], Pipeline[P, R]]:
     """Make a pipeline of a function, with or without parentheses.
 
     ``project`` groups pipelines and their runs; ``name`` defaults to the function's; ``first_party`` names installed
-    modules that are your own code and travel with the pipeline.
+    modules that are your own code and travel with the pipeline. ``timeout`` (seconds, or text such as ``"1h"``) is how
+    long a run may take in all, from its start or from when it is resumed; then its steps are stopped and it fails with
+    the reason ``timeout``.
 
     Raises DefinitionError for what cannot be a pipeline, for a parameter called like an option of ``run``, and for an
     ``is`` test of a step's output, which no stand-in can answer.
@@ -119,7 +139,8 @@ def pipeline(
         for what, text in (("project", project), ("name", title)):
             if not isinstance(text, str) or not text or "#" in text or (what == "name" and "/" in text):
                 raise DefinitionError(f"{what}={text!r}: {what} is text without '#', and a name without '/'.")
-        return Pipeline(target, project=project, name=title, first_party=tuple(first_party))
+        limit = None if timeout is None else duration(timeout)
+        return Pipeline(target, project=project, name=title, first_party=tuple(first_party), timeout=limit)
 
     return decorate if function is None else decorate(function)
 

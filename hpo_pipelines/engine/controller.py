@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines import context
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.deadline import REASON, deadline
 from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.options import ASKED, RunOptions, asked
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
-from hpo_pipelines.errors import IllegalTransition, Pruned, StepAborted, StepError
+from hpo_pipelines.errors import IllegalTransition, Pruned, RunTimedOut, StepAborted, StepError
 from hpo_pipelines.executors import console
 from hpo_pipelines.failure import Failure, error_of_ours, rebuilt, step_failed
 from hpo_pipelines.output import is_output, result
@@ -43,6 +44,8 @@ class Controller:
         self.value: Any = None
         self.raised: BaseException | None = None
         """What ended the run, when it failed."""
+        self.expired: RunTimedOut | None = None
+        """Set when its time is over, or that of a run around it."""
         self.closing = False
         """Whether it is about to record how the run ended."""
         self._inner: list[Controller] = []
@@ -57,6 +60,10 @@ class Controller:
 
         Raises what the body raised only where it must not be swallowed (KeyboardInterrupt), after recording it.
         """
+        with deadline(self):
+            return self._drive(params)
+
+    def _drive(self, params: Mapping[str, Any]) -> Task:
         try:
             self._begin()
         except BaseException:
@@ -112,6 +119,21 @@ class Controller:
             inner.stop(status, reason)
         self.scheduler.stop(status, reason)
 
+    def expire(self, error: RunTimedOut) -> None:
+        """The time of the run, or of one around it, is over: as :meth:`stop`, for the reason ``timeout``."""
+        for inner in list(self._inner):
+            inner.expire(error)
+        if self.scheduler.stopping is None and not self.closing:
+            self.expired = error
+            self.scheduler.stop(Status.FAILED, REASON)
+
+    def end_expired(self) -> None:
+        """Record how the expired run ended, while its body goes on to look at nothing."""
+        if self.expired is not None:
+            for inner in list(self._inner):
+                inner.end_expired()
+            self._fail(self.expired, reason=REASON)
+
     def _body(self, params: Mapping[str, Any]) -> None:
         try:
             self.value = self._traced(params)
@@ -123,7 +145,7 @@ class Controller:
         except Exception as error:  # noqa: BLE001 - a raising body is a failed run, whatever it raised
             self.stop(Status.FAILED, "the body raised")
             self.scheduler.settle()
-            if self.scheduler.broken is None and self._stopped() is not Status.FAILED:
+            if self.scheduler.broken is None and (self.expired or self._stopped() is not Status.FAILED):
                 return self._close_as_stopped()
             return self._fail(self.scheduler.broken or error)
         self.scheduler.settle()
@@ -178,8 +200,10 @@ class Controller:
         return self.scheduler.stopping[0] if self.scheduler.stopping else None
 
     def _close_as_stopped(self) -> None:
+        if self.expired is not None:
+            return self._fail(self.expired, reason=REASON)
         status, reason = self.scheduler.stopping or (Status.ABORTED, "stopped")
-        self._close(status, reason=reason)
+        return self._close(status, reason=reason)
 
     def _close(self, status: Status, *, outputs: Mapping[str, ArtifactRef] | None = None, **changes: Any) -> None:
         if self.options.recalled:
@@ -244,6 +268,8 @@ class Controller:
             raise self._error(step)
 
     def _check(self) -> None:
+        if self.expired is not None:
+            raise self.expired
         if self.scheduler.stopping:
             status, reason = self.scheduler.stopping
             raise Pruned(reason) if status is Status.PRUNED else StepAborted(f"{self.run.label} was stopped: {reason}")

@@ -24,6 +24,9 @@ class Ray:
         self.options_given: list[dict[str, Any]] = []
         self.take = SimpleNamespace(remote=lambda *args: self.takes.append(args))
 
+    def get_runtime_context(self) -> Any:
+        return SimpleNamespace(get_node_id=lambda: "driver's")
+
     def is_initialized(self) -> bool:
         return True
 
@@ -67,7 +70,10 @@ def test_letters_are_delivered_and_the_place_is_kept(ray: Ray) -> None:
     wait_until(lambda: len(ray.takes) == 4, "the fourth call")
     assert delivered == [[b"1", b"2"], [b"3"]]
     assert [take[:2] for take in ray.takes] == [("", 0), ("epoch", 2), ("epoch", 2), ("epoch", 3)]
-    assert ray.options_given == [{"name": mail.name, "num_cpus": 0, "max_restarts": -1}]
+    (given,) = ray.options_given
+    place = given.pop("scheduling_strategy")
+    assert given == {"name": mail.name, "num_cpus": 0, "max_restarts": -1}
+    assert (place.node_id, place.soft) == ("driver's", True)
     mail.close()
     mail.close()
 
