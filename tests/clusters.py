@@ -117,6 +117,8 @@ class Head:
         """Start the head, and wait until it answers."""
         port = self.address.partition(":")[2]
         common = ["--head", f"--port={port}", f"--temp-dir={self.folder}", f"--object-store-memory={STORE_BYTES}"]
+        # Else it is one number for each machine, and jobs of a second Ray on it are never begun.
+        common += [f"--dashboard-agent-listen-port={free_address().partition(':')[2]}"]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", *common, *self._options]
         with open(self.folder / "log", "ab") as log:
             started = subprocess.run(command, stdout=log, stderr=log, env=self._environment, check=False, timeout=120)

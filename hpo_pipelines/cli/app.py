@@ -24,6 +24,7 @@ COMMANDS = {
     "enqueue": ("queues", "Have a pipeline, or a draft, wait in a queue for an agent."),
     "queues": ("queues", "Show queues, what waits in them and who listens; pause or limit them."),
     "agent": ("queues", "Take runs from queues and drive them."),
+    "submit": ("submit", "Run a pipeline, or any of these commands, on a Ray cluster; follow and stop it."),
     "best": ("studies", "Show the best trial of a study."),
     "studies": ("studies", "List studies."),
     "compare": ("compare", "Compare runs: differences only, unless --all."),

@@ -35,8 +35,8 @@ def deadline(controller: Controller) -> Iterator[None]:
     label = controller.run.label
     if (controller.options.executor or controller.engine.default_executor) == "inline":
         raise ConfigError(
-            f"{label} has timeout={seconds:g} s, and the inline executor cannot stop a step: it runs in your own thread. "
-            "Run it with executor='local', or leave the pipeline's timeout out while debugging."
+            f"{label} has timeout={seconds:g} s, and the inline executor cannot stop a step: it runs in your own "
+            "thread. Run it with executor='local', or leave the pipeline's timeout out while debugging."
         )
     over = threading.Event()
     error = RunTimedOut(f"{label} ran longer than its timeout of {seconds:g} s")
