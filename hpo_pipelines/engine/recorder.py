@@ -46,12 +46,12 @@ class _Unwritten:
     anew: bool = False
     """What is recorded of its reports is of an attempt that does not count."""
 
-    def apply(self, status: Status, changes: Mapping[str, Any]) -> None:
+    def apply(self, status: Status, changes: Mapping[str, Any], began: float | None = None) -> None:
         row, now = self.row, time.time()
         if status is not row["status"]:
             self.story.append((row["status"], row.get("reason")))
         if status is Status.RUNNING and row["started_at"] is None:
-            row["started_at"] = now
+            row["started_at"] = began or now
         row.update({"finished_at": now if status.finished else None, **changes, "status": status})
 
 
@@ -76,18 +76,18 @@ class Recorder:
 
     # -- to be written soon
 
-    def note(self, step: StepCall, status: Status, **changes: Any) -> None:
-        """The step goes to ``status``, with ``changes`` to its record."""
+    def note(self, step: StepCall, status: Status, *, began: float | None = None, **changes: Any) -> None:
+        """The step goes to ``status``, with ``changes`` to its record; if it runs, since ``began`` (default: now)."""
         unwritten = self._unwritten.setdefault(step.id, _Unwritten())
         known, ours = step.recorded, step.id in self._ours
         step.recorded = True
         self._ours.add(step.id)
         if unwritten.row:
-            return unwritten.apply(status, changes)
+            return unwritten.apply(status, changes, began)
         if known:
             if status is Status.RUNNING and not step.begun:
                 # When it began, not when that is written.
-                step.begun = time.time()
+                step.begun = began or time.time()
                 changes = {"started_at": step.begun, **changes}
             if status.finished:
                 changes = {"finished_at": time.time(), **changes}
@@ -96,7 +96,7 @@ class Recorder:
             # A step of a resumed run goes on from how it ended; from there on, an end that is not ours stays.
             return unwritten.moves.append(_Move(status, changes, _OPEN if ours else None))
         unwritten.edges = _edges(step)
-        unwritten.row = self._row(step, status, changes)
+        unwritten.row = self._row(step, status, changes, began)
         return None
 
     def report(self, metric: Metric) -> None:
@@ -109,7 +109,7 @@ class Recorder:
         unwritten.reports.clear()
         unwritten.anew = True
 
-    def _row(self, step: StepCall, status: Status, changes: Mapping[str, Any]) -> dict[str, Any]:
+    def _row(self, step: StepCall, status: Status, changes: Mapping[str, Any], began: float | None) -> dict[str, Any]:
         now = time.time()
         return dict(
             id=step.id,
@@ -125,7 +125,7 @@ class Recorder:
             snapshot=self._run.snapshot,
             executor=self._executor_of(step),
             created_at=now,
-            started_at=now if status is not Status.QUEUED else None,
+            started_at=began or now if status is not Status.QUEUED else None,
             finished_at=now if status.finished else None,
             **changes,
         )

@@ -138,7 +138,7 @@ class Scheduler:
             self.engine.forget()
             step.outdated = bool(recalled.metrics)
             withdrawn = recalled.is_withdrawn or missing is not None
-            anew = {"position": step.position, "params": step.arguments.shown} if withdrawn else {}
+            anew: dict[str, Any] = {"position": step.position, "params": step.arguments.shown} if withdrawn else {}
             self.recorder.note(step, Status.QUEUED, reason="tried again", **anew)
             return False
         step.reason = recalled.task.reason or ""
@@ -274,6 +274,7 @@ class Scheduler:
 
     def _submit(self, step: StepCall) -> None:
         step.attempt += 1
+        step.submitted_at = time.time()
         try:
             self.engine.submit(self, step, self.engine.assignment(self, step))
         except HpoPipelinesError as error:
@@ -309,8 +310,11 @@ class Scheduler:
             self._not_completed(step, assignment, message)
 
     def _started(self, step: StepCall, message: Started) -> None:
-        step.running = Attempt(step.id, step.attempt, Status.RUNNING, time.time(), worker=message.worker)
-        self.recorder.note(step, Status.RUNNING, reason=step.reason, key=step.key.digest)
+        now = time.time()
+        # Clocks differ: it neither began before it was submitted nor will it.
+        began = min(now, max(message.at, step.submitted_at)) if message.at else now
+        step.running = Attempt(step.id, step.attempt, Status.RUNNING, began, worker=message.worker)
+        self.recorder.note(step, Status.RUNNING, began=began, reason=step.reason, key=step.key.digest)
         step.stage = "running"
         self._report_anew(step)
         self._write_inline(step)

@@ -226,6 +226,8 @@ class StepCall:
         self.earlier = 0
         """Attempts made before the run was resumed."""
         self.losses = 0
+        self.submitted_at = 0.0
+        """When its current attempt was handed to an executor."""
         self.begun = 0.0
         self.running: Attempt | None = None
         self.reused = False

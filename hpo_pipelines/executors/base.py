@@ -63,9 +63,13 @@ class Waiting:
 
 @dataclass(frozen=True)
 class Started:
-    """The attempt left the executor's line and runs; ``worker`` says where, for a person."""
+    """The attempt left the executor's line and runs; ``worker`` says where, for a person.
+
+    ``at`` is when, by the worker's clock, where this is heard late; 0: just now.
+    """
 
     worker: str
+    at: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.executors import ray_cluster, ray_runtime
@@ -45,6 +45,9 @@ from hpo_pipelines.executors.ray_cluster import Cluster, Demand
 from hpo_pipelines.executors.ray_lookout import Lookout
 from hpo_pipelines.failure import Failure
 
+if TYPE_CHECKING:
+    from hpo_pipelines.executors.ray_mail import Mail
+
 CANCEL_BY_FORCE_SECONDS = 1.3
 """A cancelled step ends by itself, or its worker ends with it after a second; this is for a worker that cannot."""
 
@@ -56,6 +59,9 @@ TIMEOUT_SLACK_SECONDS = 3.0
 
 MAILBOX_SECONDS = 0.3
 """The actor for messages is started when a step has been under way for so long."""
+
+ABSENCES = 3
+"""After so many looks at a cluster without the node that we are attached to, we attach to another."""
 
 LATE_SECONDS = 5.0
 """How long the end of an attempt waits for messages that its worker knows to have arrived."""
@@ -117,9 +123,6 @@ class RayExecutor(Executor):
     def __init__(self, home: Path | None = None, *, shared_files: bool | None = None) -> None:
         default = Path(os.environ.get("HPO_HOME") or Path.home() / ".hpo_pipelines")
         runtime = ray_runtime.connect((home or default).expanduser().absolute())
-        # Ray is there to be imported only now that its environment was set.
-        from hpo_pipelines.executors.ray_mail import Mail
-
         self.address = runtime.address
         self._here = runtime.here
         self._shared_files = runtime.here if shared_files is None else shared_files
@@ -127,12 +130,14 @@ class RayExecutor(Executor):
         self._attempts: dict[str, _Attempt] = {}
         self._in_line = 0
         self._closed = False
+        self._absences = 0
+        """For how many looks in a row the node that we are attached to was not among the living."""
         self._lock = threading.Lock()
         self._inbox: queue.SimpleQueue[Action] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Action]] = []
         self._count = itertools.count()
         self._lookout = Lookout(lambda: ray_cluster.look(), self._hear_look)
-        self._mail = Mail(lambda letters: self._inbox.put(partial(self._hear_mail, letters)))
+        self._mail = self._new_mail()
         self._thread = threading.Thread(target=self._dispatch, name="hpo-ray", daemon=True)
         self._thread.start()
         atexit.register(self.close)
@@ -168,6 +173,12 @@ class RayExecutor(Executor):
         if threading.current_thread() is not self._thread:
             self._thread.join()
         atexit.unregister(self.close)
+
+    def _new_mail(self) -> Mail:
+        # Ray is there to be imported only now that its environment was set.
+        from hpo_pipelines.executors.ray_mail import Mail
+
+        return Mail(lambda letters: self._inbox.put(partial(self._hear_mail, letters)))
 
     # -- to Ray
 
@@ -240,8 +251,31 @@ class RayExecutor(Executor):
 
     def _hear_look(self, cluster: Cluster) -> bool:
         """Have those in line told what they wait for, as ``cluster`` stands; whether there are any."""
+        self._absences = 0 if cluster.here else self._absences + 1
+        if self._absences >= ABSENCES:
+            try:
+                ray_runtime.reconnect()
+            except ConfigError as error:
+                _log.debug("no new connection: %s", error)
+                return True
+            self._absences = 0
+            self._inbox.put(self._begin_again)
+            return True
         self._inbox.put(partial(self._tell_line, cluster))
         return self._in_line > 0
+
+    def _begin_again(self) -> None:
+        """The node that we were attached to died, and Ray has forgotten us: what ran is lost, what waited is not."""
+        self._mail.leave()
+        self._mail = self._new_mail()
+        for attempt in list(self._attempts.values()):
+            attempt.ref = None
+            if attempt.started or attempt.cancelled:
+                attempt.outcome = Lost("the node that its driver was attached to died")
+                self._finish(attempt)
+            else:
+                self._send(attempt, _remote_function(attempt.assignment, attempt.demand))
+                self._later(MAILBOX_SECONDS, partial(self._start_mail, attempt))
 
     def _tell_line(self, cluster: Cluster) -> None:
         for attempt in list(self._attempts.values()):

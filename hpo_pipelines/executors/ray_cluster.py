@@ -49,6 +49,8 @@ class Cluster:
 
     nodes: Sequence[Node] = ()
     demanded: frozenset[str] = frozenset()
+    here: bool = True
+    """Whether the node that this process is attached to is one of them."""
     autoscales: bool = False
     adding: Sequence[str] = ()
     failing: Mapping[str, str] = field(default_factory=dict)
@@ -64,6 +66,7 @@ def look() -> Cluster:
     adding = [each.ray_node_type_name for each in (*status.pending_launches, *status.pending_nodes)]
     return Cluster(
         nodes=[_node(each) for each in living],
+        here=ray.get_runtime_context().get_node_id() in {each.node_id for each in living},
         demanded=frozenset(
             _listed(bundle.bundle)
             for demand in status.resource_demands.ray_task_actor_demand

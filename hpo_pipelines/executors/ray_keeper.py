@@ -115,8 +115,8 @@ class Keeper:
         from ray._private.node import Node
         from ray._private.parameter import RayParams
 
-        # Of a cluster's dashboard nothing is needed here, and its agent alone takes seconds to start: as if the packages
-        # for it were not installed.
+        # Nothing of a cluster's dashboard is needed here, and its agent alone takes seconds to start: as if the
+        # packages for it were not installed.
         utils.get_dashboard_dependency_error = lambda: ImportError("not needed")
         # As `ray start --head` does it, less the autoscaler's monitor and the log monitor, of which we need neither:
         # `ray.init` starts both, which takes it half as long again.

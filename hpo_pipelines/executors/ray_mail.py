@@ -41,6 +41,11 @@ class Mail:
             self._thread = threading.Thread(target=self._fetch, name="hpo-ray-mail", daemon=True)
             self._thread.start()
 
+    def leave(self) -> None:
+        """The actor is gone with the Ray that it was in; the thread may wait for it for ever, and is left to."""
+        with self._lock:
+            self._closed.set()
+
     def close(self) -> None:
         """Stop the actor and the thread."""
         with self._lock:

@@ -68,6 +68,29 @@ def connect(home: Path) -> Runtime:
         return _runtime
 
 
+def reconnect() -> Runtime:
+    """Connect anew to the cluster that this process uses: the node that it was attached to is gone.
+
+    Raises ConfigError while the cluster cannot be reached, and leaves the old connection as it is then.
+    """
+    global _runtime
+    import ray
+
+    with _lock:
+        if _runtime is None:
+            raise ConfigError("this process has no connection to Ray yet.")
+        address = os.environ.get("RAY_ADDRESS") or _runtime.address
+        if not _runtime.here:
+            _check_address(address)
+        ray.shutdown()
+        if _runtime.here:
+            raise ConfigError("the local Ray has died; open the workspace again.")
+        with _variables(QUIET):
+            _init(address)
+        _runtime = Runtime(address, here=False)
+        return _runtime
+
+
 def check() -> None:
     """Raise ConfigError unless Ray is connected: its calls would otherwise start a Ray of their own."""
     if not _is_up():

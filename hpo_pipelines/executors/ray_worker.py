@@ -10,6 +10,7 @@ import signal
 import socket
 import tempfile
 import threading
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class _Attempt:
 
     def run(self, loader: worker.Loader) -> Report:
         if self.terms.announce:
-            self._outbox.put(Started(f"ray:{socket.gethostname()}:{os.getpid()}"))
+            self._outbox.put(Started(f"ray:{socket.gethostname()}:{os.getpid()}", time.time()))
         if self.terms.shared_files:
             with contextlib.suppress(OSError):
                 os.chdir(self.terms.folder)
