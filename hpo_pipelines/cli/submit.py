@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from hpo_pipelines.run import Run
     from hpo_pipelines.settings import Settings
 
+STUDY_FILES = (".yaml", ".yml", ".toml", ".json")
+
 PREFIX = "hpo-"
 """What the ids of our jobs begin with; a run's own id follows."""
 
@@ -43,17 +45,17 @@ class _Submit(click.Group):
 
 @click.group(cls=_Submit, subcommand_metavar="[status|logs|stop] …")
 def submit() -> None:
-    """Run a pipeline, or any command of hpo, on a Ray cluster: `hpo submit FILE.py:PIPELINE -P lr=0.1 --address URL`,
-    or `hpo submit --address URL -- optimize FILE.py:PIPELINE --space space.yaml`.
+    """Run a pipeline, a study or any command of hpo on a Ray cluster: `hpo submit FILE.py:PIPELINE -P lr=0.1`,
+    `hpo submit study.yaml`, `hpo submit -- optimize FILE.py:PIPELINE --space space.yaml`; each with --address URL.
 
-    It goes on when this client is gone. The store and the artifacts are this workspace's: both have to be such that the
-    cluster reaches them. `hpo submit start --help` has all options.
+    It goes on when this client is gone. The store and the artifacts are this workspace's: both have to be such that
+    the cluster reaches them. `hpo submit start --help` has all options.
     """
 
 
 @submit.command()
 @click.argument(
-    "target", metavar="MODULE:PIPELINE|-- COMMAND …", nargs=-1, required=True, shell_complete=complete_target
+    "target", metavar="MODULE:PIPELINE|STUDY.yaml|-- COMMAND …", nargs=-1, required=True, shell_complete=complete_target
 )
 @address_option
 @parameter_option("Set a parameter; the others keep their defaults.")
@@ -81,13 +83,15 @@ def start(
     executor: str | None,
     as_json: bool,
 ) -> int:
-    """Submit a run of a pipeline, or, behind `--`, any command of hpo."""
+    """Submit a run of a pipeline, a study from its file, or, behind `--`, any command of hpo."""
     from hpo_pipelines.executors.ray_jobs import Jobs
 
     settings = workspace().settings
     _check_reach(settings, address)
     settings.queue(queue)
     jobs = Jobs(address)
+    if len(target) == 1 and target[0].endswith(STUDY_FILES):
+        target = ("optimize", *target)
     run = _draft(target[0], params, executor) if len(target) == 1 else None
     if run is None and (params or executor):
         raise click.UsageError("-P and --executor go with a pipeline; behind -- they are the command's own.")

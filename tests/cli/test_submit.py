@@ -112,8 +112,8 @@ class TestOnACluster:
         assert followed.code == 13
 
     def test_any_command_behind_two_dashes(self, cluster: Shell, workspace: Workspace) -> None:
-        (cluster.folder / "space.yaml").write_text("x: {type: int, low: 1, high: 9}\n")
         study = ("pipelines.py:doubled", "--space", "space.yaml", "-n", "3", "--name", "there")
+        (cluster.folder / "space.yaml").write_text("x: {type: int, low: 1, high: 9}\n")
         ended = cluster("submit", "--", "optimize", *study)
         assert ended.code == 0, ended.err + ended.out
         trials = [run for run in workspace.runs() if run.task.study is not None]
