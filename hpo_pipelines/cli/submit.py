@@ -143,8 +143,7 @@ def stop(*, reference: str, address: str, as_json: bool) -> int:
     jobs = Jobs(address)
     job = _job_or_none(jobs, id, run)
     if job is not None and not job.is_over:
-        jobs.stop(id)
-        job = jobs.get(id)
+        job = jobs.stop(id)
     _say(job, id, run, as_json=as_json)
     return 0
 

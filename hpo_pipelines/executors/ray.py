@@ -133,6 +133,8 @@ class RayExecutor(Executor):
         self._absences = 0
         """For how many looks in a row the node that we are attached to was not among the living."""
         self._lock = threading.Lock()
+        self._calling = threading.Lock()
+        """Held while Ray is called, and while the connection is made anew."""
         self._inbox: queue.SimpleQueue[Action] = queue.SimpleQueue()
         self._timers: list[tuple[float, int, Action]] = []
         self._count = itertools.count()
@@ -190,9 +192,10 @@ class RayExecutor(Executor):
         announce = not attempt.started or assignment.timeout is not None
         terms = Terms(self._mail.name, announce, self._shared_files, _working_folder())
         try:
-            ray_runtime.check()
-            attempt.ref = function.remote(pickle.dumps((assignment, terms), protocol=5))
-            attempt.ref._on_completed(lambda value: self._inbox.put(partial(self._hear_result, attempt, value)))
+            with self._calling:
+                ray_runtime.check()
+                attempt.ref = function.remote(pickle.dumps((assignment, terms), protocol=5))
+                attempt.ref._on_completed(lambda value: self._inbox.put(partial(self._hear_result, attempt, value)))
         except Exception as error:  # noqa: BLE001 - Ray is gone, in whichever way
             self._inbox.put(partial(self._hear_result, attempt, error))
         if attempt.cancelled:
@@ -214,8 +217,9 @@ class RayExecutor(Executor):
         if attempt.assignment.id not in self._attempts:
             return
         try:
-            ray_runtime.check()
-            ray.cancel(attempt.ref, force=force)
+            with self._calling:
+                ray_runtime.check()
+                ray.cancel(attempt.ref, force=force)
         except Exception:  # noqa: BLE001 - Ray is gone, and the step with it
             _log.debug("cancelling %s", attempt.assignment.label, exc_info=True)
             self._finish(attempt)
@@ -254,7 +258,8 @@ class RayExecutor(Executor):
         self._absences = 0 if cluster.here else self._absences + 1
         if self._absences >= ABSENCES:
             try:
-                ray_runtime.reconnect()
+                with self._calling:
+                    ray_runtime.reconnect(self._mail.leave)
             except ConfigError as error:
                 _log.debug("no new connection: %s", error)
                 return True
@@ -266,7 +271,6 @@ class RayExecutor(Executor):
 
     def _begin_again(self) -> None:
         """The node that we were attached to died, and Ray has forgotten us: what ran is lost, what waited is not."""
-        self._mail.leave()
         self._mail = self._new_mail()
         for attempt in list(self._attempts.values()):
             attempt.ref = None

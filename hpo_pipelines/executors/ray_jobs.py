@@ -22,6 +22,9 @@ ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
 PERIOD_SECONDS = 1.0
 """Between looks at a job whose log cannot be followed just now."""
 
+STOP_SECONDS = 20.0
+"""How long a job that is stopped is waited for."""
+
 START_SECONDS = 60.0
 """How long a head that has just started may take until it can run a job."""
 
@@ -153,10 +156,14 @@ class Jobs:
         async for text in self._client.tail_job_logs(id):
             console.hear(text)
 
-    def stop(self, id: str) -> bool:
-        """Ask the job to end, softly first; whether it was running. Raises TaskNotFound."""
+    def stop(self, id: str) -> Job:
+        """Have the job end, softly first; returns how it stands then, or after 20 s at most. Raises TaskNotFound."""
         with self._answered(id):
-            return bool(self._client.stop_job(id))
+            self._client.stop_job(id)
+        end = time.monotonic() + STOP_SECONDS
+        while not (job := self.get(id)).is_over and time.monotonic() < end:
+            time.sleep(PERIOD_SECONDS)
+        return job
 
     @contextmanager
     def _answered(self, id: str) -> Iterator[None]:

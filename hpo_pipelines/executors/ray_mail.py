@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import ray
+from ray.exceptions import GetTimeoutError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from hpo_pipelines.executors import ray_runtime
@@ -15,6 +16,9 @@ from hpo_pipelines.types import new_id
 
 PATIENCE_SECONDS = 30.0
 """How long one call to the actor waits for something to arrive."""
+
+LOOK_SECONDS = 1.0
+"""How often, while it waits, it looks whether it is still to."""
 
 PAUSE_SECONDS = 0.2
 """Between calls to an actor that does not answer."""
@@ -42,9 +46,10 @@ class Mail:
             self._thread.start()
 
     def leave(self) -> None:
-        """The actor is gone with the Ray that it was in; the thread may wait for it for ever, and is left to."""
-        with self._lock:
-            self._closed.set()
+        """Stop the thread, without a word to the actor, which is gone with its node."""
+        self._closed.set()
+        if self._thread is not None:
+            self._thread.join()
 
     def close(self) -> None:
         """Stop the actor and the thread."""
@@ -52,8 +57,7 @@ class Mail:
             self._closed.set()
             if self._mailbox is not None and ray.is_initialized():
                 ray.kill(self._mailbox)
-        if self._thread is not None:
-            self._thread.join()
+        self.leave()
 
     def _fetch(self) -> None:
         epoch, taken = "", 0
@@ -61,12 +65,22 @@ class Mail:
             try:
                 ray_runtime.check()
                 self._create()
-                epoch, taken, letters = ray.get(self._mailbox.take.remote(epoch, taken, PATIENCE_SECONDS))
+                epoch, taken, letters = self._answer(self._mailbox.take.remote(epoch, taken, PATIENCE_SECONDS))
             except Exception:  # noqa: BLE001 - Ray is down, or restarts the actor: neither ends a driver
                 self._closed.wait(PAUSE_SECONDS)
                 continue
             if letters:
                 self._deliver(letters)
+
+    def _answer(self, ref: Any) -> tuple[str, int, list[bytes]]:
+        # A look at a time: who waits in Ray while the connection is closed takes the whole process down.
+        while True:
+            try:
+                answer: tuple[str, int, list[bytes]] = ray.get(ref, timeout=LOOK_SECONDS)
+                return answer
+            except GetTimeoutError:
+                if self._closed.is_set():
+                    return "", 0, []
 
     def _create(self) -> None:
         with self._lock:

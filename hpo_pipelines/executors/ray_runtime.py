@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
@@ -68,10 +68,10 @@ def connect(home: Path) -> Runtime:
         return _runtime
 
 
-def reconnect() -> Runtime:
+def reconnect(leave: Callable[[], None]) -> Runtime:
     """Connect anew to the cluster that this process uses: the node that it was attached to is gone.
 
-    Raises ConfigError while the cluster cannot be reached, and leaves the old connection as it is then.
+    ``leave`` is called once it can be reached: when it returns, no thread may be in Ray, nor enter it. Raises ConfigError while the cluster cannot be reached, and leaves the old connection as it is then.
     """
     global _runtime
     import ray
@@ -82,6 +82,7 @@ def reconnect() -> Runtime:
         address = os.environ.get("RAY_ADDRESS") or _runtime.address
         if not _runtime.here:
             _check_address(address)
+        leave()
         ray.shutdown()
         if _runtime.here:
             raise ConfigError("the local Ray has died; open the workspace again.")

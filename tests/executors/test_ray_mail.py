@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.exceptions import GetTimeoutError
 from services import wait_until
 
 from hpo_pipelines.executors import ray_mail, ray_runtime
@@ -37,8 +38,11 @@ class Ray:
 
         return SimpleNamespace(options=options)
 
-    def get(self, ref: Any) -> Any:
-        answer = self.answers.get(timeout=10)
+    def get(self, ref: Any, timeout: float) -> Any:
+        try:
+            answer = self.answers.get(timeout=timeout)
+        except queue.Empty:
+            raise GetTimeoutError from None
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -96,3 +100,13 @@ def test_one_that_was_never_needed_is_never_made(ray: Ray) -> None:
 
 def test_names_differ() -> None:
     assert Mail(lambda letters: None).name != Mail(lambda letters: None).name
+
+
+def test_one_whose_actor_is_gone_is_left_soon(ray: Ray, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray_mail, "LOOK_SECONDS", 0.01)
+    mail = Mail(lambda letters: None)
+    mail.start()
+    wait_until(lambda: len(ray.takes) == 1, "the call")
+    mail.leave()
+    assert ray.answers.empty(), "nobody killed it"
+    assert len(ray.takes) == 1
