@@ -71,7 +71,8 @@ def connect(home: Path) -> Runtime:
 def reconnect(leave: Callable[[], None]) -> Runtime:
     """Connect anew to the cluster that this process uses: the node that it was attached to is gone.
 
-    ``leave`` is called once it can be reached: when it returns, no thread may be in Ray, nor enter it. Raises ConfigError while the cluster cannot be reached, and leaves the old connection as it is then.
+    ``leave`` is called once it can be reached: when it returns, no thread may be in Ray, nor enter it. Raises
+    ConfigError while the cluster cannot be reached, and leaves the old connection as it is then.
     """
     global _runtime
     import ray

@@ -60,7 +60,9 @@ def is_running(workspace: Workspace) -> bool:
 
 
 def check_run(head: Head, home: Path, folder: Path) -> None:
-    environment = {**os.environ, **head.variables, "RAY_ADDRESS": head.address}
+    # On a busy machine a head takes longer to start than Ray has the patience for.
+    patience = {"RAY_gcs_rpc_server_reconnect_timeout_s": "300"}
+    environment = {**os.environ, **head.variables, **patience, "RAY_ADDRESS": head.address}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     command = [sys.executable, "-m", "hpo_pipelines", "run", "pipelines.py:restarted", "-P", f"folder={folder}"]
     with open(folder / "log", "wb") as log:
