@@ -23,7 +23,7 @@ from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.recorder import Recorder
 from hpo_pipelines.engine.step import Arguments, StepCall
-from hpo_pipelines.engine.verdict import NotCompleted, Tries, ended, judge
+from hpo_pipelines.engine.verdict import NotCompleted, Tries, began_at, ended, judge
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StepAborted
 from hpo_pipelines.executors import console
 from hpo_pipelines.executors.base import (
@@ -310,9 +310,7 @@ class Scheduler:
             self._not_completed(step, assignment, message)
 
     def _started(self, step: StepCall, message: Started) -> None:
-        now = time.time()
-        # Clocks differ: it neither began before it was submitted nor will it.
-        began = min(now, max(message.at, step.submitted_at)) if message.at else now
+        began = began_at(message, step.submitted_at)
         step.running = Attempt(step.id, step.attempt, Status.RUNNING, began, worker=message.worker)
         self.recorder.note(step, Status.RUNNING, began=began, reason=step.reason, key=step.key.digest)
         step.stage = "running"

@@ -1,4 +1,4 @@
-"""What the end of an attempt means: pure, so that every case can be read and tested on its own."""
+"""What the beginning and the end of an attempt mean: pure, so that every case can be read and tested on its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, replace
 
 from hpo_pipelines.errors import StepAborted, StepLost, StepTimedOut
-from hpo_pipelines.executors.base import Cancelled, Failed, Lost, TimedOut
+from hpo_pipelines.executors.base import Cancelled, Failed, Lost, Started, TimedOut
 from hpo_pipelines.failure import Failure
 from hpo_pipelines.task import Attempt
 from hpo_pipelines.types import Retry
@@ -59,6 +59,13 @@ def judge(step: str, message: NotCompleted, tries: Tries, retry: Retry, log: str
 
 def _own(error: Exception, log: str) -> Failure:
     return Failure(type(error).__name__, str(error), str(error), None, False, log)
+
+
+def began_at(message: Started, submitted_at: float) -> float:
+    """When the attempt that was submitted then began, in seconds since the epoch, by our clock."""
+    now = time.time()
+    # Clocks differ: it neither began before it was submitted nor will it.
+    return min(now, max(message.at, submitted_at)) if message.at else now
 
 
 def ended(attempt: Attempt, seconds: float | None) -> Attempt:
