@@ -255,9 +255,9 @@ class Run(_Handle):
             self.workspace.store.tasks.update(self.id, executor=executor)
         return self.workspace.start(self.id, RunOptions(refresh=Refresh.of(refresh), reuse=reuse))
 
-    def enqueue(self, *, queue: str | None = None, priority: int = 0, refresh: RefreshOption = False) -> Run:
+    def enqueue(self, *, queue: str | None = None, priority: int | None = None, refresh: RefreshOption = False) -> Run:
         """Have this draft wait in ``queue`` for an agent; see :meth:`Workspace.enqueue`. :meth:`wait` for its end."""
-        options = RunOptions(refresh=Refresh.of(refresh))
+        options = RunOptions(refresh=Refresh.of(refresh)) if refresh else None
         return self.workspace.enqueue(self.id, queue=queue, priority=priority, options=options)
 
     def wait(self, timeout: float | None = None) -> Run:

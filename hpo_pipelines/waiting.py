@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.journal import driven, lease_of
-from hpo_pipelines.errors import IllegalTransition
+from hpo_pipelines.errors import IllegalTransition, ParameterError
 from hpo_pipelines.owner import is_gone, spoken
 from hpo_pipelines.store import Store
 from hpo_pipelines.store.queues import Entry
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 CONTROLLERS = "services"
 """The queue of runs that name none."""
+
+MOST_PRIORITY = 2**31 - 1
+"""What the store holds."""
 
 _AGENT = "agent:"
 
@@ -60,12 +63,20 @@ def agents(store: Store) -> list[Listening]:
 
 
 def enqueue(
-    workspace: Workspace, run: str, *, queue: str | None = None, priority: int = 0, options: RunOptions | None = None
+    workspace: Workspace,
+    run: str,
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    options: RunOptions | None = None,
 ) -> Task:
     """Have the draft ``run`` wait in ``queue`` until an agent drives it; one that waits already is moved.
 
-    Raises ConfigError for a queue that is not declared, IllegalTransition for a run that neither is a draft nor waits.
+    What is not given stays as it is for one that waits. Raises ParameterError for a priority that is no 32-bit number,
+    ConfigError for a queue that is not declared, IllegalTransition for a run that neither is a draft nor waits.
     """
+    if priority is not None and abs(priority) > MOST_PRIORITY:
+        raise ParameterError(f"priority={priority}: it is a number from {-MOST_PRIORITY} to {MOST_PRIORITY}.")
     store = workspace.store
     task = store.tasks.get(run)
     name = workspace.settings.queue(queue or task.queue or CONTROLLERS).name
@@ -79,7 +90,11 @@ def enqueue(
             raise driven(task, workspace.engine.liveness)
         else:
             task = store.tasks.update(run, queue=name)
-        store.queues.enter(run, name, priority=priority, options=recorded(options or RunOptions()))
+        entry = store.queues.entry(run)
+        if priority is None:
+            priority = entry.priority if entry is not None else 0
+        kept = entry.options if entry is not None and options is None else recorded(options or RunOptions())
+        store.queues.enter(run, name, priority=priority, options=kept)
     return task
 
 

@@ -165,12 +165,13 @@ class Workspace:
         return Run(self, controller.drive(values))
 
     def enqueue(
-        self, run: str, *, queue: str | None = None, priority: int = 0, options: RunOptions | None = None
+        self, run: str, *, queue: str | None = None, priority: int | None = None, options: RunOptions | None = None
     ) -> Run:
         """Have the draft ``run`` wait in ``queue`` (default: services) for an agent; higher ``priority`` goes first.
 
-        One that waits already is moved. Raises ConfigError for a queue that is not declared, IllegalTransition for a
-        run that neither is a draft nor waits.
+        One that waits already is moved, and keeps what is not given. Raises ConfigError for a queue that is not
+        declared, IllegalTransition for a run that neither is a draft nor waits, ParameterError for a priority beyond
+        32 bits.
         """
         return Run(self, enqueue(self, run, queue=queue, priority=priority, options=options))
 

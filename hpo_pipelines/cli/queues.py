@@ -21,6 +21,9 @@ from hpo_pipelines.cli.options import (
     workspace,
 )
 
+LARGEST = 2**31 - 1
+"""What the store holds."""
+
 if TYPE_CHECKING:
     from hpo_pipelines.agent import Agent
     from hpo_pipelines.run import Run
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="MODULE:PIPELINE|FILE.py:PIPELINE|DRAFT", shell_complete=complete_target)
 @parameter_option("Set a parameter; the others keep their defaults.")
 @click.option("--queue", metavar="QUEUE", help="The queue; default: services.")
-@click.option("--priority", type=int, default=0, show_default=True, help="Higher goes first.")
+@click.option("--priority", type=click.IntRange(-LARGEST, LARGEST), help="Higher goes first; default: 0.")
 @executor_option
 @refresh_option
 @click.option("--no-reuse", is_flag=True, help="Reuse no outcome, and leave none for others to reuse.")
@@ -42,7 +45,7 @@ def enqueue(
     target: str,
     params: tuple[str, ...],
     queue: str | None,
-    priority: int,
+    priority: int | None,
     executor: str | None,
     refresh: tuple[str, ...],
     no_reuse: bool,
@@ -51,13 +54,14 @@ def enqueue(
 ) -> int:
     """Have a run of a pipeline, or a draft (churn#7), wait in a queue until an agent drives it.
 
-    A run that waits already is moved: to another queue, or by its priority within the same.
+    A run that waits already is moved: to another queue, or by its priority within the same. What is not given stays.
     """
     from hpo_pipelines.engine import Refresh, RunOptions
 
     place = workspace()
-    place.settings.queue(queue or "services")  # refused before anything is recorded
     waiting = _waiting(target)
+    if waiting is None or queue is not None:
+        place.settings.queue(queue or "services")  # refused before anything is recorded
     if waiting is None:
         from hpo_pipelines.cli.targets import pipeline_called
 
@@ -67,7 +71,9 @@ def enqueue(
         raise click.UsageError(
             f"{waiting.label} is recorded with its own parameters; `hpo clone --queue` makes one with others."
         )
-    options = RunOptions(refresh=Refresh.of(refreshed(refresh)), reuse=not no_reuse)
+    options = None  # of one that waits already: as it is
+    if refresh or no_reuse:
+        options = RunOptions(refresh=Refresh.of(refreshed(refresh)), reuse=not no_reuse)
     say_enqueued(place.enqueue(waiting.id, queue=queue, priority=priority, options=options), as_json=as_json)
     return 0
 
@@ -178,7 +184,7 @@ def resume(*, name: str) -> int:
 @click.argument("runs", metavar="RUNS|none")
 def limit(*, name: str, runs: str) -> int:
     """Let at most RUNS runs of QUEUE be driven at once, over all agents."""
-    if runs != "none" and not (runs.isdigit() and int(runs) > 0):
+    if runs != "none" and not (runs.isdecimal() and 0 < int(runs) <= LARGEST):
         raise click.UsageError(f"{runs!r}: a limit is a number of runs, 1 or more, or none.")
     return _change(name, capacity=None if runs == "none" else int(runs))
 
@@ -191,8 +197,9 @@ def show(*, name: str, as_json: bool) -> int:
     from hpo_pipelines.cli.describing import table, when
 
     place = workspace()
-    place.settings.queue(name)
     line = place.store.queues.line(name)
+    if not line:  # a queue that is declared no more is listed while runs wait in it
+        place.settings.queue(name)
     runs = place.store.tasks.get_all([entry.task for entry in line])
     if not as_json and not line:
         click.echo(f"nothing waits in {name}", err=True)
@@ -257,7 +264,6 @@ def _heed_signals(taking: Agent) -> None:
             click.echo("finishing what is under way; once more leaves it to other agents", err=True)
             taking.drain()
         else:
-            taking.hand_over()
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     for one in (signal.SIGTERM, signal.SIGINT):

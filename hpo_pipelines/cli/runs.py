@@ -67,7 +67,7 @@ def run(
         pipeline = pipeline_called(target)
         draft = workspace().draft(pipeline, typed(pipeline, params), executor=executor, tags=tags)
     elif params or executor or tags:
-        raise click.UsageError(f"{draft.label} is a draft with its own parameters; `hpo clone` makes one with others.")
+        raise click.UsageError(f"{draft.label} is recorded with its own parameters; `hpo clone` makes one with others.")
     options = RunOptions(refresh=Refresh.of(refreshed(refresh)), reuse=not no_reuse)
     code = _start(draft, options, queue, plain=plain, as_json=as_json)
     _warn_of_unknown(options.refresh, draft)
@@ -75,7 +75,7 @@ def run(
 
 
 def _recorded_draft(target: str) -> Run | None:
-    """The draft that ``target`` names, if it names a run that is one."""
+    """The draft that ``target`` names, if it names a run that is one, or that waits in a queue."""
     from hpo_pipelines.errors import TaskNotFound
 
     if ":" in target or "#" not in target:
@@ -84,7 +84,7 @@ def _recorded_draft(target: str) -> Run | None:
         run = workspace().run_called(target)
     except TaskNotFound:
         return None
-    return run if run.status == "draft" else None
+    return run if run.status in ("draft", "queued") and run.task.parent is None else None
 
 
 def _warn_of_unknown(refresh: Refresh, run: Run) -> None:

@@ -68,7 +68,35 @@ def test_order_priority_pause_and_limit(hpo: Hpo) -> None:
     assert "paused" in hpo("queues").out
     assert hpo("queues", "resume", "default").out == "default is open, at most 2 of its runs under way\n"
     assert hpo("queues", "limit", "default", "none").out == "default is open\n"
-    assert hpo("queues", "limit", "default", "0").code == 2
+    for wrong in ("0", "-1", "many", "²", "9" * 20):
+        assert hpo("queues", "limit", "default", wrong).code == 2
+    assert hpo("enqueue", "simple#2", "--priority", "9" * 20).code == 2
+
+
+def test_one_that_is_moved_keeps_what_is_not_given(hpo: Hpo, home: Path) -> None:
+    hpo("enqueue", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2", "--no-reuse", "--priority", "4")
+    assert hpo("enqueue", "simple#1", "--queue", "default").code == 0
+    assert hpo("enqueue", "simple#1", "--priority", "5").code == 0
+    with Workspace(home=home) as place:
+        (entry,) = place.store.queues.line("default")
+    assert (entry.priority, entry.options) == (5, {"reuse": False})
+
+
+def test_what_waits_in_a_queue_that_is_declared_no_more_is_shown_and_can_be_moved(hpo: Hpo, home: Path) -> None:
+    (home / "config.toml").write_text("[queues.gpu]\n")
+    hpo("enqueue", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2", "--queue", "gpu")
+    (home / "config.toml").unlink()
+    assert [row["run"] for row in hpo("queues", "show", "gpu", "--json").documents] == ["simple#1"]
+    assert hpo("enqueue", "simple#1", "--queue", "default").code == 0
+    assert hpo("queues", "show", "gpu").code == 19
+
+
+def test_one_that_waits_may_be_run_here(hpo: Hpo) -> None:
+    hpo("enqueue", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2")
+    assert "`hpo run simple#1` starts it" in hpo("resume", "simple#1").err
+    ended = hpo("run", "simple#1")
+    assert (ended.code, ended.out) == (0, "3\n")
+    assert hpo("agent", "--until-idle").err.splitlines()[-1] == "0 runs driven"
 
 
 def test_unknown_queues_and_runs_are_refused_before_anything_is_recorded(hpo: Hpo) -> None:
