@@ -32,6 +32,8 @@ from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
 
+_INTERRUPTED = "the study was interrupted"
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -67,6 +69,7 @@ class Driver:
         self._lock = threading.RLock()
         self._stopping = ""
         self._failed_out = False
+        self._aborting = False
         self._controllers: dict[int, Controller | QueuedTrial] = {}
         self._reuse = True
         self._left: dict[int, Task] = {}
@@ -213,9 +216,10 @@ class Driver:
 
     def _abort(self) -> None:
         with self._lock:
+            self._aborting = True
             controllers = list(self._controllers.values())
         for controller in controllers:
-            controller.stop(Status.ABORTED, "the study was interrupted")
+            controller.stop(Status.ABORTED, _INTERRUPTED)
 
     def _trial(self, number: int | None) -> None:
         trial = self._ask(number)
@@ -230,6 +234,9 @@ class Driver:
             self._controllers[trial.number] = controller
             self.progress.running += 1
             self._changed(self.progress)
+            late = self._aborting
+        if late:
+            controller.stop(Status.ABORTED, _INTERRUPTED)
         try:
             finished = controller.drive(values)
         finally:
@@ -251,15 +258,32 @@ class Driver:
             waits = left if left is not None and goes_on and not left.status.finished else None
             return QueuedTrial(self.workspace, self._enqueued(trial, waits, again=again), watch, self._note), {}
         options = RunOptions(watch=watch, echo=False, reuse=self._reuse)
-        if left is not None and goes_on:
-            return self.workspace.resumed(left, options=options)
-        return self.workspace.controller(self._record(trial, again=again), options)
+        if left is None or not goes_on:
+            return self.workspace.controller(self._record(trial, again=again), options)
+        left = self.workspace.store.tasks.get(left.id)
+        if self._is_with_agents(left):
+            return QueuedTrial(self.workspace, left, watch, self._note), {}
+        self.workspace.store.queues.leave(left.id)
+        if left.status is Status.QUEUED:
+            return self.workspace.controller(left, options)
+        return self.workspace.resumed(left, options=options)
+
+    def _is_with_agents(self, left: Task) -> bool:
+        """Whether an agent drives the run ``left``, which waited in a queue, or has brought it to its end meanwhile."""
+        if left.status.finished:
+            return left.status is not Status.ABORTED
+        queued = self.workspace.store.queues.entry(left.id) is not None
+        return queued and self.workspace.engine.liveness.is_held(lease_of(left.id))
 
     def _enqueued(self, trial: optuna.Trial, left: Task | None, *, again: bool) -> Task:
         """The trial's run in its queue: one that is there already, or that its driver has left, is waited for."""
         if left is None:
             return self._record(trial, again=again)
-        if self.workspace.store.queues.entry(left.id) is None:
+        entry = self.workspace.store.queues.entry(left.id)
+        if entry is not None and entry.queue == self.queue:
+            return left
+        with self.workspace.store.transaction():
+            left = self.workspace.store.tasks.update(left.id, queue=self.queue)
             self.workspace.store.queues.enter(left.id, str(self.queue), options=self._told)
         return left
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -51,8 +52,9 @@ class QueuedTrial:
             self._store.events.wait(news, LOOK_SECONDS)
 
     def stop(self, status: Status, reason: str) -> None:
-        """End the run in the store; its agent stops what runs."""
-        self._workspace.end(self._run, status, reason)
+        """End the run in the store, unless it has ended; its agent stops what runs."""
+        with contextlib.suppress(IllegalTransition):
+            self._workspace.end(self._run, status, reason)
 
     def _prune(self, watch: Watch) -> None:
         steps = {task.id: task for task in self._store.tasks.children(self._run) if task.kind is Kind.STEP}
@@ -63,8 +65,5 @@ class QueuedTrial:
             self._heard.add(report)
             reason = watch(steps[metric.task].component or "", metric.name, metric.value, metric.step)
             if reason is not None:
-                try:
-                    self.stop(Status.PRUNED, reason)
-                except IllegalTransition:
-                    return  # it ended by itself just now
+                self.stop(Status.PRUNED, reason)
                 return

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -14,9 +15,13 @@ from services import wait_until
 
 from hpo_pipelines import Float, Status, Workspace, optimize
 from hpo_pipelines.agent import Agent
+from hpo_pipelines.engine.journal import lease_of
+from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.study import Study
 from hpo_pipelines.study.progress import Progress
+from hpo_pipelines.study.queued import QueuedTrial
+from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind
 
 
@@ -120,3 +125,77 @@ def test_a_queue_that_is_not_declared_is_refused_before_anything_is_recorded(wor
     with pytest.raises(ConfigError, match="no queue 'gpus'"):
         optimize(queueing.quick, {"n": [1]}, n_trials=1, queue="gpus", workspace=workspace)
     assert workspace.runs() == []
+
+
+def crashed(monkeypatch: pytest.MonkeyPatch, workspace: Workspace, folder: Path, queue: str) -> None:
+    """Leave a study as a driver does that was killed while its first trial waited in ``queue``."""
+
+    def killed(self: QueuedTrial, params: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(QueuedTrial, "drive", killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            tuned(workspace, folder, queue=queue)
+    assert [run.status for run in Study.called(workspace, "far").runs] == [Status.QUEUED]
+
+
+def tuned(workspace: Workspace, folder: Path, queue: str | None) -> Study:
+    space = {"n": [1, 2, 3], "folder": str(folder)}
+    return optimize(queueing.quick, space, n_trials=2, queue=queue, name="far", workspace=workspace, progress=False)
+
+
+def test_what_waits_in_a_queue_is_driven_here_when_the_study_is_resumed_without_one(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed(monkeypatch, workspace, folder, "default")
+    (left,) = Study.called(workspace, "far").runs
+    study = tuned(workspace, folder, None)
+    assert [run.status for run in study.runs] == [Status.COMPLETED] * 2
+    assert study.runs[0].id == left.id
+    assert workspace.store.queues.entry(left.id) is None
+
+
+def test_what_waits_in_a_queue_is_moved_when_the_study_is_resumed_with_another(
+    workspace: Workspace, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed(monkeypatch, workspace, folder, "default")
+    with agent(home):
+        study = tuned(workspace, folder, "services")
+    assert [(run.status, run.task.queue) for run in study.runs] == [(Status.COMPLETED, "services")] * 2
+
+
+def test_a_trial_that_agents_have_at_hand_is_waited_for_when_the_study_is_resumed_without_a_queue(
+    workspace: Workspace, home: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed(monkeypatch, workspace, folder, "services")
+    (left,) = Study.called(workspace, "far").runs
+    other = Liveness(workspace.store)
+    assert other.claim(lease_of(left.id))
+
+    def end() -> None:
+        wait_until(lambda: len(Study.called(workspace, "far").runs) == 1 and waited.is_set(), "the study to wait")
+        other.release(lease_of(left.id))
+        with agent(home):
+            left.wait(60)
+
+    waited = threading.Event()
+    drive = QueuedTrial.drive
+
+    def told(self: QueuedTrial, params: Mapping[str, Any]) -> Task:
+        waited.set()
+        return drive(self, params)
+
+    monkeypatch.setattr(QueuedTrial, "drive", told)
+    thread = threading.Thread(target=end)
+    thread.start()
+    study = tuned(workspace, folder, None)
+    thread.join(60)
+    assert waited.is_set()
+    assert [run.status for run in study.runs] == [Status.COMPLETED] * 2
+
+
+def test_a_trial_that_has_ended_need_not_be_stopped(workspace: Workspace, folder: Path) -> None:
+    ran = queueing.quick.run(folder=str(folder), workspace=workspace)
+    QueuedTrial(workspace, ran.task, None, lambda said: None).stop(Status.ABORTED, "the study was interrupted")
+    assert ran.status is Status.COMPLETED
