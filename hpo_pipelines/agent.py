@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StoreError, TaskNotFound
@@ -28,8 +29,17 @@ LOOK_SECONDS = 1.0
 PAUSE_SECONDS = 0.02
 """How long at least between two looks at the queues: a busy store has news all the time."""
 
-MOST_CLAIMS = 10
+MOST_DEATHS = 10
 """After so many agents that died with it a run is given up: it may be what kills them."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A run that is ours to drive: ``deaths`` agents died with it, the last of them at ``gone_at``."""
+
+    entry: Entry
+    gone_at: float | None
+    deaths: int
 
 
 class Agent:
@@ -58,7 +68,11 @@ class Agent:
         return Listening(self._liveness.owner, self.queues, self.max_runs, len(self._runs))
 
     def run(self, *, until_idle: bool = False) -> None:
-        """Take and drive runs until :meth:`drain`; or, ``until_idle``, until none waits and none is under way."""
+        """Take and drive runs until :meth:`drain`; or, ``until_idle``, until none waits and none is under way.
+
+        An exception that ends it, such as KeyboardInterrupt, leaves the runs under way to other agents, which go on
+        from their journals; the process is to end then.
+        """
         try:
             self._store.queues.sweep()
             while not (self._draining.is_set() and not self._runs):
@@ -72,6 +86,9 @@ class Agent:
                     # Its runs meet the same error. Whoever brings the store back finds the agent waiting.
                     log.warning("the store cannot be reached; the agent goes on trying: %s", error)
                     self._draining.wait(LOOK_SECONDS)
+        except BaseException:
+            self._hand_over()
+            raise
         finally:
             self._liveness.give_up(self.listening.lease)
 
@@ -79,48 +96,60 @@ class Agent:
         """Take no more runs; :meth:`run` returns when those under way have ended. Safe in a signal's action."""
         self._draining.set()
 
-    def hand_over(self) -> None:
-        """Leave the runs under way to other agents, which go on from their journals. The process is to end now."""
+    def _hand_over(self) -> None:
         self._draining.set()
         with self._changed:
             runs = list(self._runs)
         for run in runs:
-            self._liveness.give_up(lease_of(run))
+            self._liveness.renounce(lease_of(run))
 
     # -- taking
 
     def _announce(self) -> None:
-        if self._said != len(self._runs):
-            self._said = len(self._runs)
-            self._liveness.claim(self.listening.lease, self.listening.note())
+        listening = self.listening
+        if self._said != listening.runs:
+            self._liveness.claim(listening.lease, listening.note())
+            self._said = listening.runs
 
     def _fill(self) -> bool:
         taken = False
         while len(self._runs) < self.max_runs and not self._draining.is_set():
-            entry = self._claim() or self._abandoned()
-            if entry is None:
+            # What another has begun goes first: it came before all that waits.
+            found = self._abandoned() or self._waiting()
+            if found is None:
                 break
             taken = True
-            self._start(entry)
+            self._start(found)
         return taken
 
-    def _claim(self) -> Entry | None:
+    def _waiting(self) -> Taken | None:
+        """The next of the runs that wait, now ours."""
         with self._store.transaction():
             entry = self._store.queues.first(self.queues)
-            if entry is None:
-                return None
-            label = self._store.tasks.get(entry.task).label
-            return entry if self._liveness.claim(lease_of(entry.task), label) else None
+            return None if entry is None else self._take(entry)
 
-    def _abandoned(self) -> Entry | None:
-        """A run under way that nobody drives any more."""
+    def _abandoned(self) -> Taken | None:
+        """A run under way that nobody drove any more, now ours."""
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return None
         for entry, owner in self._store.queues.under_way(self.queues):
             if entry.task not in self._runs and (owner is None or is_gone(owner)):
-                return entry
+                taken = self._take(entry)
+                if taken is not None:
+                    return taken
         self._looked = time.monotonic()
         return None
+
+    def _take(self, entry: Entry) -> Taken | None:
+        """The run of ``entry`` under our lease; None if another was quicker."""
+        lease, label = lease_of(entry.task), self._store.tasks.get(entry.task).label
+        with self._store.transaction():
+            gone_at = self._liveness.last_beat(lease)
+            if not self._liveness.claim(lease, label):
+                return None
+            # Who leaves a run gives the lease back; who did not has died.
+            deaths = entry.claims if gone_at is None else self._store.queues.orphaned(entry.task)
+            return Taken(entry, gone_at, deaths)
 
     def _is_idle(self) -> bool:
         counts = self._store.queues.counts()
@@ -135,15 +164,17 @@ class Agent:
 
     # -- driving
 
-    def _start(self, entry: Entry) -> None:
-        thread = threading.Thread(target=self._drive, args=(entry,), name=f"hpo-run-{entry.task}", daemon=True)
+    def _start(self, taken: Taken) -> None:
+        run = taken.entry.task
+        thread = threading.Thread(target=self._drive, args=(taken,), name=f"hpo-run-{run}", daemon=True)
         with self._changed:
-            self._runs[entry.task] = thread
+            self._runs[run] = thread
         thread.start()
 
-    def _drive(self, entry: Entry) -> None:
+    def _drive(self, taken: Taken) -> None:
+        entry = taken.entry
         try:
-            self._carry(entry)
+            self._carry(taken)
         except (IllegalTransition, TaskNotFound):
             log.debug("%s is another's, or has ended", entry.task, exc_info=True)
         except StoreError:
@@ -157,15 +188,15 @@ class Agent:
         finally:
             self._leave(entry)
 
-    def _carry(self, entry: Entry) -> None:
-        options = options_of(entry)
-        if self._store.queues.claimed(entry.task) > MOST_CLAIMS:
-            raise HpoPipelinesError(f"{MOST_CLAIMS} agents died while they drove it; it may be what ends them.")
-        task = self._store.tasks.get(entry.task)
+    def _carry(self, taken: Taken) -> None:
+        options = options_of(taken.entry)
+        if taken.deaths >= MOST_DEATHS:
+            raise HpoPipelinesError(f"{MOST_DEATHS} agents died while they drove it; it may be what ends them.")
+        task = self._store.tasks.get(taken.entry.task)
         if task.status is Status.QUEUED:
             self.workspace.start(task.id, options)
         else:
-            controller, values = self.workspace.resumed(task, options=options)
+            controller, values = self.workspace.taken_over(task, taken.gone_at, options)
             controller.drive(values)
         self.driven += 1
 

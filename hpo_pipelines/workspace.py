@@ -13,10 +13,10 @@ from typing import Any
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.consoles import Consoles
 from hpo_pipelines.engine import Controller, Engine, Refresh, RunOptions
-from hpo_pipelines.engine.journal import Journal, lease_of, reopen
+from hpo_pipelines.engine.journal import Journal, lease_of, reopen, take_over
 from hpo_pipelines.engine.options import asked_again, completed
 from hpo_pipelines.engine.step import StepCall
-from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, TaskNotFound
+from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, StoreError, TaskNotFound
 from hpo_pipelines.parameters.shapes import closest
 from hpo_pipelines.pipeline import Pipeline, components_of
 from hpo_pipelines.planning import Plan, plan
@@ -249,11 +249,26 @@ class Workspace:
     ) -> tuple[Controller, dict[str, Any]]:
         """What drives the run ``task`` on, not yet started, and its decoded parameters."""
         self.code(task)  # before anything changes
-        running = reopen(self.store, self.engine.liveness, task, from_step)
+        return self._going_on(reopen(self.store, self.engine.liveness, task, from_step), options)
+
+    def taken_over(
+        self, task: Task, gone_at: float | None, options: RunOptions | None = None
+    ) -> tuple[Controller, dict[str, Any]]:
+        """:meth:`resumed` for a run whose driver went away at ``gone_at``, and whose lease this process has taken.
+
+        Raises IllegalTransition if it has ended meanwhile.
+        """
+        self.code(task)
+        return self._going_on(take_over(self.store, task, gone_at), options)
+
+    def _going_on(self, running: Task, options: RunOptions | None) -> tuple[Controller, dict[str, Any]]:
         try:
             journal = Journal.of(self.store, running)
             options = asked_again(self.store, running, options or RunOptions())
             return self.controller(running, replace(options, journal=journal))
+        except StoreError:
+            self.engine.liveness.give_up(lease_of(running.id))  # not its end: it can be resumed once the store is back
+            raise
         except BaseException as error:
             self.store.tasks.transition(running.id, Status.ABORTED, reason=f"could not be resumed: {error}")
             self.engine.liveness.give_up(lease_of(running.id))

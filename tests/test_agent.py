@@ -17,10 +17,12 @@ from samples import queueing
 from services import wait_until
 
 from hpo_pipelines import Status, Workspace
-from hpo_pipelines.agent import MOST_CLAIMS, Agent
+from hpo_pipelines.agent import MOST_DEATHS, Agent
 from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.journal import lease_of
+from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.errors import ConfigError, IllegalTransition
+from hpo_pipelines.owner import machine
 from hpo_pipelines.run import Run
 from hpo_pipelines.store.queues import QueueState
 from hpo_pipelines.waiting import agents, options_of, recorded
@@ -152,11 +154,11 @@ def test_code_that_does_not_load_here_fails_its_run(workspace: Workspace, folder
 
 def test_a_run_with_which_agents_die_is_given_up(workspace: Workspace, folder: Path) -> None:
     queued = drafted(workspace, folder).enqueue()
-    for _ in range(MOST_CLAIMS):
-        workspace.store.queues.claimed(queued.id)
+    for _ in range(MOST_DEATHS):
+        workspace.store.queues.orphaned(queued.id)
     Agent(workspace, ["services"]).run(until_idle=True)
     assert queued.status is Status.FAILED
-    assert f"{MOST_CLAIMS} agents died" in (queued.reason or "")
+    assert f"{MOST_DEATHS} agents died" in (queued.reason or "")
 
 
 def test_wait_returns_when_it_has_ended_or_the_time_is_over(workspace: Workspace, folder: Path) -> None:
@@ -183,6 +185,95 @@ def test_a_drained_agent_ends_what_it_has_and_takes_no_more(workspace: Workspace
     assert not thread.is_alive()
     assert (under_way.status, later.status) == (Status.COMPLETED, Status.QUEUED)
     agent.drain()
+
+
+def test_what_another_has_begun_goes_before_all_that_waits(workspace: Workspace, folder: Path) -> None:
+    begun, waiting = (drafted(workspace, folder, n=n).enqueue(priority=n) for n in (1, 2))
+    workspace.store.tasks.transition(begun.id, Status.RUNNING)
+    Agent(workspace, ["services"], max_runs=1).run(until_idle=True)
+    assert (begun.status, waiting.status) == (Status.COMPLETED, Status.COMPLETED)
+    assert (begun.task.finished_at or 0) <= (waiting.task.started_at or 0)
+
+
+def test_who_comes_second_counts_for_nothing(workspace: Workspace, folder: Path) -> None:
+    """A run whose agent died is wanted by all others at once: one gets it, and one death is counted."""
+    queued = drafted(workspace, folder).enqueue()
+    workspace.store.tasks.transition(queued.id, Status.RUNNING)
+    gone = f"{machine()}:999999999:1.00:x"
+    assert workspace.store.leases.claim(lease_of(queued.id), gone, 15)
+    first, second = Agent(workspace, ["services"]), Agent(workspace, ["services"])
+    second._liveness = Liveness(workspace.store)
+    ((entry, owner),) = workspace.store.queues.under_way(["services"])
+    assert owner == gone
+    taken = first._take(entry)
+    assert taken is not None
+    assert taken.gone_at is not None
+    assert taken.deaths == 1
+    assert second._take(entry) is None
+    workspace.engine.liveness.release(lease_of(queued.id))
+    left = second._take(workspace.store.queues.under_way(["services"])[0][0])
+    assert left is not None
+    assert (left.gone_at, left.deaths) == (None, 1), "who gives its lease back has not died"
+
+
+def test_an_abort_while_the_code_is_loaded_holds(workspace: Workspace, folder: Path) -> None:
+    waits, begun = (drafted(workspace, folder, n=n).enqueue() for n in (1, 2))
+    controller, values = workspace.controller(waits.task)
+    waits.abort()
+    with pytest.raises(IllegalTransition, match="but is aborted"):
+        controller.drive(values)
+    workspace.store.tasks.transition(begun.id, Status.RUNNING)
+    seen = begun.task
+    begun.abort()
+    with pytest.raises(IllegalTransition, match="is aborted by now"):
+        workspace.taken_over(seen, None)
+    assert (waits.status, begun.status) == (Status.ABORTED, Status.ABORTED)
+
+
+def test_a_body_whose_run_another_has_taken_writes_nothing_and_starts_nothing(
+    workspace: Workspace, folder: Path
+) -> None:
+    queued = drafted(workspace, folder, queueing.telling).enqueue()
+    agent = Agent(workspace, ["services"])
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    wait_until(
+        lambda: queued.steps.get("first") is not None and queued.steps["first"].status.finished, "the first step"
+    )
+    liveness, other = workspace.engine.liveness, Liveness(workspace.store)
+    # What a process that slept for longer than its lease finds.
+    workspace.store.leases.release(lease_of(queued.id), liveness.owner)
+    assert other.claim(lease_of(queued.id))
+    liveness.beat()
+    assert not liveness.holds(lease_of(queued.id))
+    (folder / "open").touch()
+    wait_until(lambda: not agent._runs, "the body's end")
+    agent.drain()
+    thread.join(60)
+    assert queued.status is Status.RUNNING
+    assert "seen" not in queued.metrics
+    assert [task.name for task in workspace.store.tasks.children(queued.id)] == ["first"]
+    assert executions(folder) == {"first-0": 1}
+    assert other.holds(lease_of(queued.id))
+
+
+def test_an_agent_that_is_interrupted_leaves_its_runs_for_good(workspace: Workspace, folder: Path) -> None:
+    queued = drafted(workspace, folder, queueing.telling).enqueue()
+    agent, other = Agent(workspace, ["services"]), Liveness(workspace.store)
+
+    def interrupt(news: int) -> None:
+        wait_until(lambda: queued.status is Status.RUNNING, "the run to be under way")
+        raise KeyboardInterrupt
+
+    agent._rest = interrupt  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        agent.run()
+    assert not workspace.engine.liveness.claim(lease_of(queued.id))
+    assert other.claim(lease_of(queued.id))
+    (folder / "open").touch()
+    wait_until(lambda: not agent._runs, "the body's end")
+    assert queued.status is Status.RUNNING
+    assert agents(workspace.store) == []
 
 
 # -- processes

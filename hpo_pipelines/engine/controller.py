@@ -98,7 +98,8 @@ class Controller:
             if said:
                 store.events.append(self.run.id, ASKED, said)
             if self.run.status is not Status.RUNNING:
-                self.run = store.tasks.transition(self.run.id, Status.RUNNING)
+                # Not if somebody has aborted it while its code was loaded.
+                self.run = store.tasks.transition(self.run.id, Status.RUNNING, expect=self.run.status)
 
     def drive_inside(self, outer: Controller, params: Mapping[str, Any]) -> Any:
         """Run the body as a run inside ``outer``'s; returns its value, outputs still stand-ins, or raises its end."""
@@ -247,6 +248,7 @@ class Controller:
         self._counts[name] = number + 1
         journal, metrics = self.options.journal, self.engine.store.metrics
         other, values = (False, [value]) if journal is None else journal.reported(name, number, value)
+        self.scheduler.recorder.refuse_if_taken()
         with self.engine.store.transaction():
             if other:
                 metrics.withdraw([self.run.id], name=name, step=number)

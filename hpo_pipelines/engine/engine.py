@@ -218,13 +218,19 @@ class Engine:
             for run in active:
                 self.consoles.tell(run)
             self._told = time.monotonic()
+        for controller in active.values():
+            if not self.liveness.holds(controller.scheduler.lease) and not controller.closing:
+                self._stop_from_elsewhere(controller, Status.ABORTED, "another process drives it by now")
         for id, status in self.store.tasks.statuses(list(active)).items():
             controller = active[id]
-            if status.finished and not controller.closing and id not in self._stopped:
-                self._stopped.add(id)
-                # A step that runs inline holds its run's lock; the other runs are not to wait for it.
-                said = f"{status} from elsewhere"
-                threading.Thread(target=controller.stop, args=(status, said), daemon=True).start()
+            if status.finished and not controller.closing:
+                self._stop_from_elsewhere(controller, status, f"{status} from elsewhere")
+
+    def _stop_from_elsewhere(self, controller: Controller, status: Status, reason: str) -> None:
+        if controller.run.id not in self._stopped:
+            self._stopped.add(controller.run.id)
+            # A step that runs inline holds its run's lock; the other runs are not to wait for it.
+            threading.Thread(target=controller.stop, args=(status, reason), daemon=True).start()
 
     def nested(self, outer: Controller, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Run ``pipeline`` inside ``outer``'s run, in the same thread; returns its value, outputs still stand-ins."""
@@ -256,6 +262,7 @@ class Engine:
             trial=None,
             created_at=0.0,
         )
+        outer.scheduler.recorder.refuse_if_taken()
         inner = Controller(self, self.store.tasks.create(task), pipeline, outer.code, options)
         return inner.drive_inside(outer, values)
 

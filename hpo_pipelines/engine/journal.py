@@ -243,6 +243,20 @@ def reopen(store: Store, liveness: Liveness, run: Task, from_step: str | None = 
             raise
 
 
+def take_over(store: Store, run: Task, gone_at: float | None) -> Task:
+    """Make a run ready to be driven on, under the lease that we hold, whose driver went away at ``gone_at``.
+
+    Raises IllegalTransition if it has ended meanwhile.
+    """
+    with store.transaction():
+        run = store.tasks.get(run.id)
+        if run.status is not Status.RUNNING:
+            raise IllegalTransition(f"{run.label} is {run.status} by now; nobody drives it on.")
+        _queue_what_was_under_way(store, run, gone_at)
+        store.events.append(run.id, "resumed", {"reason": _GONE})
+    return run
+
+
 def driven(run: Task, liveness: Liveness) -> IllegalTransition:
     """The refusal to drive a run that another process drives."""
     holder = liveness.holder(lease_of(run.id))

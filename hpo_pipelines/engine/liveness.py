@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 
 from hpo_pipelines.errors import HpoPipelinesError
 from hpo_pipelines.owner import is_gone, owner_name
@@ -28,9 +29,12 @@ class Liveness:
         self._process = os.getpid()
         self._owner = owner_name()
         self._held: set[str] = set()
+        self._renounced: set[str] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
+        self._beaten = 0.0
+        """When the leases were renewed last."""
 
     @property
     def owner(self) -> str:
@@ -43,6 +47,8 @@ class Liveness:
 
         May be a part of an open transaction. ``note`` tells those who wait what for.
         """
+        if name in self._renounced:
+            return False
         leases, owner = self._store.leases, self.owner
         claimed = leases.claim(name, owner, LEASE_SECONDS, note)
         if not claimed:
@@ -57,6 +63,11 @@ class Liveness:
     def holds(self, name: str) -> bool:
         """Whether the lease is ours, as far as this process knows."""
         return name in self._held and self._process == os.getpid()
+
+    def may_act(self, name: str) -> bool:
+        """Whether the lease is ours for sure: as this process knows or, where that has slept, as the store does."""
+        fresh = time.monotonic() - self._beaten < LEASE_SECONDS
+        return self.holds(name) and (fresh or self.check(name))
 
     def check(self, name: str) -> bool:
         """Whether the lease is ours, as the store knows; one that ran out and that nobody took still is."""
@@ -86,6 +97,11 @@ class Liveness:
         except HpoPipelinesError:
             self.drop(name)
 
+    def renounce(self, name: str) -> None:
+        """:meth:`give_up`, for good: this process ends, and what of it still moves is not to take the lease again."""
+        self._renounced.add(name)
+        self.give_up(name)
+
     def holder(self, name: str) -> Lease | None:
         """Who lives with the lease ``name``; that of a process known to be gone is taken from it."""
         holder = self._store.leases.holder(name)
@@ -100,15 +116,23 @@ class Liveness:
         return holder is not None and not is_gone(holder.owner)
 
     def beat(self) -> None:
-        """Renew what is held. What was lost meanwhile is another's now."""
+        """Renew what is held. What was lost meanwhile is another's now, and no longer held."""
         with self._lock:
             held = sorted(self._held)
+        now = time.monotonic()
         if held:
-            self._store.leases.renew(self.owner, LEASE_SECONDS, held)
+            renewed = self._store.leases.renew(self.owner, LEASE_SECONDS, held)
+            for name in set(held) - renewed:
+                last = self._store.leases.last(name)
+                # With nobody's name on it, it is claimed in a transaction that is open yet, or was given back just now.
+                if last is not None and last.owner != self.owner:
+                    self.drop(name)
+        self._beaten = now
 
     def _start_beating(self) -> None:
         # A thread of its own: whatever else this process waits for, it lives.
         if self._thread is None or not self._thread.is_alive():
+            self._beaten = time.monotonic()
             self._thread = threading.Thread(target=self._beat_on, name="hpo-heartbeat", daemon=True)
             self._thread.start()
 

@@ -21,6 +21,7 @@ from hpo_pipelines.store import Store
 from hpo_pipelines.task import Attempt, CacheEntry, Edge, Metric, Task
 from hpo_pipelines.types import Kind, Status
 
+_TAKEN = "is no longer driven from here: this process was away for too long, and another took it over."
 _OPEN = frozenset({Status.QUEUED, Status.RUNNING})
 
 
@@ -224,7 +225,7 @@ class Recorder:
     def _put(self, unwritten: list[tuple[str, _Unwritten]]) -> None:
         store = self._store
         if not self._liveness.check(self._lease):
-            self._refuse("is no longer driven from here: this process was away for too long, and another took it over.")
+            self._refuse(_TAKEN)
         new = [each for _, each in unwritten if each.row]
         statuses = [each.moves[-1].status for _, each in unwritten if each.moves]
         if new or statuses:
@@ -246,6 +247,14 @@ class Recorder:
         reports = [metric for _, each in unwritten for metric in each.reports]
         if reports:
             store.metrics.add(reports)
+
+    def refuse_if_taken(self) -> None:
+        """Raise IllegalTransition if another process drives the run: before what is not undone by refusing its record.
+
+        Asks the store only when this process has not been heard of for as long as a lease lasts.
+        """
+        if not self._liveness.may_act(self._lease):
+            self._refuse(_TAKEN)
 
     def _refuse_if_over(self, statuses: Iterable[Status]) -> None:
         """A run that somebody else has ended gets no more steps than those it takes to say that they were stopped."""

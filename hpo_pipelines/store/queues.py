@@ -53,7 +53,7 @@ _AHEAD = (
         tuple_(-queued.c.priority, queued.c.position) < tuple_(bindparam("before"), bindparam("position")),
     )
 )
-_CLAIMED = (
+_ORPHANED = (
     update(queued).where(queued.c.task == bindparam("of")).values(claims=queued.c.claims + 1).returning(queued.c.claims)
 )
 _LEAVE = delete(queued).where(queued.c.task == bindparam("of"))
@@ -67,7 +67,7 @@ _STATES = select(queues)
 class Entry:
     """The run ``task`` in ``queue``: higher ``priority`` first, then lower ``position``.
 
-    ``claims`` counts the agents that took it; ``options`` say how it is to be driven.
+    ``claims`` counts the agents that took it and died; ``options`` say how it is to be driven.
     """
 
     position: int
@@ -184,10 +184,10 @@ class Queues:
             rows = connection.execute(_UNDER_WAY, {"names": list(names)}).all()
         return [(_entry(row), owner if owner is not None and until > now else None) for *row, owner, until in rows]
 
-    def claimed(self, task: str) -> int:
-        """Count one more agent that took ``task``; how many there were."""
+    def orphaned(self, task: str) -> int:
+        """Count one more agent that took ``task`` and died; how many there were."""
         with self._database.transaction() as transaction:
-            rows = transaction.rows(_CLAIMED, {"of": task})
+            rows = transaction.rows(_ORPHANED, {"of": task})
             return int(rows[0][0]) if rows else 0
 
     def entry(self, task: str) -> Entry | None:

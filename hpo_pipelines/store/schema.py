@@ -274,7 +274,7 @@ queued = Table(
     _word("queue"),
     Column("priority", Integer, nullable=False),
     Column("at", Double, nullable=False),
-    # How often an agent took it.
+    # How many agents took it and died.
     Column("claims", Integer, nullable=False),
     # JSON: how it is to be driven, which its task does not say.
     _word("options"),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from samples.sharing import ran, wait_for
 
-from hpo_pipelines import component, pipeline, report
+from hpo_pipelines import component, pipeline, report, result
 
 
 @component
@@ -39,6 +39,15 @@ def three(folder: str, n: int = 0) -> int:
 @pipeline
 def quick(folder: str, n: int = 0) -> int:
     return last(folder, n)
+
+
+@pipeline
+def telling(folder: str, n: int = 0) -> int:
+    """After a step its body waits for the file ``open``, reports, and runs another pipeline inside."""
+    n = result(first(folder, n))
+    wait_for(Path(folder, "open"))
+    report("seen", float(n))
+    return quick(folder, n)
 
 
 @pipeline

@@ -87,9 +87,9 @@ class QueuesContract:
         assert build.store.queues.counts() == {"services": (2, 1), "gpu": (1, 0)}
         entries = [build.store.queues.entry(run.id) for run in runs]
         assert [build.store.queues.ahead(entry) for entry in entries[1:] if entry] == [0, 1]
-        assert build.store.queues.claimed(runs[0].id) == 1
-        assert build.store.queues.claimed(runs[0].id) == 2
-        assert build.store.queues.claimed("unknown") == 0
+        assert build.store.queues.orphaned(runs[0].id) == 1
+        assert build.store.queues.orphaned(runs[0].id) == 2
+        assert build.store.queues.orphaned("unknown") == 0
 
     def test_leaving_and_sweeping(self, build: Build) -> None:
         left, ended, stays = (self.waiting(build) for _ in range(3))
