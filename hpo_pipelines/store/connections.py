@@ -120,7 +120,7 @@ class Connections:
             try:
                 connection.exec_driver_sql("SELECT 1").close()
             except DBAPIError:
-                connection.close()
+                _close(connection)
             else:
                 return connection
         return None
@@ -129,9 +129,10 @@ class Connections:
         if connection not in self._lent:  # lent before a fork, in whose child we are
             return
         self._lent.discard(connection)
-        if connection.invalidated or self._refusal or connection.info.get(ONCE):
-            connection.close()
-            if connection.invalidated:
+        lost = connection.invalidated  # which one that is closed says of itself no more
+        if lost or self._refusal or connection.info.get(ONCE):
+            _close(connection)
+            if lost:
                 self._drop_resting()
         else:
             self._resting.append((connection, time.monotonic()))
@@ -147,7 +148,7 @@ class Connections:
 
     def _drop_resting(self) -> None:
         while self._resting:
-            self._resting.pop()[0].close()
+            _close(self._resting.pop()[0])
 
     def close(self) -> None:
         """Close every connection, those in use when they are given back. Nothing is lent from then on."""
@@ -185,6 +186,14 @@ class Connections:
                 "This process was forked while the store was in use, which SQLite does not survive. "
                 'Start it with multiprocessing\'s "spawn" method, or fork outside store.transaction().'
             )
+
+
+def _close(connection: Connection) -> None:
+    try:
+        connection.close()
+    except DBAPIError:  # its server is gone, and with it what there was to be rolled back
+        connection.invalidate()
+        connection.close()
 
 
 _all: weakref.WeakSet[Connections] = weakref.WeakSet()

@@ -48,14 +48,17 @@ class Driver:
     def __init__(self, connection: Connection, statements: Statements) -> None:
         self._connection = connection
         self._statements = statements
-        self._cursor = connection.connection.cursor()
+        try:
+            self._cursor = connection.connection.cursor()
+        except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
+            refused(connection, error, "")
 
     def sql(self, sql: str) -> None:
         """Execute plain ``sql``."""
         try:
             self._cursor.execute(sql)
         except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
-            self._refused(error, sql)
+            refused(self._connection, error, sql)
 
     def rows(self, statement: Executable, values: Values) -> Sequence[Sequence[Any]]:
         """Execute ``statement``; the rows that it returns."""
@@ -77,22 +80,24 @@ class Driver:
             try:
                 self._cursor.executemany(sql, [{**own, **row} for row in rows] if own else rows)
             except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
-                self._refused(error, sql)
+                refused(self._connection, error, sql)
 
     def _execute(self, statement: Executable, values: Values) -> None:
         sql, own = self._statements.compiled(statement, self._connection, values)
         try:
             self._cursor.execute(sql, {**own, **values} if own else values)
         except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
-            self._refused(error, sql)
+            refused(self._connection, error, sql)
 
-    def _refused(self, error: Exception, sql: str) -> NoReturn:
-        dialect = self._connection.dialect
-        if not isinstance(error, dialect.loaded_dbapi.Error):
-            raise error
-        lost = dialect.is_disconnect(error, self._connection.connection.driver_connection, self._cursor)
-        if lost:
-            self._connection.invalidate(error)
-        raise DBAPIError.instance(
-            sql, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect
-        ) from error
+
+def refused(connection: Connection, error: Exception, sql: str) -> NoReturn:
+    """Raise what the driver of ``connection`` said to ``sql`` as SQLAlchemy does; a lost connection is lent no more."""
+    dialect = connection.dialect
+    if not isinstance(error, dialect.loaded_dbapi.Error):
+        raise error
+    lost = dialect.is_disconnect(error, connection.connection.driver_connection, None)
+    if lost:
+        connection.invalidate(error)
+    raise DBAPIError.instance(
+        sql, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect
+    ) from error

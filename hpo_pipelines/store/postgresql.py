@@ -13,6 +13,7 @@ from sqlalchemy.pool import NullPool
 from hpo_pipelines.errors import StoreError
 from hpo_pipelines.store.bell import Bell
 from hpo_pipelines.store.connections import WAIT, Connections
+from hpo_pipelines.store.driver import refused
 
 # The advisory lock of all that must happen in one order: any number that nobody else in the database uses.
 _ORDER = 0x68706F_0001
@@ -110,7 +111,13 @@ def _listen(connection: Connection, arrived: Callable[[], bool], seconds: float)
     connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
     # Looked at after LISTEN: what is committed from here on is notified.
     if not arrived():
-        next(driver.notifies(timeout=seconds, stop_after=1), None)
+        try:
+            next(driver.notifies(timeout=seconds, stop_after=1), None)
+        except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
+            try:
+                refused(connection, error, f"LISTEN {_CHANNEL}")
+            finally:
+                connection.invalidate()  # it may still listen, or not know yet that its server is gone
     connection.exec_driver_sql(f"UNLISTEN {_CHANNEL}")
 
 

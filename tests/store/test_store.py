@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from services import wait_until
 
 from hpo_pipelines.errors import IllegalTransition, StoreError
 from hpo_pipelines.store import Store, schema
@@ -469,6 +470,37 @@ class TestPostgresql(StoreContract):
                 "WHERE application_name = 'hpo_pipelines' AND pid <> pg_backend_pid()"
             )
         connections._resting = [(connection, 0.0) for connection, _ in connections._resting]
+        assert store.tasks.get(run.id) == run
+
+    def test_who_waits_for_news_outlives_its_session(self, store: Store, build) -> None:
+        """The listener's session is gone, and those that rest are: each says so as the store does, none comes again."""
+        import psycopg
+
+        heard: list[BaseException | bool] = []
+
+        def listen() -> None:
+            try:
+                heard.append(store.events.wait(store.events.last(), 60))
+            except BaseException as error:  # noqa: BLE001 - looked at below
+                heard.append(error)
+
+        run = build.run()
+        thread = threading.Thread(target=listen)
+        thread.start()
+        with psycopg.connect(store.url.replace("+psycopg", ""), autocommit=True) as other:
+
+            def listens() -> bool:
+                rows = other.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'LISTEN %'").fetchone()
+                return rows is not None and rows[0] > 0
+
+            wait_until(listens, "the listener")
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'hpo_pipelines' AND pid <> pg_backend_pid()"
+            )
+        thread.join(60)
+        (said,) = heard
+        assert isinstance(said, StoreError), said
         assert store.tasks.get(run.id) == run
 
     def test_a_backup_is_the_servers_business(self, tmp_path: Path, store: Store) -> None:
