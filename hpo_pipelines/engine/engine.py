@@ -108,6 +108,7 @@ class Engine:
             return True  # said when the step is submitted
 
     def submit(self, scheduler: Scheduler, step: StepCall, assignment: Assignment) -> None:
+        scheduler.recorder.refuse_if_taken()
         executor = self.executor(scheduler.executor_of(step))
         if isinstance(executor, InlineExecutor):
             executor.use(assignment.snapshot_digest, scheduler.code)

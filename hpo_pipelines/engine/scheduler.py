@@ -219,7 +219,6 @@ class Scheduler:
             return self._end_broken(step, self.broken)
         if self.stopping:
             return self._over(step, Status.ABORTED, reason=self.stopping[1])
-        self.recorder.refuse_if_taken()
         broken = next((source for source in step.arguments.sources if source.failure is not None), None)
         if broken is not None:
             return self._skip(step, broken)
