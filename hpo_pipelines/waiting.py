@@ -150,4 +150,4 @@ def _busy(listening: list[Listening]) -> str:
         return ""
     most = sum(agent.max_runs for agent in listening)
     who = "its agent drives" if len(listening) == 1 else f"its {len(listening)} agents drive"
-    return f"; {who} {most} runs, as many as may be"
+    return f"; {who} {most} run{'' if most == 1 else 's'}, as many as may be"

@@ -75,7 +75,7 @@ def test_why_it_waits_follows_what_is_there(workspace: Workspace, folder: Path) 
     assert runs[2].reason == "waits: 2 ahead of it in queue default"
     agent._runs["some run"] = threading.current_thread()
     workspace.engine.liveness.claim(agent.listening.lease, agent.listening.note())
-    assert runs[1].reason == "waits: 1 ahead of it in queue default; its agent drives 1 runs, as many as may be"
+    assert runs[1].reason == "waits: 1 ahead of it in queue default; its agent drives 1 run, as many as may be"
     workspace.store.queues.set(QueueState("default", paused=True))
     assert runs[1].reason == "waits: queue default is paused; `hpo queues resume default` opens it"
     workspace.store.queues.set(QueueState("default", capacity=1))

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import IllegalTransition
-from hpo_pipelines.task import Task
+from hpo_pipelines.task import Metric, Task
 from hpo_pipelines.types import Kind, Status
 from hpo_pipelines.waiting import waits_for
 from hpo_pipelines.workspace import Workspace
@@ -31,8 +31,9 @@ class QueuedTrial:
         self._run = task.id
         self._watch = watch
         self._say = say
-        self._heard: set[tuple[str, str, int]] = set()
-        """The reports that ``watch`` was told of: step, metric, its step."""
+        self._heard: int | None = None
+        """The last event that was looked at for reports."""
+        self._components: dict[str, str | None] = {}
         self._pause = threading.Event()
         self._asked = 0.0
 
@@ -57,13 +58,28 @@ class QueuedTrial:
             self._workspace.end(self._run, status, reason)
 
     def _prune(self, watch: Watch) -> None:
-        steps = {task.id: task for task in self._store.tasks.children(self._run) if task.kind is Kind.STEP}
-        for metric in self._store.metrics.of(list(steps)):
-            report = (metric.task, metric.name, metric.step)
-            if report in self._heard:
-                continue
-            self._heard.add(report)
-            reason = watch(steps[metric.task].component or "", metric.name, metric.value, metric.step)
+        for metric in self._reports():
+            reason = watch(self._component(metric.task) or "", metric.name, metric.value, metric.step)
             if reason is not None:
                 self.stop(Status.PRUNED, reason)
                 return
+
+    def _reports(self) -> list[Metric]:
+        """What steps of the run have reported since the last look; the first time, all they have."""
+        if self._heard is None:
+            self._heard = self._store.events.last()
+            steps = [task.id for task in self._store.tasks.children(self._run) if task.kind is Kind.STEP]
+            return self._store.metrics.of(steps)
+        found: list[Metric] = []
+        for event in self._store.events.after(self._heard):
+            self._heard = event.id
+            if event.kind == "metrics" and self._component(event.task) is not None:
+                found += self._store.metrics.between(event.task, event.data["first"], event.data["last"])
+        return found
+
+    def _component(self, task_id: str) -> str | None:
+        """The component of a step of the run; None for any other task."""
+        if task_id not in self._components:
+            found = self._store.tasks.get_all([task_id]).get(task_id)
+            self._components[task_id] = found.component if found is not None and found.parent == self._run else None
+        return self._components[task_id]
