@@ -19,15 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from search_spaces.conditions import Condition
+    from search_spaces.constraints import Constraint
     from search_spaces.distributions import Categorical, Distribution, Fixed, Float, Int
     from search_spaces.errors import SpaceError
-    from search_spaces.files import dump, dumps, load, loads
+    from search_spaces.files import dump, dumps, gallery, load, loads
     from search_spaces.inference import distribution_of, parse_assignment, parse_distribution
     from search_spaces.space import Space
 
 __all__ = [
     "Categorical",
     "Condition",
+    "Constraint",
     "Distribution",
     "Fixed",
     "Float",
@@ -37,6 +39,7 @@ __all__ = [
     "distribution_of",
     "dump",
     "dumps",
+    "gallery",
     "load",
     "loads",
     "parse_assignment",
@@ -47,8 +50,9 @@ __all__ = [
 _HOMES = {
     **dict.fromkeys(("Categorical", "Distribution", "Fixed", "Float", "Int"), "distributions"),
     **dict.fromkeys(("distribution_of", "parse_assignment", "parse_distribution"), "inference"),
-    **dict.fromkeys(("dump", "dumps", "load", "loads"), "files"),
+    **dict.fromkeys(("dump", "dumps", "gallery", "load", "loads"), "files"),
     "Condition": "conditions",
+    "Constraint": "constraints",
     "Space": "space",
     "SpaceError": "errors",
 }

@@ -6,7 +6,8 @@ import json
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from search_spaces.errors import SpaceError
@@ -15,6 +16,14 @@ from search_spaces.place import Place
 from search_spaces.values import nearest
 
 Format = Literal["yaml", "toml", "json"]
+
+TOP = "params"
+"""The key under which a file may keep its parameters; then only constraints stand beside it."""
+RESERVED = "constraints"
+"""The key beside the parameters under which their constraints stand; no parameter has this name."""
+KEYS = ("low", "high", "log", "step", "choices", "value", "type", "when")
+"""The keys of a distribution written as a mapping."""
+_GALLERY = "gallery"
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,58 @@ def read(text: str, format: Format, file: str) -> Document:
     except ValueError as error:  # Python refuses integers of more than 4300 digits
         raise SpaceError(f"{file}: a number cannot be read: {error}.", file=file) from None
     return Document(value, Place((), file, lines))
+
+
+def params_of(document: Document) -> tuple[dict[str, Any], Place]:
+    """The mapping of parameters, and constraints, in ``document``, and its place. Raises SpaceError if it has none."""
+    value, place = document.value, document.place
+    if not isinstance(value, dict):
+        got = "nothing" if value is None else f"a {type(value).__name__}"
+        raise place.error(f"a space maps names to what they may be; got {got}: write name: value pairs.")
+    if TOP in value:
+        return _under_top(value, place)
+    for key, content in value.items():
+        if len(value) == 1 and nearest(key, (TOP,)) and isinstance(content, dict) and content.keys().isdisjoint(KEYS):
+            raise place.at(key).error(f"unknown key {key!r}.{nearest(key, (TOP,))}")
+    return value, place
+
+
+def _under_top(value: dict[str, Any], place: Place) -> tuple[dict[str, Any], Place]:
+    for key in value:
+        if key not in (TOP, RESERVED):
+            raise place.at(key).error(
+                f"beside {TOP!r} stands only {RESERVED!r}; got {key!r}.{nearest(key, (TOP, RESERVED))} "
+                f"A parameter belongs under {TOP!r}."
+            )
+    params, here = value[TOP], place.at(TOP)
+    if RESERVED not in value or not isinstance(params, dict):
+        return params, here
+    if RESERVED in params:
+        raise here.at(RESERVED).error(f"{RESERVED} stand once; got them under {TOP!r} and beside it: drop one.")
+    lines = {(TOP, *path) if path[:1] == (RESERVED,) else path: line for path, line in place.lines.items()}
+    return {**params, RESERVED: value[RESERVED]}, replace(here, lines=lines)
+
+
+def gallery_names() -> list[str]:
+    """The names of the reviewed spaces that come with this package."""
+    found = (Path(__file__).parent / _GALLERY).glob("*.yaml")
+    return sorted(path.stem for path in found)
+
+
+def gallery_text(name: str) -> str:
+    """The file of a reviewed space, with its comments. Raises SpaceError for an unknown name, naming the nearest."""
+    names = gallery_names()
+    if name not in names:
+        raise SpaceError(
+            f"there is no space called {name!r} in the gallery.{nearest(str(name), names)} "
+            f"It has {', '.join(names)}; a file has a suffix, such as {name}.yaml."
+        )
+    return (Path(__file__).parent / _GALLERY / f"{name}.yaml").read_text("utf-8")
+
+
+def gallery_document(name: str) -> Document:
+    """What the file of a reviewed space says. Raises SpaceError for an unknown name."""
+    return read(gallery_text(name), "yaml", f"{name}.yaml")
 
 
 def _syntax(file: str, line: int, problem: str, language: str) -> SpaceError:

@@ -8,25 +8,24 @@ from pathlib import Path
 from typing import Any
 
 from search_spaces.distributions import Fixed
-from search_spaces.documents import Document, Format, read
+from search_spaces.documents import RESERVED, TOP, Format, gallery_document, params_of, read
 from search_spaces.errors import SpaceError
-from search_spaces.inference import KEYS, distribution_of
-from search_spaces.place import Place
+from search_spaces.inference import distribution_of
 from search_spaces.space import Space
 from search_spaces.values import nearest
 from search_spaces.writers import write
 
 _SUFFIXES: dict[str, Format] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
-_TOP = "params"
-"""The key under which a file may keep its parameters; then it stands alone at the top."""
 
 
 def load(path: str | os.PathLike[str]) -> Space:
-    """The space in a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file.
+    """The space in a ``.yaml``, ``.yml``, ``.toml`` or ``.json`` file; a name without a suffix is one of the gallery.
 
-    The top of the file maps names to what they may be, or holds that mapping under ``params``. Raises SpaceError, with
-    file, line and key, for whatever is wrong with it.
+    The top of the file maps names to what they may be, or holds that mapping under ``params``; ``constraints`` is a
+    list of expressions. Raises SpaceError, with file, line and key, for whatever is wrong with it.
     """
+    if not Path(path).suffix and not os.path.exists(path):
+        return gallery(str(path))
     format = _format(path)
     try:
         text = Path(path).read_text(encoding="utf-8-sig")
@@ -41,9 +40,18 @@ def load(path: str | os.PathLike[str]) -> Space:
 
 def loads(text: str, format: Format, *, name: str = "<text>") -> Space:
     """The space in ``text``, which messages call ``name``. Raises SpaceError as :func:`load` does."""
-    document = read(text, format, name)
-    value, place = _params(document)
+    value, place = params_of(read(text, format, name))
     return Space(value, place=place)
+
+
+def gallery(name: str, overrides: Mapping[str, Any] | None = None) -> Space:
+    """The reviewed space called ``name`` (``xgboost``), with ``overrides`` laid over it as :meth:`Space.override` does.
+
+    Raises SpaceError for an unknown name, naming the nearest.
+    """
+    value, place = params_of(gallery_document(name))
+    space = Space(value, place=place)
+    return space if overrides is None else space.override(overrides)
 
 
 def dump(space: Mapping[str, Any], path: str | os.PathLike[str]) -> None:
@@ -59,7 +67,10 @@ def dumps(space: Mapping[str, Any], format: Format) -> str:
     """
     space = space if isinstance(space, Space) else Space(space)
     params = {name: _short(space, name) for name in space}
-    return write(params, format, under=_TOP if _TOP in params else None)
+    constraints = [found.text for found in space.constraints]
+    return write(
+        params, format, under=TOP if TOP in params else None, beside={RESERVED: constraints} if constraints else {}
+    )
 
 
 def _format(path: str | os.PathLike[str]) -> Format:
@@ -67,26 +78,6 @@ def _format(path: str | os.PathLike[str]) -> Format:
     if suffix in _SUFFIXES:
         return _SUFFIXES[suffix]
     raise SpaceError(f"{path}: a space is kept in {', '.join(_SUFFIXES)}; got {suffix!r}.{nearest(suffix, _SUFFIXES)}")
-
-
-def _params(document: Document) -> tuple[Mapping[str, Any], Place]:
-    """The mapping of parameters in ``document``, and its place."""
-    value, place = document.value, document.place
-    if not isinstance(value, dict):
-        got = "nothing" if value is None else f"a {type(value).__name__}"
-        raise place.error(f"a space maps names to what they may be; got {got}: write name: value pairs.")
-    if _TOP in value:
-        for key in value:
-            if key != _TOP:
-                raise place.at(key).error(
-                    f"beside {_TOP!r} stands no other key; got {key!r}.{nearest(key, (_TOP,))} "
-                    f"A parameter belongs under {_TOP!r}."
-                )
-        return value[_TOP], place.at(_TOP)
-    for key, content in value.items():
-        if len(value) == 1 and nearest(key, (_TOP,)) and isinstance(content, dict) and not KEYS & content.keys():
-            raise place.at(key).error(f"unknown key {key!r}.{nearest(key, (_TOP,))}")
-    return value, place
 
 
 def _short(space: Space, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 
 from search_spaces.calls import parse_call
 from search_spaces.distributions import Categorical, Distribution, Fixed, Float, Int
-from search_spaces.documents import read
+from search_spaces.documents import KEYS, read
 from search_spaces.errors import SpaceError
 from search_spaces.place import Place
 from search_spaces.values import nearest, scalar
@@ -20,9 +20,6 @@ _OWN_KEYS: dict[str, tuple[str, ...]] = {
     "categorical": ("choices",),
     "fixed": ("value",),
 }
-_KEYS = ("low", "high", "log", "step", "choices", "value", "type", "when")
-KEYS = frozenset(_KEYS)
-"""The keys of a distribution written as a mapping."""
 _OTHER_WORDS = {
     "min": "low", "max": "high", "minval": "low", "maxval": "high", "lower": "low", "upper": "high", "q": "step",
     "values": "choices", "vals": "choices", "options": "choices", "const": "value", "default": "value",
@@ -87,8 +84,8 @@ def _bare(cls: type[Categorical] | type[Fixed], value: Any) -> Distribution:
 
 def _from_mapping(value: Mapping[Any, Any]) -> Distribution:
     for key in value:
-        if key not in _KEYS:
-            raise SpaceError(f"unknown key {key!r}.{_meant(key)} Known keys: {', '.join(_KEYS)}.", path=(str(key),))
+        if key not in KEYS:
+            raise SpaceError(f"unknown key {key!r}.{_meant(key)} Known keys: {', '.join(KEYS)}.", path=(str(key),))
     kind = _kind(value)
     own = _OWN_KEYS[kind]
     for key in value:
@@ -107,7 +104,7 @@ def _meant(key: object) -> str:
         return ""
     if key in _OTHER_WORDS:
         return f" Did you mean {_OTHER_WORDS[key]!r}?"
-    return nearest(key, _KEYS) or " A fixed mapping is written {value: {…}}."
+    return nearest(key, KEYS) or " A fixed mapping is written {value: {…}}."
 
 
 def _kind(value: Mapping[Any, Any]) -> str:

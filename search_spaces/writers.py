@@ -15,14 +15,18 @@ from search_spaces.errors import SpaceError
 from search_spaces.values import nearest, scalar
 
 
-def write(mapping: Mapping[str, Any], format: str, *, under: str | None = None) -> str:
-    """The text of ``mapping``, itself the value of the key ``under`` if that is given.
+def write(
+    mapping: Mapping[str, Any], format: str, *, under: str | None = None, beside: Mapping[str, Any] | None = None
+) -> str:
+    """The text of ``mapping``, itself the value of the key ``under`` if that is given; ``beside`` stands at the top.
 
     Raises SpaceError for an unknown format, and for TOML if there is a ``null`` or an integer beyond 64 bits in it.
     """
     if format not in _WRITERS:
         raise SpaceError(f"a format is yaml, toml or json; got {format!r}.{nearest(str(format), _WRITERS)}")
-    return _WRITERS[format](mapping, under)
+    if under is None:
+        return _WRITERS[format]({**mapping, **(beside or {})}, None)
+    return _WRITERS[format](mapping, under) if not beside else _WRITERS[format]({**beside, under: dict(mapping)}, None)
 
 
 def _write_json(mapping: Mapping[str, Any], under: str | None) -> str:

@@ -27,7 +27,8 @@ def read_yaml(text: str, file: str) -> tuple[Any, Lines]:
     """The value of ``text`` (``None`` if empty) and the line of every key and item in it.
 
     Types follow YAML 1.2's core schema: ``1e-5`` is a number, ``no`` and dates are text. Raises SpaceError for wrong
-    syntax, a key that is not text or comes twice, tags beyond that schema, and aliases that grow beyond reason.
+    syntax, a key that is not text or comes twice, tags other than that schema's and ``!space``, and aliases that grow
+    beyond reason.
     """
     yaml = YAML(typ="safe", pure=True)
     yaml.Resolver = _PlainResolver
@@ -53,6 +54,8 @@ def _error(file: str, line: int, message: str) -> SpaceError:
 
 _PLAIN = Tag(suffix="plain")
 _CORE = "tag:yaml.org,2002:"
+_SPACE = "!space"
+"""``fit: !space xgboost`` is short for ``fit: {space: xgboost}``."""
 
 
 class _PlainResolver(VersionedResolver):
@@ -85,6 +88,8 @@ class _Builder:
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         if isinstance(node, ScalarNode) and tag in _SCALARS:
             return _SCALARS[tag](node.value)
+        if isinstance(node, ScalarNode) and tag == _SPACE:
+            return {"space": node.value}
         raise Place(path, self._file, self.lines).error(
             f"the tag {tag.replace(_CORE, '!!')!r} has no meaning here: drop it."
         )

@@ -77,7 +77,7 @@ def test_values(format: Format, text: str, expected: Any) -> None:
         ("yaml", "a: 1\n2: 3", r"^x:2: a key is text; got 2: put it in quotes"),
         ("yaml", "a:\n  null: 3", r"^x:2: a: a key is text; got None"),
         ("yaml", "? [a, b]\n: 1", r"^x:1: a key is text; got \['a', 'b'\]"),
-        ("yaml", "a: 1\nb: !space xgboost", r"^x:2: b: the tag '!space' has no meaning here"),
+        ("yaml", "a: 1\nb: !spaec xgboost", r"^x:2: b: the tag '!spaec' has no meaning here"),
         ("yaml", "b: !!set {a}", r"^x:1: b: the tag '!!set' has no meaning here"),
         ("yaml", "b: !!binary aGk=", r"^x:1: b: the tag '!!binary' has no meaning here"),
         ("yaml", "a: &a [*a]", r"^x: values nest too deeply"),

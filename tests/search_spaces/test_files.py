@@ -211,7 +211,7 @@ def at(number: int, rest: str) -> str:
         ),
         ("yaml", "lr: logunifrom(1, 2)", at(1, r"lr: logunifrom\(1, 2\): .*Did you mean 'loguniform'")),
         ("yaml", "params:\n  lr: {low: 2, high: 1}", at(2, r"params\.lr\.low: low must not exceed")),
-        ("yaml", "params: {lr: 1}\nobjective: auc", at(2, r"objective: beside 'params' stands no other key")),
+        ("yaml", "params: {lr: 1}\nobjective: auc", at(2, r"objective: beside 'params' stands only 'constraints'")),
         ("yaml", "params: {lr: 1}\nparam: {b: 1}", at(2, r"param: beside 'params'.*Did you mean 'params'")),
         ("yaml", "a: 1\nparms: {lr: {low: 1, high: 2}}", at(2, r"parms\.lr: unknown key 'lr'")),
         ("yaml", "parms:\n  lr: {low: 1, high: 2}", at(1, r"parms: unknown key 'parms'\. Did you mean 'params'")),
