@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Mapping
+from random import Random
 from typing import Any
 
 from search_spaces import dependencies
@@ -72,10 +73,15 @@ def _value(name: str, params: Mapping[str, Any], distributions: Distributions) -
     raise SpaceError(f"{name} is active and has no value: a constraint is about it.", path=(name,))
 
 
-def samples(constraints: Mapping[Constraint, Place], distributions: Distributions) -> Iterator[dict[str, Any]]:
-    """Every feasible sample of active parameters, the last in the order of sampling changing fastest."""
+def samples(
+    constraints: Mapping[Constraint, Place], distributions: Distributions, points: int | None = None
+) -> Iterator[dict[str, Any]]:
+    """Every feasible sample of active parameters, the last in the order of sampling changing fastest.
+
+    A continuous range has ``points`` values. Raises SpaceError for one if that is ``None``.
+    """
     for name, distribution in distributions.items():
-        if distribution.size() is None:
+        if distribution.size() is None and points is None:
             raise SpaceError(f"{name} is continuous, {distribution!r}: give it a step or choices.", path=(name,))
     ordered = dependencies.order(distributions)
 
@@ -88,19 +94,60 @@ def samples(constraints: Mapping[Constraint, Place], distributions: Distribution
         if not dependencies.is_active(name, values, distributions):
             yield from extended(index + 1, values)
             return
-        for value in values_of(distributions[name]):
+        for value in values_of(distributions[name], points or 1):
             yield from extended(index + 1, {**values, name: value})
 
     return extended(0, {})
 
 
-def values_of(distribution: Distribution) -> Iterator[Any]:
-    """Every value of a finite distribution, in its order."""
+def values_of(distribution: Distribution, points: int) -> Iterator[Any]:
+    """Every value of a finite distribution in its order; of a continuous range ``points``, evenly, with its ends."""
     if isinstance(distribution, Int):
         yield from range(distribution.low, distribution.high + 1, distribution.step)
+    elif isinstance(distribution, Float) and distribution.size() is None:
+        yield from _even(distribution, points)
     elif isinstance(distribution, Float):
         for index in range(distribution.size() or 0):
             value = distribution.low + index * (distribution.step or 0.0)
             yield distribution.high if math.isclose(value, distribution.high) else value
     else:
         yield from distribution.examples()
+
+
+def _even(distribution: Float, points: int) -> Iterator[float]:
+    low, high = distribution.low, distribution.high
+    if distribution.log:
+        low, high = math.log(low), math.log(high)
+    for index in range(points):
+        share = index / (points - 1) if points > 1 else 0.5
+        value = low + share * (high - low)
+        # The ends bit for bit: exp(log(x)) is not x.
+        ends = {0.0: distribution.low, 1.0: distribution.high}
+        yield ends[share] if share in ends else math.exp(value) if distribution.log else value
+
+
+def draw(distributions: Distributions, random: Random) -> dict[str, Any]:
+    """One sample of active parameters, whatever the constraints, each value drawn as its distribution says."""
+    values: dict[str, Any] = {}
+    for name in dependencies.order(distributions):
+        if dependencies.is_active(name, values, distributions):
+            values[name] = _drawn(distributions[name], random)
+    return values
+
+
+def _drawn(distribution: Distribution, random: Random) -> Any:
+    if not isinstance(distribution, Float | Int):
+        return random.choice(distribution.examples())
+    if distribution.log:
+        # An integer owns half a unit on each side.
+        margin = 0.5 if isinstance(distribution, Int) else 0.0
+        low, high = distribution.low - margin, distribution.high + margin
+        value = math.exp(random.uniform(math.log(low), math.log(high)))
+        value = min(max(value, distribution.low), distribution.high)
+        return round(value) if isinstance(distribution, Int) else value
+    if isinstance(distribution, Int):
+        return random.randrange(distribution.low, distribution.high + 1, distribution.step)
+    if distribution.step is None:
+        return random.uniform(distribution.low, distribution.high)
+    step = random.randrange(distribution.size() or 1)
+    return min(distribution.low + step * distribution.step, distribution.high)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.conditions import Condition
@@ -160,14 +160,18 @@ def nested(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flattened(names: Iterable[str], params: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of :func:`nested`: those of ``names`` that the pipeline's ``params`` hold, each with its value."""
+    """The inverse of :func:`nested`: those of ``names`` that the pipeline's ``params`` hold, each with its value.
+
+    A group may be a dict or a dataclass.
+    """
     return {name: value for name in names for value in _looked_up(name, params)}
 
 
 def _looked_up(name: str, params: Mapping[str, Any]) -> Iterator[Any]:
     value: Any = params
     for key in name.split("."):
-        if not isinstance(value, Mapping) or key not in value:
+        held = vars(value) if is_dataclass(value) and not isinstance(value, type) else value
+        if not isinstance(held, Mapping) or key not in held:
             return
-        value = value[key]
+        value = held[key]
     yield value

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from random import Random
 from typing import Any
 
 from search_spaces import dependencies
@@ -12,7 +13,7 @@ from search_spaces.constraints import Constraint
 from search_spaces.distributions import Distribution
 from search_spaces.documents import RESERVED
 from search_spaces.errors import SpaceError
-from search_spaces.feasibility import check_constraints, samples, violated
+from search_spaces.feasibility import check_constraints, draw, samples, violated
 from search_spaces.groups import Parts, constraints_of, nested, parts_of, prefixed, renamed
 from search_spaces.place import Place
 from search_spaces.values import canonical, nearest
@@ -94,9 +95,16 @@ class Space(Mapping[str, Distribution]):
         """
         return violated(self._constraints, self._distributions, params)
 
-    def samples(self) -> Iterator[dict[str, Any]]:
-        """Every feasible sample of a finite space, active parameters only. Raises SpaceError for a continuous one."""
-        return samples(self._constraints, self._distributions)
+    def samples(self, points: int | None = None) -> Iterator[dict[str, Any]]:
+        """Every feasible sample, active parameters only, with ``points`` values for each continuous range.
+
+        Raises SpaceError for a continuous range without ``points``.
+        """
+        return samples(self._constraints, self._distributions, points)
+
+    def draw(self, random: Random) -> dict[str, Any]:
+        """One sample, active parameters only, whether feasible or not."""
+        return draw(self._distributions, random)
 
     def prefixed(self, prefix: str) -> Space:
         """This space with ``prefix`` before every name, in conditions and constraints as well."""

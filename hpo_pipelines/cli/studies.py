@@ -19,6 +19,8 @@ from hpo_pipelines.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from hpo_pipelines.pipeline import Pipeline
     from hpo_pipelines.run import Run
     from hpo_pipelines.study import Study
@@ -31,14 +33,23 @@ if TYPE_CHECKING:
 @click.argument(
     "target", metavar="STUDY.yaml|MODULE:PIPELINE|FILE.py:PIPELINE|RUN", required=False, shell_complete=complete_target
 )
-@click.option("--space", "space_file", type=click.Path(), help="Search space: YAML, TOML or JSON.")
+@click.option(
+    "--space",
+    "space_file",
+    type=click.Path(),
+    help="Search space: YAML, TOML or JSON, or a name of the gallery (hpo space ls).",
+)
 @parameter_option("Add to the space: 'lr=loguniform(1e-5,1e-1)', 'n=int(1,10)', 'm=choice(a,b)', 'seed=7'.")
 @click.option("--objective", metavar="STEP.METRIC|KEY", help="What to optimise; default: the returned number.")
 @click.option("--direction", type=click.Choice(["maximize", "minimize"]), help="Default: maximize.")
 @click.option("-n", "--n-trials", type=click.IntRange(1), help="Trials in all, those of earlier calls included.")
 @click.option("--timeout", metavar="TIME", help="Stop asking after this long, such as 2h.")
 @click.option("-j", "--n-jobs", type=click.IntRange(1), help="Trials in flight; default: 1.")
-@click.option("--sampler", help="tpe (default), random, qmc, nsgaii, gp, cmaes.")
+@click.option(
+    "--sampler",
+    metavar="NAME[(OPTION=VALUE,…)]",
+    help="tpe (default), random, qmc, grid, bruteforce, nsgaii, nsgaiii, gp, cmaes; such as 'tpe(multivariate=true)'.",
+)
 @click.option("--pruner", help="none (default), median, percentile, successive-halving, hyperband.")
 @click.option("--seed", type=int, help="Seed of the sampler.")
 @click.option("--name", help="The study's name; the same name resumes it.", shell_complete=complete_study)
@@ -71,7 +82,7 @@ def optimize(
         raise click.UsageError("name what is tuned: STUDY.yaml, MODULE:PIPELINE, FILE.py:PIPELINE or RUN.")
     options["reuse"] = False if options.pop("no_reuse") else None
     base, space, wanted = _wanted(target, space_file, params, _timed(options))
-    if wanted.get("n_trials") is None and wanted.get("timeout") is None:
+    if wanted.get("n_trials") is None and wanted.get("timeout") is None and not _ends(wanted.get("sampler")):
         raise click.UsageError("a study needs an end: give --n-trials, --timeout, or both.")
     from hpo_pipelines.study import optimize as start
 
@@ -96,6 +107,13 @@ def _told(study: Study, *, as_json: bool) -> int:
     else:
         _show(study)
     return _exit_code(study)
+
+
+def _ends(sampler: str | Mapping[str, Any] | None) -> bool:
+    """Whether a sampler ends a study by itself, since it takes every point once."""
+    text = sampler if isinstance(sampler, str) else str((sampler or {}).get("name", ""))
+    name = text.partition("(")[0].strip().lower().replace("-", "")
+    return name in ("grid", "bruteforce")
 
 
 def _timed(options: dict[str, Any]) -> dict[str, Any]:
@@ -198,8 +216,9 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
 
 def _trial_row(trial: Any, sampled: list[str]) -> dict[str, str]:
     from hpo_pipelines.cli.describing import duration, parameter, short
+    from search_spaces.groups import flattened
 
-    params = {name: trial.params[name] for name in sampled if name in trial.params}
+    params = flattened(sampled, trial.params)
     return {
         "trial": str(trial.number),
         "run": trial.run.label,
@@ -277,8 +296,10 @@ def _none_yet(place: Workspace) -> str:
 
 
 def _best(study: Study) -> dict[str, Any]:
+    from search_spaces.groups import flattened
+
     trial = study.best_trial
-    params = {name: trial.params[name] for name in study.task.params["space"] if name in trial.params}
+    params = flattened(study.task.params["space"], trial.params)
     return {"trial": trial.number, "run": trial.run.label, "value": trial.value, "params": params}
 
 

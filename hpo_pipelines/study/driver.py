@@ -28,6 +28,7 @@ from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.progress import Progress, shown
 from hpo_pipelines.study.queued import QueuedTrial
+from hpo_pipelines.study.samplers import exhaustive
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
@@ -108,7 +109,7 @@ class Driver:
     def _reconcile(self) -> list[int]:
         """Bring Optuna's trials in line with the store; returns the numbers of those to run again."""
         runs = {run.task.trial: run.task for run in self.study.runs}
-        self._first = runs[0].id if 0 in runs else None
+        self._first = runs[min(runs, key=lambda number: number or 0)].id if runs else None
         sampling.journal(self.workspace.home, self.study.id).mend()
         self._recall(runs)
         again: list[int] = []
@@ -135,6 +136,8 @@ class Driver:
             if trial.number in lost:
                 self._redraw(trial._cached_frozen_trial, runs[trial.number])
                 lost.remove(trial.number)
+            elif self.space.constraints:
+                sampling.refuse(self.optuna, trial, [])  # most likely one that was infeasible
             else:
                 # With no run of its number the trial never began: it is sampled anew.
                 sampling.suggest(trial, self.space)
@@ -149,14 +152,14 @@ class Driver:
             sampling.suggest(optuna.Trial(self.optuna, trial._trial_id), self.space)
 
     def _count(self) -> None:
-        states = [trial.state for trial in self.optuna.get_trials(deepcopy=False)]
+        states = [trial.state for trial in self.optuna.get_trials(deepcopy=False) if sampling.ran(trial)]
         self.progress.failed = states.count(TrialState.FAIL)
         self.progress.pruned = states.count(TrialState.PRUNED)
         self.progress.done = self.progress.done_before = sum(state.is_finished() for state in states)
         self._best()
 
     def _enqueue_base(self) -> None:
-        if self.optuna.get_trials(deepcopy=False):
+        if self.optuna.get_trials(deepcopy=False) or exhaustive(self.optuna.sampler):
             return
         pipeline, _ = self.workspace.code(self.base)
         values = sampling.enqueued(self.space, pipeline.parameters.decode(self.base.params))
@@ -301,10 +304,10 @@ class Driver:
     def _ask(self, number: int | None) -> optuna.Trial:
         with self._lock:
             if number is None:
-                return self.optuna.ask()
+                return sampling.feasible(self.optuna, self.space)
             frozen = next(trial for trial in self.optuna.get_trials(deepcopy=False) if trial.number == number)
             # A trial that a crash left running is continued under its own number.
-            return optuna.Trial(self.optuna, frozen._trial_id)
+            return sampling.feasible(self.optuna, self.space, optuna.Trial(self.optuna, frozen._trial_id))
 
     def _record(self, trial: optuna.Trial, *, again: bool) -> Task:
         with self._lock:
@@ -327,7 +330,7 @@ class Driver:
                     self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
                 else:
                     self.workspace.store.queues.enter(run.id, self.queue, options=self._told)
-            if trial.number == 0:
+            if trial.number == 0 or self._first is None:
                 # Trials of a pipeline are clones of the first one, which has the base parameters.
                 self._first = run.id
             return run

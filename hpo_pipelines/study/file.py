@@ -19,7 +19,7 @@ from typing import Any
 
 from hpo_pipelines.errors import ParameterError, SpaceError
 from hpo_pipelines.types import duration
-from search_spaces import Space, load
+from search_spaces import Space, gallery, load
 from search_spaces.documents import Document, Format, read
 from search_spaces.errors import SpaceError as PlainSpaceError
 from search_spaces.place import Place
@@ -68,14 +68,19 @@ KEYS: Mapping[str, _Key] = {
     "run": _text("What is tuned, instead of a pipeline: a recorded run, whose clones the trials are."),
     "objective": _text("STEP.METRIC, or a key of what the pipeline returns; without it the returned number."),
     "direction": _text("Which way is better.", "maximize", "minimize"),
-    "space": _text("A file with the search space, as seen from this file."),
+    "space": _text("A file with the search space, as seen from this file, or a name of the gallery (hpo space ls)."),
     "params": _Key(
         "a mapping of parameters to what they may be",
         lambda value: isinstance(value, dict),
         {"type": "object"},
         "The search space itself, or what differs from the one in the file.",
     ),
-    "sampler": _text("Optuna's sampler, by name."),
+    "sampler": _Key(
+        "a name, such as tpe or tpe(multivariate=true), or {name: tpe, multivariate: true}",
+        lambda value: bool(value) and (isinstance(value, str) or (isinstance(value, dict) and "name" in value)),
+        {"anyOf": [{"type": "string", "minLength": 1}, {"type": "object", "required": ["name"]}]},
+        "The sampler, by name, with its options.",
+    ),
     "pruner": _text("Optuna's pruner, by name."),
     "seed": _count("Seed of the sampler.", 0),
     "n_trials": _count("Trials in all, those of earlier calls included."),
@@ -186,8 +191,10 @@ def _space(content: Mapping[str, Any], place: Place, folder: Path) -> Space:
     if "space" not in content:
         assert params is not None
         return params
-    base = load(folder / content["space"])
-    return base if params is None else base.override(dict(params))
+    named = str(content["space"])
+    in_gallery = not Path(named).suffix and not (folder / named).is_file()
+    base = gallery(named) if in_gallery else load(folder / named)
+    return base if params is None else base.override(params)
 
 
 def _resolved(pipeline: str, folder: Path) -> str:

@@ -16,6 +16,7 @@ from hpo_pipelines.study.sampling import storage
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
+from search_spaces.groups import flattened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,8 +149,11 @@ class Study:
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """The parameters of the best run that the space gave it, with their types; inactive ones left out."""
-        params = self.best_run.params
+        """The parameters of the best run that the space gave it, with their types; inactive ones left out.
+
+        A member of a group is called ``group.member``.
+        """
+        params = flattened(self.space, self.best_run.params)
         active: dict[str, Any] = {}
         for name in self.space.order():
             if self.space.is_active(name, active):

@@ -1,49 +1,34 @@
-"""Optuna's side of a study: samplers and pruners by name, its storage, and drawing a sample from a search space."""
+"""Optuna's side of a study: pruners by name, its storage, and drawing feasible samples from a search space."""
 
 from __future__ import annotations
 
-import importlib.util
+import itertools
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
+from optuna.trial import FrozenTrial, TrialState
 
-from hpo_pipelines.errors import StudyError
+from hpo_pipelines.errors import SpaceError, StudyError
 from hpo_pipelines.study.journal import StudyJournal
+from hpo_pipelines.study.samplers import exhaustive
 from search_spaces import Categorical, Distribution, Fixed, Float, Int, Space
+from search_spaces.groups import flattened, nested
 
-SAMPLERS = ("tpe", "random", "qmc", "nsgaii", "gp", "cmaes")
 PRUNERS = ("none", "median", "percentile", "successive-halving", "hyperband")
 
-_EXTRAS = {"gp": ("torch", "gp"), "cmaes": ("cmaes", "cmaes")}
-"""What a sampler needs beyond this project's own requirements, and the extra that installs it."""
+ATTEMPTS = 20
+"""Proposals in a row that may violate the constraints before a feasible sample is drawn here and proposed instead."""
 
+DRAWS = 10_000
+"""Samples drawn before the feasible region is taken for empty."""
 
-def sampler(choice: str | optuna.samplers.BaseSampler | None, seed: int | None) -> optuna.samplers.BaseSampler:
-    """The sampler called ``choice`` (default TPE), or the given one. Raises StudyError when it is unknown or not
-    installed."""
-    if isinstance(choice, optuna.samplers.BaseSampler):
-        return choice
-    name = choice or "tpe"
-    if name not in SAMPLERS:
-        raise StudyError(f"sampler={choice!r}: there are {', '.join(SAMPLERS)}, or any Optuna sampler object.")
-    if name in _EXTRAS:
-        module, extra = _EXTRAS[name]
-        if importlib.util.find_spec(module) is None:
-            raise StudyError(
-                f"sampler={name!r} needs {module}, which is not installed: pip install 'hpo-pipelines[{extra}]'."
-            )
-    made: dict[str, Any] = {
-        "tpe": optuna.samplers.TPESampler,
-        "random": optuna.samplers.RandomSampler,
-        "qmc": optuna.samplers.QMCSampler,
-        "nsgaii": optuna.samplers.NSGAIISampler,
-        "gp": optuna.samplers.GPSampler,
-        "cmaes": optuna.samplers.CmaEsSampler,
-    }
-    return made[name](seed=seed)
+INFEASIBLE = "infeasible"
+"""The user attribute, of Optuna's trials that never ran, that lists the constraints violated."""
 
 
 def pruner(choice: str | optuna.pruners.BasePruner | None) -> optuna.pruners.BasePruner:
@@ -74,6 +59,59 @@ def journal(home: Path, study: str) -> StudyJournal:
 
 
 def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+    """The active parameters of ``space`` as the pipeline takes them, the members of a group in a dict."""
+    return nested(_drawn(trial, space))
+
+
+def feasible(study: optuna.Study, space: Space, trial: optuna.Trial | None = None) -> optuna.Trial:
+    """``trial``, or else one that is asked for, if its sample satisfies the constraints; else the first that does.
+
+    One that does not is told as pruned, with its constraints set, before anything runs: constrained samplers (TPE)
+    learn from it, others ignore it, and it counts as no trial of the study. After :data:`ATTEMPTS` of them a feasible
+    sample is drawn at random and proposed instead. Raises SpaceError if :data:`DRAWS` draws find none.
+    """
+    for attempt in itertools.count(1):
+        asked = study.ask() if trial is None else trial
+        violated = space.violated(_drawn(asked, space)) if space.constraints else []
+        if not violated:
+            return asked
+        refuse(study, asked, violated)
+        trial = None
+        if attempt % ATTEMPTS == 0 and not exhaustive(study.sampler):
+            study.enqueue_trial(_feasible_draw(space, Random(asked.number)))
+    raise AssertionError("count() has no end")
+
+
+def refuse(study: optuna.Study, trial: optuna.Trial, violated: list[str]) -> None:
+    """Tell ``trial``, whose run is not to be, as infeasible."""
+    for text in violated:
+        trial.set_constraint(text[:200], 1.0)  # some storages hold short keys only
+    trial.set_user_attr(INFEASIBLE, violated)
+    study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
+
+
+def ran(trial: FrozenTrial) -> bool:
+    """Whether a trial of Optuna's is one of the study: those told as infeasible are not."""
+    return INFEASIBLE not in trial.user_attrs
+
+
+def _feasible_draw(space: Space, random: Random) -> dict[str, Any]:
+    """A random feasible sample, as Optuna takes it."""
+    broken: Counter[str] = Counter()
+    for _ in range(DRAWS):
+        values = space.draw(random)
+        violated = space.violated(values)
+        if not violated:
+            return _labelled(space, values)
+        broken.update(violated)
+    often = ", ".join(f"{text!r} by {100 * count / DRAWS:.0f} %" for text, count in broken.most_common(3))
+    raise SpaceError(
+        f"none of {DRAWS} samples drawn at random satisfies the constraints (violated: {often}): "
+        "widen the ranges or loosen a constraint."
+    )
+
+
+def _drawn(trial: optuna.Trial, space: Space) -> dict[str, Any]:
     """Draw the active parameters of ``space``, each after those that decide whether it exists."""
     values: dict[str, Any] = {}
     for name in space.order():
@@ -98,24 +136,28 @@ def _draw(trial: optuna.Trial, name: str, distribution: Distribution) -> Any:
 
 
 def enqueued(space: Space, base: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The ``base`` parameters as a trial to be run first; None when they lie outside the space."""
+    """The ``base`` parameters as a trial to be run first; None when they lie outside the space, or are infeasible."""
     values: dict[str, Any] = {}
-    drawn: dict[str, Any] = {}
+    given = flattened(space, base)
     for name in space.order():
         if not space.is_active(name, values):
             continue
         if isinstance(space[name], Fixed):
             values[name] = space[name].value  # type: ignore[attr-defined]
             continue
-        if name not in base:
+        if name not in given:
             return None
-        value = base[name]
+        value = given[name]
         plain = value.value if hasattr(value, "value") and not space[name].contains(value) else value
         if not space[name].contains(plain):
             return None
         values[name] = plain
-        drawn[name] = _label(space[name], plain)
-    return drawn
+    return None if space.violated(values) else _labelled(space, values)
+
+
+def _labelled(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
+    """A sample as Optuna takes it: without what is fixed, and choices by their labels."""
+    return {name: _label(space[name], value) for name, value in values.items() if not isinstance(space[name], Fixed)}
 
 
 def _label(distribution: Distribution, value: Any) -> Any:

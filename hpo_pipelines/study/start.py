@@ -12,7 +12,7 @@ import optuna
 from hpo_pipelines.errors import ParameterError, SpaceError, StudyError
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.run import Run
-from hpo_pipelines.study import sampling
+from hpo_pipelines.study import samplers, sampling
 from hpo_pipelines.study.driver import Driver, Limits
 from hpo_pipelines.study.handle import Study, find
 from hpo_pipelines.study.progress import Progress
@@ -20,6 +20,7 @@ from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status, duration, new_id
 from search_spaces import Fixed, Space, load
 from search_spaces.errors import SpaceError as PlainSpaceError
+from search_spaces.groups import nested
 
 if TYPE_CHECKING:
     from hpo_pipelines.workspace import Workspace
@@ -36,7 +37,7 @@ def optimize(
     n_trials: int | None = None,
     timeout: float | str | None = None,
     n_jobs: int = 1,
-    sampler: str | optuna.samplers.BaseSampler | None = None,
+    sampler: str | Mapping[str, Any] | optuna.samplers.BaseSampler | None = None,
     pruner: str | optuna.pruners.BasePruner | None = None,
     seed: int | None = None,
     name: str | None = None,
@@ -51,13 +52,15 @@ def optimize(
 ) -> Study:
     """Optimise ``objective`` over ``space``: each trial is a clone of the whole pipeline with sampled parameters.
 
-    ``space`` is a Space, a mapping, or the path of a YAML, TOML or JSON file. ``objective`` is a step's metric
-    (``fit.val_auc``), a key of the returned dict, or None for the returned number itself. ``n_trials`` is the total,
-    those of earlier calls with the same ``name`` included; ``timeout`` ends the asking after that long. ``n_jobs``
-    trials are in flight at a time, without batches. With a ``queue`` its agents (``hpo agent``) drive them, wherever
-    they are. ``max_failures`` failed trials stop the study. ``storage`` is an
-    Optuna storage URL; the default is a journal file beside the store. ``sampler`` and ``pruner`` are names or Optuna
-    objects.
+    ``space`` is a Space, a mapping, the path of a YAML, TOML or JSON file, or a name of the gallery. ``objective`` is
+    a step's metric (``fit.val_auc``), a key of the returned dict, or None for the returned number itself. ``n_trials``
+    is the total, those of earlier calls with the same ``name`` included; ``timeout`` ends the asking after that long.
+    ``n_jobs`` trials are in flight at a time, without batches. With a ``queue`` its agents (``hpo agent``) drive them,
+    wherever they are. ``max_failures`` failed trials stop the study. ``storage`` is an Optuna storage URL; the
+    default is a journal file beside the store. ``sampler`` and ``pruner`` are names or Optuna objects; a sampler has
+    options: ``"tpe(multivariate=true)"`` or ``{"name": "tpe", "multivariate": True}``. ``grid``
+    and ``bruteforce`` end by themselves. Samples that violate a constraint of the space are told as infeasible without
+    running, and count as no trial.
 
     Base parameters go first, as trial 0, where the space contains them. The same ``name`` resumes: finished trials are
     kept, those left running by a crash are retried. A resumed study must have the same code and space, unless
@@ -71,23 +74,24 @@ def optimize(
     place = workspace or (target.workspace if isinstance(target, Run) else default_workspace())
     if direction not in DIRECTIONS:
         raise StudyError(f"direction={direction!r}: it is maximize or minimize.")
-    if n_trials is None and timeout is None:
+    if n_trials is None and timeout is None and not samplers.exhaustive(sampler):
         raise StudyError("a study needs an end: give n_trials=, timeout=, or both.")
     if n_jobs < 1 or (n_trials is not None and n_trials < 1):
         raise StudyError(f"n_jobs={n_jobs}, n_trials={n_trials}: both are 1 or more.")
     if queue is not None:
         place.settings.queue(queue)
-    sampling.sampler(sampler, seed)  # refused before anything is recorded
     pruned_by = sampling.pruner(pruner)
-    limits = Limits(n_trials, None if timeout is None else duration(timeout), n_jobs, max_failures)
     parsed = _parsed(space)
+    chosen = samplers.sampler(sampler, seed, parsed)  # refused before anything is recorded
+    n_trials = samplers.limit(chosen, parsed, n_trials, timed=timeout is not None)
+    limits = Limits(n_trials, None if timeout is None else duration(timeout), n_jobs, max_failures)
     base = _base(place, target, parsed, executor)
     _check(parsed, place, base)
     wanted = _Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", objective, direction, storage, parsed)
     study = Study(place, _study_task(place, base, wanted, allow_changes=allow_changes))
     # A seeded sampler that began anew would propose the points of the earlier trials again.
     fresh_seed = None if seed is None else seed + len(study.runs)
-    optuna_study = _optuna_study(study, wanted, sampling.sampler(sampler, fresh_seed), pruned_by)
+    optuna_study = _optuna_study(study, wanted, samplers.sampler(sampler, fresh_seed, parsed), pruned_by)
     asked = {**vars(limits), "sampler": _named(sampler), "pruner": _named(pruner), "seed": seed, "reuse": reuse}
     driver = Driver(study, optuna_study, parsed, base, limits, queue=queue)
     driver.optimize(progress, {**asked, "queue": queue})
@@ -125,7 +129,8 @@ def resume(
     wanted = _Wanted(study.name, study.params["objective"], study.params["direction"], study.params["storage"], space)
     handle = Study(workspace, study)
     seed = asked.get("seed")
-    sampler = sampling.sampler(asked.get("sampler"), None if seed is None else seed + len(handle.runs))
+    sampler = samplers.sampler(asked.get("sampler"), None if seed is None else seed + len(handle.runs), space)
+    asked["n_trials"] = samplers.limit(sampler, space, asked["n_trials"], timed=asked.get("timeout") is not None)
     optuna_study = _optuna_study(handle, wanted, sampler, sampling.pruner(asked.get("pruner")))
     limits = Limits(asked["n_trials"], asked.get("timeout"), asked.get("n_jobs", 1), asked.get("max_failures"))
     Driver(handle, optuna_study, space, base, limits, queue=asked.get("queue")).optimize(progress, asked)
@@ -134,7 +139,7 @@ def resume(
 
 def _refuse_to_resume(workspace: Workspace, study: Task, asked: Mapping[str, Any]) -> None:
     for what in ("sampler", "pruner"):
-        if isinstance(asked.get(what), Mapping):
+        if isinstance(asked.get(what), Mapping) and "object" in asked[what]:
             raise StudyError(
                 f"study {study.name} was begun with {what}={asked[what]['object']}, an object, which is not recorded. "
                 f"Go on from Python: optimize(…, {what}=…, name={study.name!r})."
@@ -153,7 +158,9 @@ def _refuse_to_resume(workspace: Workspace, study: Task, asked: Mapping[str, Any
 
 
 def _named(choice: object) -> Any:
-    """A sampler or pruner as it is recorded: its name, or, of an object, only what it is."""
+    """A sampler or pruner as it is recorded: its name and options, or, of an object, only what it is."""
+    if isinstance(choice, Mapping):
+        return dict(choice)
     return choice if choice is None or isinstance(choice, str) else {"object": type(choice).__name__}
 
 
@@ -175,10 +182,12 @@ def _base(workspace: Workspace, target: Pipeline[..., Any] | Run, space: Space, 
         return replace(target.task, executor=executor or target.task.executor)
     if not isinstance(target, Pipeline):
         raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
-    given = {name: item.examples()[0] for name, item in space.items() if name in target.parameters}
-    needed = {name: value for name, value in given.items() if target.parameters[name].required}
+    given = nested({name: item.examples()[0] for name, item in space.items()})
+    needed = {
+        name: value for name, value in given.items() if name in target.parameters and target.parameters[name].required
+    }
     base = workspace.record_of(target, needed, executor=executor)
-    drawn = {name for name in needed if not isinstance(space[name], Fixed)}
+    drawn = {name for name in needed if not isinstance(space.get(name), Fixed)}
     return replace(base, params={name: value for name, value in base.params.items() if name not in drawn})
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from random import Random
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -40,3 +42,20 @@ def test_there_are_as_many_samples_as_the_grid_is_large(space: Space) -> None:
     found = list(space.samples())
     assert len(found) == size
     assert all(space.violated(values) == [] for values in found)
+
+
+@PATIENT
+@given(st.from_type(Space))
+def test_a_draw_lies_in_the_space(space: Space) -> None:
+    values = space.draw(Random(1))
+    assert {name for name, active in space.active(values).items() if active} == set(values)
+    assert all(space[name].contains(value) for name, value in values.items())
+
+
+def test_draws_follow_the_distribution() -> None:
+    space = Space({"lr": Float(1e-4, 1.0, log=True), "n": Int(1, 1000, log=True), "x": Float(0.0, 1.0)})
+    random = Random(7)
+    drawn = [space.draw(random) for _ in range(2000)]
+    for name, middle in (("lr", 1e-2), ("n", 31), ("x", 0.5)):
+        below = sum(values[name] < middle for values in drawn)
+        assert 900 < below < 1100, name
