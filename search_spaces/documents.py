@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -97,6 +98,28 @@ def gallery_text(name: str) -> str:
             f"It has {', '.join(names)}; a file has a suffix, such as {name}.yaml."
         )
     return (Path(__file__).parent / _GALLERY / f"{name}.yaml").read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A space of the gallery as a list shows it: what it is for, and its sources (references, each one line)."""
+
+    name: str
+    title: str
+    sources: tuple[str, ...]
+
+
+def gallery_entry(name: str) -> Entry:
+    """What the comments at the head of a space in the gallery say. Raises SpaceError for an unknown name."""
+    head = list(takewhile(lambda line: line.startswith("#"), gallery_text(name).splitlines()))
+    lines = [line.removeprefix("#") for line in head]
+    sources: list[str] = []
+    for line in lines:
+        if line.startswith(" Source"):
+            sources.append(line.partition(":")[2].strip())
+        elif line.startswith("   ") and sources:
+            sources[-1] += f" {line.strip()}"
+    return Entry(name, lines[0].strip(), tuple(sources))
 
 
 def gallery_document(name: str) -> Document:

@@ -29,6 +29,7 @@ COMMANDS = {
     "studies": ("studies", "List studies."),
     "compare": ("compare", "Compare runs: differences only, unless --all."),
     "rm": ("removal", "Delete runs and studies."),
+    "space": ("spaces", "List, show and import search spaces."),
     "cache": ("cache", "Look at what is kept for reuse, shrink it, and check it."),
     "mlflow": ("tracking", "Open MLflow's pages on our runs."),
     "completion": ("completion", "Print the completion script for bash, zsh or fish."),
