@@ -59,8 +59,13 @@ def test_distributions(parameter: dict[str, Any], expected: Any) -> None:
         ),
         (
             {"min": 8, "max": 256, "q": 8, "distribution": "q_log_uniform_values"},
-            Float(8, 256, log=True),
-            "not rounded",
+            Int(8, 256, log=True),
+            "not rounded to multiples of 8",
+        ),
+        (
+            {"min": 0.1, "max": 1.0, "q": 0.1, "distribution": "q_log_uniform_values"},
+            Float(0.1, 1.0, log=True),
+            "not rounded to multiples of 0.1",
         ),
         ({"distribution": "normal", "mu": 1, "sigma": 0.5}, Float(-0.5, 2.5), r"3 sigma, \[-0.5, 2.5\]"),
         ({"distribution": "log_normal"}, Float(math.exp(-3), math.exp(3), log=True), "evenly in the logarithm"),
