@@ -41,8 +41,10 @@ def order(distributions: Distributions) -> tuple[str, ...]:
 
 
 def check(distributions: Distributions, places: Mapping[str, Place]) -> None:
-    """Raises SpaceError for an unknown parent, a value that a parent never takes, a cycle, or a contradiction."""
+    """Raises SpaceError for a name that is a group too, an unknown parent, a value that it never takes, a cycle, or a
+    contradiction."""
     for name, distribution in distributions.items():
+        _check_name(name, places[name], distributions)
         for parent, allowed in distribution.when.items():
             _check_parent(places[name].at("when", parent), parent, allowed, distributions)
     try:
@@ -55,6 +57,14 @@ def check(distributions: Distributions, places: Mapping[str, Place]) -> None:
             .error(f"conditions form no circle; got {' → '.join(circle)}: drop one of these conditions.")
         ) from None
     _check_contradictions(ordered, distributions, places)
+
+
+def _check_name(name: str, place: Place, distributions: Distributions) -> None:
+    group, dot, _ = name.rpartition(".")
+    while dot:
+        if group in distributions:
+            raise place.error(f"a name is a parameter or a group; {group!r} is both ({name}): rename one of them.")
+        group, dot, _ = group.rpartition(".")
 
 
 def _check_parent(place: Place, parent: str, allowed: tuple[Any, ...], distributions: Distributions) -> None:

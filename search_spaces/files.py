@@ -24,7 +24,7 @@ def load(path: str | os.PathLike[str]) -> Space:
     The top of the file maps names to what they may be, or holds that mapping under ``params``; ``constraints`` is a
     list of expressions. Raises SpaceError, with file, line and key, for whatever is wrong with it.
     """
-    if not Path(path).suffix and not os.path.exists(path):
+    if not Path(path).suffix and not os.path.isfile(path):
         return gallery(str(path))
     format = _format(path)
     try:

@@ -94,8 +94,9 @@ def _add_group(parts: Parts, name: str, value: Mapping[str, Any], place: Place, 
 
 def _add(parts: Parts, members: Space, prefix: str, when: Condition, place: Place) -> None:
     for name, distribution in prefixed(members, prefix).items():
-        where = members.place_of(name.removeprefix(prefix))
-        parts.add(name, _under(distribution, when, place.at("when")), where if where.file or not place.file else place)
+        member = name.removeprefix(prefix)
+        where = members.place_of(member)
+        parts.add(name, _under(distribution, when, place.at("when")), where if where.file else place.at(member))
     renamed = [constraint.renamed(lambda name: prefix + name) for constraint in members.constraints]
     parts.constraints |= dict.fromkeys(renamed, place)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -108,6 +109,19 @@ def test_values_reach_the_pipeline_nested() -> None:
 def test_a_name_is_a_value_or_a_group(names: tuple[str, str]) -> None:
     with pytest.raises(SpaceError, match="is a parameter and a group"):
         nested({name: {} for name in names})
+
+
+def test_a_group_cannot_be_overridden_by_a_value() -> None:
+    with pytest.raises(SpaceError, match=r"fit\.hidden: a name is a parameter or a group; 'fit' is both"):
+        Space({"fit": NET}).override({"fit": 3})
+
+
+def test_a_group_may_reach_the_pipeline_as_a_dataclass() -> None:
+    @dataclass
+    class Fit:
+        lr: float
+
+    assert flattened(["fit.lr", "fit.gone"], {"fit": Fit(0.5)}) == {"fit.lr": 0.5}
 
 
 def test_check_asks_for_a_group_as_a_dict() -> None:
