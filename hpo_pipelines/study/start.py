@@ -182,6 +182,7 @@ def _base(workspace: Workspace, target: Pipeline[..., Any] | Run, space: Space, 
         return replace(target.task, executor=executor or target.task.executor)
     if not isinstance(target, Pipeline):
         raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
+    _check_names(space, target)  # before what it lacks is missed: a misspelt name is the likelier reason
     given = nested({name: item.examples()[0] for name, item in space.items()})
     needed = {
         name: value for name, value in given.items() if name in target.parameters and target.parameters[name].required
@@ -211,6 +212,13 @@ def _check(space: Space, workspace: Workspace, base: Task) -> None:
 
     try:
         space.check(pipeline.parameters.names, accepts=accepts)
+    except PlainSpaceError as error:
+        raise SpaceError(str(error)) from None
+
+
+def _check_names(space: Space, pipeline: Pipeline[..., Any]) -> None:
+    try:
+        space.check(pipeline.parameters.names)
     except PlainSpaceError as error:
         raise SpaceError(str(error)) from None
 

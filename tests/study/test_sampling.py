@@ -125,6 +125,32 @@ def test_lost_optuna_trials_are_told_again_without_running_the_infeasible(worksp
     assert more.trials[0].value == found.trials[0].value
 
 
+def test_an_infeasible_trial_that_a_crash_left_does_not_run(workspace: Workspace) -> None:
+    space = Space({"x": Int(0, 9), "y": Int(0, 9)}, constraints=["x > y"])
+    found = study(workspace, bodies.simple, space, n_trials=2, sampler="random", name="left")
+    left = found.optuna_study
+    left.enqueue_trial({"x": 0, "y": 9})
+    trial = left.ask()
+    assert sampling.suggest(trial, space) == {"x": 0, "y": 9}
+    more = study(workspace, bodies.simple, space, n_trials=3, sampler="random", name="left")
+    assert len(more.runs) == 3
+    assert all(run.params["x"] > run.params["y"] for run in more.runs)
+    told = more.optuna_study.trials[trial.number]
+    assert (told.state, told.user_attrs["infeasible"]) == (TrialState.PRUNED, ["x > y"])
+
+
+def test_a_base_that_violates_a_constraint_is_not_enqueued(workspace: Workspace) -> None:
+    space = Space({"x": Int(0, 9), "y": Int(0, 9)}, constraints=["x > y"])
+    base = bodies.simple.run(x=1, y=2, workspace=workspace, executor="inline")
+    found = study(workspace, base, space, n_trials=2, sampler="random", name="infeasible base")
+    assert all(run.params["x"] > run.params["y"] for run in found.runs)
+
+
+def test_a_space_of_other_names_is_refused_for_these(workspace: Workspace) -> None:
+    with pytest.raises(SpaceError, match=r"ridge\.yaml:\d+: alpha: the pipeline has no parameter 'alpha'"):
+        study(workspace, grouped, "ridge", n_trials=1)
+
+
 def test_a_grid_takes_every_feasible_point_once_and_ends(workspace: Workspace) -> None:
     space = Space({"x": Int(1, 4), "y": Int(1, 4)}, constraints=["x < y"])
     found = study(workspace, bodies.simple, space, sampler="grid", name="grid", n_jobs=2)
