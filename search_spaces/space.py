@@ -162,14 +162,15 @@ class Space(Mapping[str, Distribution]):
         """:meth:`is_active` of every name. ``values`` must hold every selector that is active and not fixed."""
         return {name: self.is_active(name, values) for name in self}
 
-    def override(self, params: Mapping[str, Any]) -> Space:
+    def override(self, params: Mapping[str, Any], *, place: Place | None = None) -> Space:
         """This space with ``params`` laid over it, as ``-P`` is over a file.
 
         A parameter keeps its condition unless given another. One not named in ``params`` whose condition can then no
         longer hold is dropped: with the encoder fixed to ``onehot``, nothing is left of ``hash_bits``, nor of the
-        constraints on it. Constraints in ``params`` are added. Raises SpaceError as the constructor does.
+        constraints on it. Constraints in ``params`` are added. ``place`` is where ``params`` are written. Raises
+        SpaceError as the constructor does.
         """
-        over = _parts(params, Place())
+        over = _parts(params, place or Place())
         laid = {name: self._under(name, distribution) for name, distribution in over.distributions.items()}
         merged = dependencies.restrict({**self._distributions, **laid}, frozenset(laid))
         kept = {

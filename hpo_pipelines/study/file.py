@@ -187,14 +187,13 @@ def _check(name: str, value: Any, place: Place) -> None:
 def _space(content: Mapping[str, Any], place: Place, folder: Path) -> Space:
     if "space" not in content and "params" not in content:
         raise place.error("a study needs a space: params: {lr: {low: 0.1, high: 1.0}}, or space: FILE.")
-    params = Space(content.get("params", {}), place=place.at("params")) if "params" in content else None
+    here = place.at("params")
     if "space" not in content:
-        assert params is not None
-        return params
+        return Space(content["params"], place=here)
     named = str(content["space"])
     in_gallery = not Path(named).suffix and not (folder / named).is_file()
     base = gallery(named) if in_gallery else load(folder / named)
-    return base if params is None else base.override(params)
+    return base.override(content["params"], place=here) if "params" in content else base
 
 
 def _resolved(pipeline: str, folder: Path) -> str:

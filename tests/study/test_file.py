@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hpo_pipelines.errors import SpaceError
 from hpo_pipelines.study.file import KEYS, StudyFile, is_study_file, schema
-from search_spaces import Float, Int, Space
+from search_spaces import Float, Int, Space, gallery
 from search_spaces.yaml12 import read_yaml
 
 DIGITS = Path(__file__).parents[2] / "examples" / "digits"
@@ -70,6 +70,27 @@ def test_what_is_wrong_is_said_with_its_place(tmp_path: Path, text: str, said: s
     with pytest.raises(SpaceError) as error:
         StudyFile.load(written(tmp_path, text))
     assert said in str(error.value)
+
+
+def test_a_space_of_the_gallery_with_constraints_laid_over(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(
+        "pipeline: churn.py:churn\nspace: lightgbm\nsampler: {name: tpe, multivariate: true}\n"
+        "params:\n  n_estimators: 50\n  constraints: [num_leaves > 2]\n"
+    )
+    study = StudyFile.load(path)
+    assert study.options["sampler"] == {"name": "tpe", "multivariate": True}
+    assert study.space == gallery("lightgbm", {"n_estimators": 50, "constraints": ["num_leaves > 2"]})
+    again = tmp_path / "again.yaml"
+    study.dump(again)
+    assert StudyFile.load(again).space == study.space
+    jsonschema.validate(json.loads(json.dumps(read_yaml(path.read_text(), "x")[0])), schema())
+    path.write_text("pipeline: churn.py:churn\nspace: lightgbn\n")
+    with pytest.raises(SpaceError, match="Did you mean 'lightgbm'"):
+        StudyFile.load(path)
+    path.write_text("pipeline: churn.py:churn\nspace: svm\nsampler: {multivariate: true}\n")
+    with pytest.raises(SpaceError, match=r"study\.yaml:3: sampler: it is a name, such as tpe"):
+        StudyFile.load(path)
 
 
 def test_a_file_that_is_not_there_or_of_another_kind(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from samples import bodies
 
 from hpo_pipelines import Categorical, Float, Int, SpaceError, Status, Workspace, component, optimize, pipeline
-from hpo_pipelines.study import samplers, sampling
+from hpo_pipelines.study import resume, samplers, sampling
 from search_spaces import Space
 
 
@@ -168,6 +168,22 @@ def test_a_grid_goes_on_where_it_was(workspace: Workspace) -> None:
     found = study(workspace, bodies.simple, space, sampler="grid", name="on")
     assert [run.params["x"] for run in found.runs] == [1, 2, 3, 4, 5]
     assert found.status is Status.COMPLETED
+
+
+def test_a_sampler_with_options_is_recorded_and_resumed(workspace: Workspace) -> None:
+    space = {"x": Int(1, 5), "y": Int(1, 5), "constraints": "x < y"}
+    options = {"name": "tpe", "n_startup_trials": 2}
+    found = study(workspace, bodies.simple, space, sampler=options, name="recorded", n_trials=2)
+    more = resume(workspace, found.task, n_trials=4, progress=False)
+    assert len(more.runs) == 4
+    assert more.task.params["asked"]["sampler"] == options
+    assert all(run.params["x"] < run.params["y"] for run in more.runs)
+
+
+def test_a_grid_is_resumed_up_to_its_end(workspace: Workspace) -> None:
+    found = study(workspace, bodies.simple, {"x": Int(1, 3)}, sampler="grid", name="to its end", n_trials=1)
+    more = resume(workspace, found.task, n_trials=99, progress=False)
+    assert [run.params["x"] for run in more.runs] == [1, 2, 3]
 
 
 @component
