@@ -31,6 +31,7 @@ COMMANDS = {
     "rm": ("removal", "Delete runs and studies."),
     "space": ("spaces", "List, show and import search spaces."),
     "cache": ("cache", "Look at what is kept for reuse, shrink it, and check it."),
+    "up": ("up", "Serve the pages, REST and MLflow on one port."),
     "mlflow": ("tracking", "Open MLflow's pages on our runs."),
     "completion": ("completion", "Print the completion script for bash, zsh or fish."),
 }

@@ -47,7 +47,7 @@ def mlflow(*, reference: str | None, port: int, open_: bool | None, as_json: boo
                 print_json({"uri": server.uri, "page": page})
             else:
                 click.echo(page)
-            if _has_browser() and not as_json if open_ is None else open_:
+            if has_browser() and not as_json if open_ is None else open_:
                 click.launch(page)
             server.join()
         except KeyboardInterrupt:
@@ -75,7 +75,7 @@ def _mirrored(run: Run, server: MlflowServer, mirror: MirrorProcess) -> str:
     return known
 
 
-def _has_browser() -> bool:
+def has_browser() -> bool:
     """Whether a browser would appear in a window, and not in this terminal."""
     window = sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
     return window and sys.stdout.isatty()

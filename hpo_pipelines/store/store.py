@@ -21,6 +21,7 @@ from hpo_pipelines.store.followers import Followers
 from hpo_pipelines.store.holdings import Holdings
 from hpo_pipelines.store.leases import Leases
 from hpo_pipelines.store.metrics import Metrics
+from hpo_pipelines.store.overview import Overview
 from hpo_pipelines.store.postgresql import Postgresql
 from hpo_pipelines.store.queues import Queues
 from hpo_pipelines.store.snapshots import Snapshots
@@ -41,6 +42,7 @@ class Store:
         self.events = Events(database)
         self.artifacts = Artifacts(database)
         self.metrics = Metrics(database)
+        self.overview = Overview(database)
         self.cache = Cache(database)
         self.consoles = Consoles(database)
         self.holdings = Holdings(database)

@@ -1,6 +1,7 @@
 """Optimisation: a study clones and reruns the whole pipeline with sampled parameters."""
 
+from hpo_pipelines.study.analysis import Analysis
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.start import optimize, resume
 
-__all__ = ["Study", "optimize", "resume"]
+__all__ = ["Analysis", "Study", "optimize", "resume"]

@@ -1,0 +1,78 @@
+"""The application: REST, pages, static files and MLflow's pages, behind one guard."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
+
+from hpo_pipelines.errors import ConfigError
+from hpo_pipelines.server import api, pages, problems
+from hpo_pipelines.server.agent import Agent, start_agent
+from hpo_pipelines.server.feed import Feed
+from hpo_pipelines.server.proxy import MlflowProxy
+from hpo_pipelines.server.security import Guard
+from hpo_pipelines.server.site import Site
+from hpo_pipelines.tracking import MlflowServer
+from hpo_pipelines.workspace import Workspace
+
+STATIC = Path(__file__).parent / "static"
+_VENDOR = ("htmx.min.js", "echarts.js", "inter.woff2", "jetbrains-mono.woff2")
+
+
+def create_app(workspace: Workspace, *, mlflow: MlflowServer | None = None, agent: Agent | None = None) -> FastAPI:
+    """The application for ``workspace``, which stays the caller's to close.
+
+    Raises ConfigError when files of the pages are missing.
+    """
+    missing = [name for name in _VENDOR if not (STATIC / "vendor" / name).is_file()]
+    if missing:
+        raise ConfigError(
+            f"the pages lack {', '.join(missing)}: this copy was installed without its build hook. "
+            "In a checkout run `python hatch_build.py`; else install a released wheel."
+        )
+    site = Site(workspace, agent or start_agent(workspace), Feed(workspace.store), has_mlflow=mlflow is not None)
+    proxy = None if mlflow is None else MlflowProxy(mlflow)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        site.close()
+        if proxy is not None:
+            await proxy.close()
+
+    app = FastAPI(
+        title="hpo_pipelines",
+        summary="Pipelines, runs, steps, studies and artifacts of one workspace.",
+        version="1",
+        lifespan=lifespan,
+        openapi_url=f"{api.PREFIX}/openapi.json",
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.site = site
+    app.include_router(api.router)
+    app.include_router(pages.router)
+    if proxy is not None:
+        app.include_router(proxy.router)
+    app.mount("/static", _Static(directory=STATIC), name="static")
+    problems.install(app, pages.error_page)
+    app.add_middleware(GZipMiddleware, minimum_size=2048)
+    app.add_middleware(Guard)
+    return app
+
+
+class _Static(StaticFiles):
+    """Files of a release: their address changes with it (``?v=``), so a browser may keep them."""
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        response = await super().get_response(path, scope)
+        response.headers["Cache-Control"] = "public, max-age=31536000" if scope["query_string"] else "no-cache"
+        return response

@@ -1,0 +1,141 @@
+"""Pipelines, and the runs of one as a table."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from hpo_pipelines.server.listing import Listing, Row, listed, rows_of
+from hpo_pipelines.server.listing import Query as RunQuery
+from hpo_pipelines.server.site import Site, SiteOf
+from hpo_pipelines.server.templating import is_part, rendered
+from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.types import Kind, Status
+
+router = APIRouter()
+
+_RECENT = 24
+_MOST_COLUMNS = 6
+_CSV_ROWS = 10_000
+
+
+@router.get("/pipelines")
+def overview(request: Request, site: SiteOf, q: str = "") -> Response:
+    """Every pipeline of every project, with its latest runs."""
+    return rendered(request, "pipelines.html", cards=_cards(site, q), q=q, home=str(site.workspace.home))
+
+
+def _cards(site: Site, q: str) -> list[dict[str, Any]]:
+    store = site.workspace.store
+    cards = []
+    for each in store.overview.pipelines():
+        if q.lower() not in f"{each.project}/{each.pipeline}".lower():
+            continue
+        where = TaskFilter(kind=Kind.PIPELINE, project=each.project, pipeline=each.pipeline, top=True)
+        recent = store.tasks.list(where, limit=_RECENT)
+        latest = rows_of(site, recent[:1])[0]
+        longest = max((task.seconds or 0.0 for task in recent), default=0.0) or 1.0
+        bars = [
+            {"status": str(task.status), "height": 4 + 20 * (task.seconds or 0.0) / longest, "label": task.label,
+             "id": task.id, "seconds": task.seconds}
+            for task in reversed(recent)
+        ]  # fmt: skip
+        cards.append({"summary": each, "latest": latest, "bars": bars})
+    return cards
+
+
+@router.get("/pipelines/{project}/{pipeline}")
+def runs(
+    request: Request,
+    site: SiteOf,
+    project: str,
+    pipeline: str,
+    status: str = "",
+    tag: str = "",
+    study: str = "",
+    sort: str = "-created",
+    cursor: str | None = None,
+    cols: Annotated[str, Query()] = "",
+) -> Response:
+    """The runs of one pipeline: chosen columns, filter and order in the address."""
+    asked = RunQuery(project, pipeline, status or None, study or None, tag or None, sort, 50, cursor)
+    found = listed(site, asked)
+    shown = _columns(found, cols)
+    where = TaskFilter(kind=Kind.PIPELINE, project=project, pipeline=pipeline, top=True)
+    context = {
+        "project": project,
+        "pipeline": pipeline,
+        "rows": found.rows,
+        "next": found.next,
+        "columns": shown,
+        "choices": _choices(found.rows),
+        "varied": _varied(found.rows),
+        "statuses": [str(one) for one in Status],
+        "state": {"status": status, "tag": tag, "study": study, "sort": sort, "cols": cols},
+        "total": site.workspace.store.overview.count(where),
+    }
+    template = "runs_more.html" if cursor is not None and is_part(request) else "runs.html"
+    return rendered(request, template, **context)
+
+
+@router.get("/pipelines/{project}/{pipeline}/runs.csv")
+def runs_csv(
+    site: SiteOf, project: str, pipeline: str, status: str = "", tag: str = "", study: str = "", sort: str = "-created"
+) -> Response:
+    """The same runs, all parameters and metrics, for a spreadsheet; 10,000 at most."""
+    rows: list[Row] = []
+    cursor: str | None = None
+    while len(rows) < _CSV_ROWS:
+        asked = RunQuery(project, pipeline, status or None, study or None, tag or None, sort, 500, cursor)
+        found = listed(site, asked)
+        rows += found.rows
+        cursor = found.next
+        if cursor is None:
+            break
+    params = list(dict.fromkeys(name for row in rows for name in row.task.params))
+    metrics = sorted({name for row in rows for name in row.metrics})
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["run", "id", "status", "started_at", "seconds", *params, *metrics])
+    for row in rows:
+        task = row.task
+        values = [task.params.get(name) for name in params] + [row.metrics.get(name) for name in metrics]
+        cells = [task.label, task.id, str(task.status), task.started_at, task.seconds, *values]
+        writer.writerow([_cell(cell) for cell in cells])
+    headers = {"Content-Disposition": f'attachment; filename="{pipeline}.csv"'}
+    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+
+
+def _cell(value: Any) -> Any:
+    # A spreadsheet runs what begins like a formula: https://owasp.org/www-community/attacks/CSV_Injection
+    text = value if isinstance(value, str) else None
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else value
+
+
+def _choices(rows: Sequence[Row]) -> dict[str, list[str]]:
+    return {
+        "p": list(dict.fromkeys(name for row in rows for name in row.task.params)),
+        "m": sorted({name for row in rows for name in row.metrics}),
+    }
+
+
+def _varied(rows: Sequence[Row]) -> set[str]:
+    """The parameters that differ among ``rows``."""
+    names = {name for row in rows for name in row.task.params}
+    return {name for name in names if len({repr(row.task.params.get(name)) for row in rows}) > 1}
+
+
+def _columns(found: Listing, cols: str) -> list[tuple[str, str]]:
+    """(``p`` or ``m``, name) of each chosen column; by default the metrics and what differs."""
+    if cols:
+        pairs = [tuple(word.split(".", 1)) for word in cols.split(",") if word[:2] in ("p.", "m.")]
+        return [(kind, name) for kind, name in pairs]
+    varied = _varied(found.rows)
+    choices = _choices(found.rows)
+    params = [("p", name) for name in choices["p"] if name in varied or not varied][:_MOST_COLUMNS]
+    return [("m", name) for name in choices["m"][:3]] + params

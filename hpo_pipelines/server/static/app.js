@@ -1,0 +1,108 @@
+// What every page has: theme, palette, dialogs, copying, ticking durations.
+import { $, $$, duration } from "./dom.js";
+
+const root = document.documentElement;
+$("#theme").addEventListener("click", () => {
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme:dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  localStorage.setItem("hpo-theme", root.dataset.theme);
+  document.dispatchEvent(new Event("theme-changed"));
+});
+
+// Durations of what is under way tick here; the server says the rest.
+function tick() {
+  const now = Date.now() / 1000;
+  for (const element of $$("[data-since]")) {
+    const since = Number(element.dataset.since);
+    if (since) element.textContent = duration(now - since) + (element.dataset.suffix || "");
+  }
+}
+setInterval(tick, 1000);
+
+// -- palette
+const palette = $("#palette"), query = $("#palette-q");
+export function openPalette() {
+  if (palette.open) return;
+  palette.showModal();
+  query.value = "";
+  window.htmx.trigger(query, "load-now");
+}
+$("#jump").addEventListener("click", openPalette);
+palette.addEventListener("keydown", (event) => {
+  const links = $$("li a", palette), at = links.indexOf(document.activeElement);
+  if (event.key === "ArrowDown") links[Math.min(at + 1, links.length - 1)]?.focus();
+  else if (event.key === "ArrowUp") (at > 0 ? links[at - 1] : query).focus();
+  else if (event.key === "Enter" && document.activeElement === query) { if (links[0]) location.href = links[0].href; }
+  else return;
+  event.preventDefault();
+});
+
+// -- asking before what cannot be undone
+const ask = $("#ask");
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (!form.dataset.ask || form.dataset.asked) return;
+  event.preventDefault();
+  $("#ask-text").textContent = form.dataset.ask;
+  ask.showModal();
+  ask.onclose = () => {
+    if (ask.returnValue !== "yes") return;
+    form.dataset.asked = "1";
+    form.requestSubmit();
+  };
+});
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("dialog footer button[value]");
+  if (button) button.closest("dialog").close(button.value);
+  if (event.target.closest("[data-close]")) {
+    const dialog = event.target.closest("dialog");
+    if (dialog) dialog.close(); else history.back();
+  }
+  // A click beside a dialog closes it.
+  if (event.target instanceof HTMLDialogElement && event.target.open) {
+    const box = event.target.getBoundingClientRect();
+    if (event.clientX < box.left || event.clientX > box.right || event.clientY < box.top || event.clientY > box.bottom) event.target.close();
+  }
+});
+
+// -- new run
+const dialog = $("#dialog");
+export async function openNew(url) {
+  if (dialog.open) return;
+  await window.htmx.ajax("GET", url, { target: "#dialog-body", swap: "innerHTML", source: dialog });
+  dialog.showModal();
+  $("[autofocus]", dialog)?.focus();
+}
+dialog.addEventListener("close", () => $("#dialog-body").replaceChildren());
+dialog.addEventListener("input", (event) => {
+  const field = event.target, was = field.dataset.was;
+  if (was === undefined) return;
+  const value = field.type === "checkbox" ? String(field.checked) : field.value;
+  const row = field.closest(".fld"), hint = $("small", row);
+  row.classList.toggle("ch", value !== was);
+  row.classList.remove("bad");
+  $(".err", row)?.remove();
+  field.removeAttribute("aria-invalid");
+  hint.textContent = value === was ? hint.dataset.type : `was ${was}`;
+});
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-new]");
+  if (button) openNew(button.dataset.new);
+  const copy = event.target.closest("[data-copy]");
+  if (copy) {
+    navigator.clipboard.writeText($(copy.dataset.copy).innerText);
+    copy.setAttribute("aria-pressed", "true");
+    setTimeout(() => copy.removeAttribute("aria-pressed"), 900);
+  }
+});
+
+// -- keys of every page; a page's own modules add theirs
+export const typing = (event) => event.target.closest("input,textarea,select,dialog") || event.ctrlKey || event.metaKey || event.altKey;
+document.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); openPalette(); return; }
+  if (typing(event)) return;
+  if (event.key === "/") { event.preventDefault(); openPalette(); }
+  if (event.key === "?") $("#help").showModal();
+  if (event.key === "n") $(".btn.pri[data-new]")?.click();
+});
+if (new URLSearchParams(location.search).get("new")) $(".btn.pri[data-new]")?.click();

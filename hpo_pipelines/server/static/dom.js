@@ -1,0 +1,43 @@
+// Small things that every module uses.
+export const $ = (selector, root = document) => root.querySelector(selector);
+export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+export function duration(seconds) {
+  if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)}s`;
+  const whole = Math.round(seconds), two = (n) => String(n).padStart(2, "0");
+  if (whole < 60) return `${whole}s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
+  return `${Math.floor(whole / 86400)}d ${Math.floor((whole % 86400) / 3600)}h`;
+}
+
+// At most one call in `ms`, and one more at the end if there was news meanwhile.
+export function throttled(ms, work) {
+  let timer = null, again = false;
+  return function call() {
+    if (timer) { again = true; return; }
+    work();
+    timer = setTimeout(() => { timer = null; if (again) { again = false; call(); } }, ms);
+  };
+}
+
+export async function fragment(url, signal) {
+  const answer = await fetch(url, { headers: { "HX-Request": "true" }, signal });
+  if (!answer.ok) throw new Error(`${answer.status} for ${url}`);
+  return answer.text();
+}
+
+export function swap(target, text, how = "innerMorph") {
+  return window.htmx.swap({ target, text, swap: how, sourceElement: target });
+}
+
+// Change the address without loading: what is null leaves it.
+export function address(changes, { push = true } = {}) {
+  const url = new URL(location.href);
+  for (const [name, value] of Object.entries(changes)) {
+    if (value === null || value === undefined || value === "") url.searchParams.delete(name);
+    else url.searchParams.set(name, value);
+  }
+  if (url.href !== location.href) history[push ? "pushState" : "replaceState"](null, "", url);
+  return url.searchParams;
+}

@@ -1,0 +1,15 @@
+// Pages that are lists: read again, quietly, when something happens.
+import { $, fragment, swap, throttled } from "./dom.js";
+import { listen } from "./live.js";
+
+const part = $("#watched");
+let first = true;
+const refresh = throttled(1500, async () => {
+  if (document.activeElement?.closest("#watched input:checked, details[open]") || $("details.menu[open]")) return;
+  try {
+    const page = new DOMParser().parseFromString(await fragment(location.href), "text/html");
+    const fresh = $(part.dataset.part, page);
+    if (fresh) await swap(part, fresh.innerHTML);
+  } catch { /* the label says that we are reconnecting */ }
+});
+listen({}, () => { if (first) { first = false; return; } refresh(); });

@@ -1,0 +1,108 @@
+"""A study's trials as columns, and what its page says of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hpo_pipelines.description import parameter
+from hpo_pipelines.server.site import Site
+from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.study import Study
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, Status
+from search_spaces import Distribution
+
+
+def summary(site: Site, task: Task) -> dict[str, Any]:
+    """What lists say of a study: name, status, how many trials stand where, the best value and its run."""
+    study = Study(site.workspace, task)
+    runs = trial_runs(site, task.id)
+    counts: dict[str, int] = {}
+    for run in runs:
+        counts[str(run.status)] = counts.get(str(run.status), 0) + 1
+    values = site.analysis(study).values
+    best = best_of(values, study.direction)
+    best_run = next((run for run in runs if run.trial == best), None)
+    return {
+        "id": task.id,
+        "name": task.name,
+        "project": task.project,
+        "pipeline": task.pipeline,
+        "status": str(task.status),
+        "abandoned": study.is_abandoned,
+        "reason": task.reason,
+        "direction": study.direction,
+        "objective": study.objective,
+        "trials": len(runs),
+        "counts": counts,
+        "best_value": None if best is None else values[best],
+        "best_trial": best,
+        "best_run": None if best_run is None else best_run.id,
+        "best_run_label": None if best_run is None else best_run.label,
+        "cloned_from": task.cloned_from,
+        "created_at": task.created_at,
+        "started_at": task.started_at,
+        "finished_at": task.finished_at,
+        "seconds": task.seconds,
+    }
+
+
+def trial_runs(site: Site, study: str) -> list[Task]:
+    """The runs of a study's trials, in the order of their numbers."""
+    found = site.workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, study=study, top=True), limit=None)
+    return sorted(found, key=lambda task: task.trial or 0)
+
+
+def best_of(values: Mapping[int, float], direction: str) -> int | None:
+    """The number of the trial with the best value, the earliest of equals."""
+    sign = 1 if direction == "maximize" else -1
+    return max(values, key=lambda number: (sign * values[number], -number), default=None)
+
+
+def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
+    """The trials past number ``after``: one list for each thing that is known of them."""
+    runs = [task for task in trial_runs(site, study.id) if (task.trial or 0) > after]
+    values = site.analysis(study).values
+    space = study.space
+    varied = [name for name in space.order() if len(space[name].examples()) > 1]
+    steps = site.workspace.store.overview.steps([run.id for run in runs])
+    return {
+        "name": study.name,
+        "objective": study.objective or "value",
+        "direction": study.direction,
+        "number": [run.trial for run in runs],
+        "value": [values.get(run.trial or 0) for run in runs],
+        "status": [str(run.status) for run in runs],
+        "run": [run.id for run in runs],
+        "label": [run.label for run in runs],
+        "seconds": [None if run.seconds is None else round(run.seconds, 3) for run in runs],
+        "steps": [steps[run.id].total for run in runs],
+        "reused": [steps[run.id].reused for run in runs],
+        "params": {name: _column([run.params.get(name) for run in runs], space[name]) for name in varied},
+    }
+
+
+def _column(values: Sequence[Any], item: Distribution) -> dict[str, Any]:
+    """Numbers as they are, anything else as a text of a category."""
+    numeric = all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
+    if numeric:
+        return {"type": "number", "log": bool(item.as_dict().get("log", False)), "values": list(values)}
+    return {"type": "category", "log": False, "values": [None if value is None else parameter(value) for value in values]}
+
+
+def shared_work(site: Site, runs: Sequence[Task]) -> list[dict[str, Any]]:
+    """Of each component: how often it ran in ``runs``, how often it was reused, and the seconds that this saved."""
+    found: dict[str, dict[str, Any]] = {}
+    children = site.workspace.store.tasks.children_of([run.id for run in runs])
+    for tasks in children.values():
+        for task in tasks:
+            if task.kind is not Kind.STEP or task.status is not Status.COMPLETED:
+                continue
+            row = found.setdefault(str(task.component), {"component": task.component, "ran": 0, "reused": 0, "spent": 0.0})
+            row["reused" if task.reused_from else "ran"] += 1
+            row["spent"] += 0.0 if task.reused_from else (task.seconds or 0.0)
+    for row in found.values():
+        mean = row["spent"] / row["ran"] if row["ran"] else 0.0
+        row["saved"] = mean * row["reused"]
+    return list(found.values())
