@@ -65,9 +65,7 @@ def is_current(root: Path) -> bool:
     """Whether all files are there, from the packages that the lock file names."""
     folder = root / VENDOR
     stamp = folder / STAMP
-    return (
-        stamp.is_file() and stamp.read_text().strip() == wanted(root) and all((folder / f).is_file() for f in FILES)
-    )
+    return stamp.is_file() and stamp.read_text().strip() == wanted(root) and all((folder / f).is_file() for f in FILES)
 
 
 def vendor(root: Path = ROOT) -> None:

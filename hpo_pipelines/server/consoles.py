@@ -42,7 +42,9 @@ class ConsoleFiles:
             offset += size
         return b"".join(found)
 
-    def part(self, offset: int | None = None, *, before: int | None = None, limit: int = TAIL, whole: bool = True) -> Part:
+    def part(
+        self, offset: int | None = None, *, before: int | None = None, limit: int = TAIL, whole: bool = True
+    ) -> Part:
         """Whole lines: from ``offset`` on, those that end at ``before``, or (neither) the last ones.
 
         ``limit`` bytes at most. ``whole`` gives, at the end of the file, also a line without an end. Progress bars are
@@ -63,4 +65,6 @@ class ConsoleFiles:
             # A line longer than the limit is given in parts rather than never.
             if keep or len(data) < limit:
                 data = data[:keep]
-        return Part(start, start + len(data), self.size, collapsed(data.decode("utf-8", "replace").replace("\r\n", "\n")))
+        return Part(
+            start, start + len(data), self.size, collapsed(data.decode("utf-8", "replace").replace("\r\n", "\n"))
+        )

@@ -55,7 +55,9 @@ class Feed:
                     after = events[-1].id
                     records = await asyncio.to_thread(records_of, self.store, events, wanted)
                     # Also without records: the cursor moves on, and a reconnect starts there.
-                    yield f"id: {after}\nevent: changes\ndata: {to_text(records)}\n\n" if records else f"id: {after}\n\n"
+                    yield (
+                        f"id: {after}\nevent: changes\ndata: {to_text(records)}\n\n" if records else f"id: {after}\n\n"
+                    )
                     await asyncio.sleep(PAUSE_SECONDS)
                     continue
                 news.clear()
@@ -89,16 +91,18 @@ class Feed:
                     cursor = self.store.events.last()
                     self._ring()
             except HpoPipelinesError:
-                if self._closed:
-                    return
                 log.warning("the store cannot be followed; trying again", exc_info=True)
                 threading.Event().wait(_LOOK_SECONDS)
+
+    def _tell(self) -> None:
+        for news in list(self._news):
+            news.set()
 
     def _ring(self) -> None:
         loop = self._loop
         if loop is not None and not loop.is_closed():
             with contextlib.suppress(RuntimeError):  # the loop ended just now
-                loop.call_soon_threadsafe(lambda: [news.set() for news in list(self._news)])
+                loop.call_soon_threadsafe(self._tell)
 
 
 class Wanted:
@@ -118,7 +122,7 @@ class Wanted:
 
 
 def records_of(store: Store, events: Sequence[Event], wanted: Wanted) -> list[dict[str, Any]]:
-    """``events`` as JSON, with what they are about: the task's name, status, run and study. Steps only when asked for."""
+    """``events`` as JSON, with what they are about: the task's name, status, run and study. Steps where asked for."""
     tasks = store.tasks.get_all(list({event.task for event in events}))
     parents = {task.parent for task in tasks.values() if task.parent} - set(tasks)
     runs = {**store.tasks.get_all(list(parents)), **tasks}

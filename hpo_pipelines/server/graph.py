@@ -159,7 +159,8 @@ def _is_called(task: Task) -> bool:
 
 
 def _node(task: Task, origins: Mapping[str, Task], runs: Mapping[str, Task], attempts: int) -> Node:
-    origin = runs.get(str(origins[task.reused_from].parent)) if task.reused_from in origins else None
+    source = origins.get(task.reused_from or "")
+    origin = None if source is None else runs.get(str(source.parent))
     reused = task.reused_from is not None and task.status is Status.COMPLETED
     note = ""
     if reused:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 WIDTH, HEIGHT = 196.0, 50.0
@@ -115,7 +116,7 @@ def _with_dummies(
 def _chained(
     rows: Sequence[Sequence[Node]], chains: Mapping[Edge, Sequence[Node]]
 ) -> tuple[dict[Node, list[Node]], dict[Node, list[Node]]]:
-    links = [Edge(a, b) for chain in chains.values() for a, b in zip(chain, chain[1:], strict=False)]
+    links = [Edge(a, b) for chain in chains.values() for a, b in pairwise(chain)]
     return _neighbours([node for row in rows for node in row], links)
 
 
@@ -124,7 +125,7 @@ def _chained(
 
 def crossings(rows: Sequence[Sequence[Node]], down: Neighbours) -> int:
     """How many edges cross between neighbouring rows, in O(E log V) with a Fenwick tree."""
-    return sum(_crossings(row, below, down) for row, below in zip(rows, rows[1:], strict=False))
+    return sum(_crossings(row, below, down) for row, below in pairwise(rows))
 
 
 def _crossings(row: Sequence[Node], below: Sequence[Node], down: Neighbours) -> int:
@@ -229,7 +230,7 @@ def _compacted(
     width: Callable[[Node], float],
 ) -> dict[Node, float]:
     """The leftmost x of each node at which its block overlaps none on its left."""
-    left = {b: a for row in layers for a, b in zip(row, row[1:], strict=False)}
+    left = {b: a for row in layers for a, b in pairwise(row)}
     members = {root[block[0]]: block for block in blocks}
     x: dict[Node, float] = {}
     for start in members:
@@ -244,21 +245,20 @@ def _compacted(
                 continue
             if block not in x:
                 gaps = [(node, left[node]) for node in beside]
-                x[block] = max(
-                    (x.get(root[b], 0.0) + (width(a) + width(b)) / 2 + GAP_X for a, b in gaps), default=0.0
-                )
+                x[block] = max((x.get(root[b], 0.0) + (width(a) + width(b)) / 2 + GAP_X for a, b in gaps), default=0.0)
             stack.pop()
     return {node: x[root[node]] for row in layers for node in row}
 
 
 def _path(points: Sequence[tuple[float, float]]) -> str:
     """A smooth line through ``points``, from the lower side of the first node to the upper side of the last."""
-    (x, y), *rest = points
-    at = [(x, y + HEIGHT)]
-    at += [(px, py + HEIGHT / 2) for px, py in rest[:-1]]
-    at.append((rest[-1][0], rest[-1][1]))
-    path = f"M{at[0][0]:.1f} {at[0][1]:.1f}"
-    for (x0, y0), (x1, y1) in zip(at, at[1:], strict=False):
+    (x0, y0), *rest = points
+    y0 += HEIGHT
+    path = f"M{x0:.1f} {y0:.1f}"
+    for x1, y1 in rest:
+        # It bends between the rows only: beside nodes it is straight, and stays clear of them.
         middle = (y0 + y1) / 2
         path += f"C{x0:.1f} {middle:.1f} {x1:.1f} {middle:.1f} {x1:.1f} {y1:.1f}"
+        x0, y0 = x1, y1 + HEIGHT
+        path += f"V{y0:.1f}" if (x1, y1) != rest[-1] else ""
     return path

@@ -65,7 +65,7 @@ def answer(error: Exception) -> Response:
 
 
 def install(app: FastAPI, page: Any) -> None:
-    """Let ``app`` answer errors: below ``/api`` with JSON, elsewhere with what ``page(request, status, detail)`` gives."""
+    """Let ``app`` answer errors: below ``/api`` with JSON, elsewhere with ``page(request, status, detail)``."""
 
     async def handle(request: Request, error: Exception) -> Response:
         found = answer(error)

@@ -16,7 +16,16 @@ from hpo_pipelines.tracking import MlflowServer
 PATH = "/mlflow"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 # Of one connection only, not of the message: RFC 9110, 7.6.1.
-_HOP = {"connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade"}
+_HOP = {
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
 _MODE = "workflowType=machine_learning"
 """MLflow's pages open in a mode for language models, which hides runs, unless the address says otherwise."""
 
@@ -26,7 +35,9 @@ class MlflowProxy:
 
     def __init__(self, server: MlflowServer) -> None:
         self._server = server
-        self._client = httpx.AsyncClient(timeout=httpx.Timeout(120.0, connect=10.0), follow_redirects=False, trust_env=False)
+        self._client = httpx.AsyncClient(
+            timeout=httpx.Timeout(120.0, connect=10.0), follow_redirects=False, trust_env=False
+        )
         self.router = APIRouter(include_in_schema=False)
         self.router.add_api_route(PATH, self.home)
         self.router.add_api_route("/mlflow-run/{run}", self.run)
@@ -45,7 +56,9 @@ class MlflowProxy:
         """The answer of MLflow, as it comes."""
         base = self._server.uri
         url = httpx.URL(f"{base}/{path}").copy_with(query=request.url.query.encode() or None)
-        headers = [(name, value) for name, value in request.headers.raw if name.decode() not in _HOP | {"host", "origin"}]
+        headers = [
+            (name, value) for name, value in request.headers.raw if name.decode() not in _HOP | {"host", "origin"}
+        ]
         upstream = self._client.build_request(request.method, url, headers=headers, content=_body(request))
         try:
             answer = await self._client.send(upstream, stream=True)

@@ -39,7 +39,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
-    """Refuses what does not come from here, and gives every answer of ours its headers; ``free`` paths keep their own."""
+    """Refuses what does not come from here, and gives every answer its headers; those of ``free`` paths keep theirs."""
 
     def __init__(self, app: Application, *, hosts: Collection[str] = HOSTS, free: str = "/mlflow/") -> None:
         self._app = app

@@ -41,7 +41,9 @@ def changed(params: Mapping[str, Any], base: Mapping[str, Any] | None) -> list[d
     rows = []
     for name, value in params.items():
         differs = base is not None and (name not in base or base[name] != value)
-        rows.append({"name": name, "value": value, "changed": differs, "was": (base or {}).get(name) if differs else None})
+        rows.append(
+            {"name": name, "value": value, "changed": differs, "was": (base or {}).get(name) if differs else None}
+        )
     return rows
 
 
@@ -51,7 +53,9 @@ def _failed(run: Run) -> list[RunStep]:
 
 def inspected_step(site: Site, run: Run, name: str) -> dict[str, Any]:
     """What there is to say of one step, or of a run inside. A step that is only expected is ``planned``."""
-    child = next((task for task in site.workspace.store.tasks.children(run.id) if name in (task.name, task.label)), None)
+    child = next(
+        (task for task in site.workspace.store.tasks.children(run.id) if name in (task.name, task.label)), None
+    )
     if child is None:
         return {"kind": "planned", "name": name}
     if child.kind is Kind.PIPELINE:
@@ -83,7 +87,9 @@ def _why(step: RunStep) -> Why | None:
 
 def inputs_of(site: Site, run: Run, step: Task) -> list[dict[str, Any]]:
     """The arguments of a step: literals as they are, outputs of other steps with where they come from."""
-    edges = [edge for edge in site.workspace.store.tasks.edges(run.id) if edge.target == step.id and edge.kind == "data"]
+    edges = [
+        edge for edge in site.workspace.store.tasks.edges(run.id) if edge.target == step.id and edge.kind == "data"
+    ]
     tasks = site.workspace.store.tasks.get_all([edge.source for edge in edges])
     sources: dict[str, list[str]] = {}
     for edge in edges:
@@ -119,7 +125,10 @@ def sparks_of(site: Site, task: str) -> list[dict[str, Any]]:
     series: dict[str, list[float]] = {}
     for metric in site.workspace.store.metrics.of([task]):
         series.setdefault(metric.name, []).append(metric.value)
-    return [{"name": name, "last": values[-1], "count": len(values), "path": path_of(values)} for name, values in series.items()]
+    return [
+        {"name": name, "last": values[-1], "count": len(values), "path": path_of(values)}
+        for name, values in series.items()
+    ]
 
 
 def path_of(values: Sequence[float]) -> str:
@@ -133,5 +142,3 @@ def path_of(values: Sequence[float]) -> str:
     last = points[-1][0]
     places = [(i / last * 300, 41 - (value - low) / ((high - low) or 1.0) * 38) for i, value in points]
     return "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places)
-
-

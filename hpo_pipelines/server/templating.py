@@ -24,9 +24,11 @@ WORDS = {"reused": "Reused", "planned": "Not yet"}
 
 
 def duration(seconds: float | None) -> str:
-    """``0.4s``, ``12s``, ``4m 52s``, ``1h 05m``, ``2d 3h``; empty when unknown."""
+    """``85ms``, ``1.4s``, ``12s``, ``4m 52s``, ``1h 05m``, ``2d 3h``; empty when unknown."""
     if seconds is None:
         return ""
+    if 0 < seconds < 0.9995:
+        return f"{max(1, round(seconds * 1000))}ms"
     if seconds < 9.95:
         return f"{max(0.0, seconds):.1f}s"
     whole = round(seconds)
@@ -128,8 +130,10 @@ def query(**values: Any) -> str:
 def rendered(request: Request, template: str, *, status: int = 200, **context: Any) -> Response:
     """A page, or a part of one."""
     site = request.app.state.site
-    text = environment().get_template(template).render(
-        request=request, has_mlflow=site.has_mlflow, path=request.url.path, now=time.time(), **context
+    text = (
+        environment()
+        .get_template(template)
+        .render(request=request, has_mlflow=site.has_mlflow, path=request.url.path, now=time.time(), **context)
     )
     return Response(text.encode("utf-8", "replace"), status, media_type="text/html; charset=utf-8")
 

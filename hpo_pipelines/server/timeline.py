@@ -39,13 +39,17 @@ class Timeline:
     seconds: float
 
 
+_ROOM = 1.14
+"""The axis goes on past the end, so that what is written behind the last bars fits."""
+
+
 def timeline_of(store: Store, run: Run, graph: Graph) -> Timeline:
     """The timeline of ``run`` as it stands now; of one that goes on up to this moment."""
     task = run.task
     start = task.started_at or task.created_at
     ends = [node.finished_at or node.started_at or start for node in graph.nodes]
     end = max([task.finished_at or (start if task.started_at is None else time.time()), *ends])
-    whole = max(end - start, 1e-3)
+    whole = max((end - start) * _ROOM, 1e-3)
     attempts = store.tasks.attempts_of([node.id for node in graph.nodes if node.id and not node.run])
     rows = [_row(node, attempts.get(node.id or "", ()), start, end, whole) for node in graph.nodes]
     return Timeline(rows, _ticks(whole), whole)

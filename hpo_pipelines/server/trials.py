@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hpo_pipelines.description import parameter
 from hpo_pipelines.server.site import Site
+from hpo_pipelines.server.templating import value_text
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import Study
 from hpo_pipelines.task import Task
@@ -88,21 +88,23 @@ def _column(values: Sequence[Any], item: Distribution) -> dict[str, Any]:
     numeric = all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
     if numeric:
         return {"type": "number", "log": bool(item.as_dict().get("log", False)), "values": list(values)}
-    return {"type": "category", "log": False, "values": [None if value is None else parameter(value) for value in values]}
+    return {
+        "type": "category",
+        "log": False,
+        "values": [None if value is None else value_text(value) for value in values],
+    }
 
 
 def shared_work(site: Site, runs: Sequence[Task]) -> list[dict[str, Any]]:
     """Of each component: how often it ran in ``runs``, how often it was reused, and the seconds that this saved."""
+    tasks = site.workspace.store.tasks
+    children = [task for steps in tasks.children_of([run.id for run in runs]).values() for task in steps]
+    done = [task for task in children if task.kind is Kind.STEP and task.status is Status.COMPLETED]
+    origins = tasks.get_all(list({task.reused_from for task in done if task.reused_from}))
     found: dict[str, dict[str, Any]] = {}
-    children = site.workspace.store.tasks.children_of([run.id for run in runs])
-    for tasks in children.values():
-        for task in tasks:
-            if task.kind is not Kind.STEP or task.status is not Status.COMPLETED:
-                continue
-            row = found.setdefault(str(task.component), {"component": task.component, "ran": 0, "reused": 0, "spent": 0.0})
-            row["reused" if task.reused_from else "ran"] += 1
-            row["spent"] += 0.0 if task.reused_from else (task.seconds or 0.0)
-    for row in found.values():
-        mean = row["spent"] / row["ran"] if row["ran"] else 0.0
-        row["saved"] = mean * row["reused"]
+    for task in done:
+        row = found.setdefault(str(task.component), {"component": task.component, "ran": 0, "reused": 0, "saved": 0.0})
+        row["reused" if task.reused_from else "ran"] += 1
+        if task.reused_from in origins:
+            row["saved"] += origins[task.reused_from].seconds or 0.0
     return list(found.values())

@@ -102,7 +102,7 @@ class Overview:
         after: tuple[Any, str] | None = None,
         limit: int = 50,
     ) -> tuple[list[Task], tuple[Any, str] | None]:
-        """The first ``limit`` tasks in ``order`` that fulfil ``where``, and where the next page begins, if there is one.
+        """The first ``limit`` tasks in ``order`` that fulfil ``where``, and where the next page begins, if one does.
 
         ``after`` is what an earlier page gave; tasks recorded meanwhile neither repeat nor hide any. Raises
         ParameterError for an order that there is not.
@@ -131,7 +131,7 @@ class Overview:
         return {run: StepCounts(statuses, shared[0]) for run, (statuses, shared) in found.items()}
 
     def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Of each run the last value of each metric of its steps, called ``fit.val_auc``, of the last call of ``fit``."""
+        """Of each run the last value of each metric of its steps: ``fit.val_auc`` of the last call of ``fit``."""
         found: dict[str, dict[str, float]] = {run: {} for run in run_ids}
         for run, component, name, value in self._all(_METRICS, run_ids, ordered=True):
             found[run][f"{component}.{name}"] = metric_value(value)

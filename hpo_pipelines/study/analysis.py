@@ -29,9 +29,9 @@ class Analysis:
 
     @property
     def importances(self) -> dict[str, float]:
-        """How much of the objective each sampled parameter explains, by PED-ANOVA (Watanabe et al. 2023), highest first.
+        """How much of the objective each sampled parameter explains, by PED-ANOVA, highest first.
 
-        Empty where Optuna cannot say: fewer than two completed trials, or all of one value.
+        (Watanabe, Bansal, Hutter, IJCAI 2023.) Empty where Optuna cannot say: fewer than two completed trials, or all of one value.
         """
         with self._lock:
             done = self._optuna.get_trials(deepcopy=False, states=_COMPLETE)
@@ -47,6 +47,6 @@ def _importances(study: optuna.Study, done: list[optuna.trial.FrozenTrial]) -> d
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         try:
-            return optuna.importance.get_param_importances(study, target=target)
+            return dict(optuna.importance.get_param_importances(study, target=target))
         except (ValueError, RuntimeError):  # too few trials with all parameters, say
             return {}

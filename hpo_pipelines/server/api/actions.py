@@ -48,15 +48,16 @@ class Annotation(_Strict):
 
 
 @router.post("/runs/{run}/plan", response_model=dict[str, Any])
-def planned(site: SiteOf, run: str, wanted: Annotated[Changes, Body()] = Changes()) -> PlainJson:
+def planned(site: SiteOf, run: str, wanted: Annotated[Changes | None, Body()] = None) -> PlainJson:
     """What a clone would reuse and what it would run. Follows the body without running a step; records nothing."""
     base = site.run(run)
-    return PlainJson(plan(site.workspace, base, decoded(site, base, wanted.params)).record())
+    return PlainJson(plan(site.workspace, base, decoded(site, base, wanted.params if wanted else {})).record())
 
 
 @router.post("/runs/{run}/clone", status_code=201, response_model=dict[str, Any])
-def clone(site: SiteOf, run: str, wanted: Annotated[CloneRequest, Body()] = CloneRequest()) -> PlainJson:
+def clone(site: SiteOf, run: str, wanted: Annotated[CloneRequest | None, Body()] = None) -> PlainJson:
     """A draft of the same code with other parameters; with ``submit`` it is queued."""
+    wanted = wanted or CloneRequest()
     made = cloned(site, site.run(run), wanted.params, executor=wanted.executor, submit=wanted.submit)
     return PlainJson(described(made, steps=False), status_code=201)
 
@@ -68,15 +69,17 @@ def submit(site: SiteOf, run: str) -> PlainJson:
 
 
 @router.post("/runs/{run}/rerun", status_code=201, response_model=dict[str, Any])
-def rerun(site: SiteOf, run: str, wanted: Annotated[RerunRequest, Body()] = RerunRequest()) -> PlainJson:
+def rerun(site: SiteOf, run: str, wanted: Annotated[RerunRequest | None, Body()] = None) -> PlainJson:
     """A new run of the same code and parameters, queued."""
-    return PlainJson(described(reran(site, site.run(run), wanted), steps=False), status_code=201)
+    return PlainJson(described(reran(site, site.run(run), wanted or RerunRequest()), steps=False), status_code=201)
 
 
 @router.post("/runs/{run}/resume", status_code=202, response_model=dict[str, Any])
-def resume(site: SiteOf, run: str, wanted: Annotated[ResumeRequest, Body()] = ResumeRequest()) -> PlainJson:
+def resume(site: SiteOf, run: str, wanted: Annotated[ResumeRequest | None, Body()] = None) -> PlainJson:
     """Drive a failed, aborted or abandoned run on, from what it has done."""
-    return PlainJson(described(resumed(site, site.run(run), wanted.from_step), steps=False), status_code=202)
+    return PlainJson(
+        described(resumed(site, site.run(run), wanted.from_step if wanted else None), steps=False), status_code=202
+    )
 
 
 @router.post("/runs/{run}/abort", response_model=dict[str, Any])

@@ -122,7 +122,9 @@ def artifacts(site: SiteOf, run: str) -> PlainJson:
     names = {found.id: None, **{step.id: step.name for step in found.steps.values()}}
     outputs = site.workspace.store.tasks.outputs_of(list(names))
     items = [
-        {"step": names[task], "name": name, **_described(ref)} for task, refs in outputs.items() for name, ref in refs.items()
+        {"step": names[task], "name": name, **_described(ref)}
+        for task, refs in outputs.items()
+        for name, ref in refs.items()
     ]
     return PlainJson({"items": items})
 

@@ -28,7 +28,9 @@ def runs(
     site: SiteOf,
     project: str | None = None,
     pipeline: str | None = None,
-    status: Annotated[str | None, Query(description="One or several, with commas.", examples=["failed,aborted"])] = None,
+    status: Annotated[
+        str | None, Query(description="One or several, with commas.", examples=["failed,aborted"])
+    ] = None,
     study: Annotated[str | None, Query(description="Its name or id.")] = None,
     tag: str | None = None,
     sort: Annotated[str, Query(description="created, number, pipeline, seconds or status; `-` first: descending.")] = (

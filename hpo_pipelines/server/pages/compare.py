@@ -43,7 +43,7 @@ def _recent(site: Site, found: Sequence[Run]) -> list[Run]:
 def _sections(site: Site, runs: Sequence[Run], base: int, *, everything: bool) -> list[dict[str, Any]]:
     metrics = [run.metrics for run in runs]
     graphs = [graph_of(site.workspace.store, run) for run in runs]
-    facts = {
+    facts: dict[str, Callable[[Run], Any]] = {
         "status": lambda run: str(run.status),
         "code": lambda run: (run.task.snapshot or "")[:10] or None,
         "commit": lambda run: str((run.task.git or {}).get("commit") or "")[:10] or None,
@@ -55,7 +55,7 @@ def _sections(site: Site, runs: Sequence[Run], base: int, *, everything: bool) -
         ("Metrics", "metric", _rows(_names(metrics), lambda name, i: metrics[i].get(name), len(runs))),
         ("Steps", "step", _steps(graphs)),
     ]  # fmt: skip
-    made = []
+    made: list[dict[str, Any]] = []
     for title, kind, rows in sections:
         for row in rows:
             row["differs"] = [kind != "step" and not _same(value, row["values"][base]) for value in row["values"]]
@@ -65,7 +65,9 @@ def _sections(site: Site, runs: Sequence[Run], base: int, *, everything: bool) -
         shown = [row for row in rows if row["shown"]]
         made.append({"title": title, "kind": kind, "rows": shown, "hidden": len(rows) - len(shown)})
     seconds = [run.task.seconds for run in runs]
-    made[3]["rows"].append({"name": "whole run", "values": [{"seconds": each, "shown": "total", "width": 0.0} for each in seconds]})
+    made[3]["rows"].append(
+        {"name": "whole run", "values": [{"seconds": each, "shown": "total", "width": 0.0} for each in seconds]}
+    )
     return made
 
 
@@ -89,7 +91,9 @@ def _delta(value: Any, base: Any) -> float | None:
 def _steps(graphs: Sequence[Graph]) -> list[dict[str, Any]]:
     """Each step with how long it took in each run, and whether it was reused there."""
     names = list(dict.fromkeys(node.name for graph in graphs for node in graph.nodes))
-    longest = max((node.seconds or 0.0 for graph in graphs for node in graph.nodes if node.shown != "reused"), default=0.0)
+    longest = max(
+        (node.seconds or 0.0 for graph in graphs for node in graph.nodes if node.shown != "reused"), default=0.0
+    )
 
     def cell(graph: Graph, name: str) -> dict[str, Any] | None:
         node = graph.node(name)
@@ -97,7 +101,13 @@ def _steps(graphs: Sequence[Graph]) -> list[dict[str, Any]]:
             return None
         seconds = None if node.shown == "reused" else node.seconds
         width = 100 * (seconds or 0.0) / longest if longest else 0.0
-        return {"shown": node.shown, "seconds": seconds, "width": round(width, 1), "origin": node.origin, "origin_run": node.origin_run}
+        return {
+            "shown": node.shown,
+            "seconds": seconds,
+            "width": round(width, 1),
+            "origin": node.origin,
+            "origin_run": node.origin_run,
+        }
 
     return [{"name": name, "values": [cell(graph, name) for graph in graphs]} for name in names]
 

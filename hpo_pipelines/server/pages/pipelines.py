@@ -67,7 +67,7 @@ def runs(
     found = listed(site, asked)
     shown = _columns(found, cols)
     where = TaskFilter(kind=Kind.PIPELINE, project=project, pipeline=pipeline, top=True)
-    context = {
+    context: dict[str, Any] = {
         "project": project,
         "pipeline": pipeline,
         "rows": found.rows,
@@ -138,4 +138,4 @@ def _columns(found: Listing, cols: str) -> list[tuple[str, str]]:
     varied = _varied(found.rows)
     choices = _choices(found.rows)
     params = [("p", name) for name in choices["p"] if name in varied or not varied][:_MOST_COLUMNS]
-    return [("m", name) for name in choices["m"][:3]] + params
+    return [("m", name) for name in choices["m"][:2]] + params

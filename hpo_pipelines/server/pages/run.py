@@ -45,7 +45,9 @@ def page(request: Request, site: SiteOf, run: str, step: str = "", view: str = "
 
 
 @router.get("/runs/{run}/part/{part}")
-def part(request: Request, site: SiteOf, run: str, part: str, step: str = "", view: str = "", tab: str = "") -> Response:
+def part(
+    request: Request, site: SiteOf, run: str, part: str, step: str = "", view: str = "", tab: str = ""
+) -> Response:
     """One part of the page, as it stands now."""
     if part not in PARTS:
         raise TaskNotFound(f"the page of a run has no part {part!r}; it has {', '.join(PARTS)}.")

@@ -64,7 +64,9 @@ def _context(site: Site, study: Study) -> dict[str, Any]:
         "better": gain is not None and (gain > 0) == (study.direction == "maximize"),
         "base_run": runs[0] if runs else None,
         "origin_label": site.label_of(study.task.cloned_from),
-        "top": [run.id for run in sorted((r for r in runs if r.trial in values), key=lambda r: _rank(values, r, study))[:5]],
+        "top": [
+            run.id for run in sorted((r for r in runs if r.trial in values), key=lambda r: _rank(values, r, study))[:5]
+        ],
     }
 
 
@@ -88,7 +90,12 @@ def _trial(site: Site, study: Study, number: int | None) -> dict[str, Any]:
         "value": site.analysis(study).values.get(wanted) if wanted is not None else None,
         "row": rows_of(site, [task])[0] if task is not None else None,
         "params": [
-            {"name": name, "value": task.params.get(name), "was": base.get(name), "changed": task.params.get(name) != base.get(name)}
+            {
+                "name": name,
+                "value": task.params.get(name),
+                "was": base.get(name),
+                "changed": task.params.get(name) != base.get(name),
+            }
             for name in space.order()
         ]
         if task is not None

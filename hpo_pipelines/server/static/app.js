@@ -1,5 +1,5 @@
 // What every page has: theme, palette, dialogs, copying, ticking durations.
-import { $, $$, duration } from "./dom.js";
+import { $, $$, duration, fragment, swap, typing } from "./dom.js";
 
 const root = document.documentElement;
 $("#theme").addEventListener("click", () => {
@@ -21,7 +21,7 @@ setInterval(tick, 1000);
 
 // -- palette
 const palette = $("#palette"), query = $("#palette-q");
-export function openPalette() {
+function openPalette() {
   if (palette.open) return;
   palette.showModal();
   query.value = "";
@@ -67,9 +67,11 @@ document.addEventListener("click", (event) => {
 
 // -- new run
 const dialog = $("#dialog");
-export async function openNew(url) {
+async function openNew(url) {
   if (dialog.open) return;
-  await window.htmx.ajax("GET", url, { target: "#dialog-body", swap: "innerHTML", source: dialog });
+  const body = $("#dialog-body");
+  await swap(body, await fragment(url), "innerHTML");
+  window.htmx.process(body);
   dialog.showModal();
   $("[autofocus]", dialog)?.focus();
 }
@@ -97,7 +99,6 @@ document.addEventListener("click", (event) => {
 });
 
 // -- keys of every page; a page's own modules add theirs
-export const typing = (event) => event.target.closest("input,textarea,select,dialog") || event.ctrlKey || event.metaKey || event.altKey;
 document.addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") { event.preventDefault(); openPalette(); return; }
   if (typing(event)) return;

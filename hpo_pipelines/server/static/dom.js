@@ -3,6 +3,7 @@ export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
 export function duration(seconds) {
+  if (seconds > 0 && seconds < 0.9995) return `${Math.max(1, Math.round(seconds * 1000))}ms`;
   if (seconds < 9.95) return `${Math.max(0, seconds).toFixed(1)}s`;
   const whole = Math.round(seconds), two = (n) => String(n).padStart(2, "0");
   if (whole < 60) return `${whole}s`;
@@ -10,6 +11,9 @@ export function duration(seconds) {
   if (whole < 86400) return `${Math.floor(whole / 3600)}h ${two(Math.floor((whole % 3600) / 60))}m`;
   return `${Math.floor(whole / 86400)}d ${Math.floor((whole % 86400) / 3600)}h`;
 }
+
+// Whether a key is meant for a field, a dialog or the browser.
+export const typing = (event) => event.target.closest("input,textarea,select,dialog") || event.ctrlKey || event.metaKey || event.altKey;
 
 // At most one call in `ms`, and one more at the end if there was news meanwhile.
 export function throttled(ms, work) {

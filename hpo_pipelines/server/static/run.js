@@ -1,8 +1,7 @@
 // The page of a run: selection, views and drawer, all in the address; its parts are read again when something happens.
-import { $, $$, address, fragment, swap, throttled } from "./dom.js";
+import { $, $$, address, fragment, swap, throttled, typing } from "./dom.js";
 import { listen } from "./live.js";
 import { nudge, showConsole, stopConsole } from "./log.js";
-import { typing } from "./app.js";
 
 const run = $("#head").dataset.run;
 const state = {};

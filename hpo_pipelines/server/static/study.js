@@ -138,6 +138,13 @@ function icon(status) {
   holder.innerHTML = `<svg class="s s-${safe}" role="img" aria-label="${safe}"><use href="${$(".brand use").getAttribute("href").split("#")[0]}#s-${safe}"/></svg>`;
   return holder.content.firstChild;
 }
+function squares(ran, reused) {
+  const total = ran + reused, shown = Math.min(total, 16), purple = total ? Math.round(shown * reused / total) : 0;
+  const holder = document.createElement("template");
+  const boxes = Array.from({ length: shown }, (_, k) => `<rect class="${k < purple ? "re" : "ran"}" x="${k * 8}" width="6.5" height="10" rx="1.5"/>`);
+  holder.innerHTML = `<svg class="squares" width="${shown * 8}" height="10" role="img" aria-label="${reused} of ${total} steps reused">${boxes.join("")}</svg>`;
+  return holder.content.firstChild;
+}
 function drawTable() {
   const columns = COLUMNS(), rows = sorted(), best = bestIndex();
   const head = element("tr");
@@ -161,7 +168,7 @@ function drawTable() {
         cell.append(icon(data.status[i]), link);
         if (i === best) cell.append(" ", element("span", { className: "chip", textContent: "best" }));
       } else if (key === "seconds") cell.textContent = data.seconds[i] === null ? "" : duration(data.seconds[i]);
-      else if (key === "steps") cell.textContent = `${data.reused[i]} of ${data.steps[i]} reused`;
+      else if (key === "steps") cell.append(squares(data.steps[i] - data.reused[i], data.reused[i]));
       else cell.append(key === "value" ? element("b", { textContent: short(cellOf(key, i)) }) : short(cellOf(key, i)));
       row.append(cell);
     }
