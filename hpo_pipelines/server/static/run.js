@@ -31,7 +31,6 @@ async function load(part, how) {
 
 function go(changes, { push = true } = {}) {
   const before = { ...state };
-  if ("step" in changes && changes.step && !state.tab) changes.tab ??= state.tab;
   Object.assign(state, changes);
   address(state, { push });
   applied(before);
@@ -49,7 +48,6 @@ function applied(before) {
 
 // What is selected, shown at once; the server says the rest.
 function mark() {
-  const names = { step: (e) => e.dataset.step, view: (e) => e.dataset.view, tab: (e) => e.dataset.tab };
   for (const node of $$("#dag a.node")) {
     const on = node.dataset.name === state.step;
     if (on) node.setAttribute("aria-current", "true"); else node.removeAttribute("aria-current");
@@ -58,7 +56,7 @@ function mark() {
   if (!$("#dag a.node[tabindex='0']")) $("#dag a.node")?.setAttribute("tabindex", "0");
   $("#dag")?.classList.toggle("selecting", Boolean(state.step));
   for (const edge of $$("#dag .edge")) edge.classList.toggle("hot", Boolean(state.step) && [edge.dataset.from, edge.dataset.to].includes(state.step));
-  for (const link of $$("#center .tl a[data-step]")) link.toggleAttribute("aria-current", names.step(link) === state.step);
+  for (const link of $$("#center .tl a[data-step]")) link.toggleAttribute("aria-current", link.dataset.step === state.step);
   for (const row of $$("#center tr")) row.setAttribute("aria-selected", String(Boolean(state.step) && $("a[data-step]", row)?.dataset.step === state.step));
   $("#details")?.setAttribute("aria-pressed", String(Boolean(state.tab)));
 }
@@ -68,7 +66,12 @@ document.addEventListener("click", (event) => {
   if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey && event.button === 0) {
     event.preventDefault();
     const changes = {};
-    if (link.dataset.step) { changes.step = link.dataset.step; const tab = new URL(link.href).searchParams.get("tab"); if (tab) changes.tab = tab; }
+    if (link.dataset.step) {
+      changes.step = link.dataset.step;
+      // An <a> of SVG has no href that is text.
+      const tab = new URL(link.getAttribute("href"), location.href).searchParams.get("tab");
+      if (tab) changes.tab = tab;
+    }
     if (link.dataset.view) changes.view = link.dataset.view;
     if (link.dataset.tab) changes.tab = link.dataset.tab;
     go(changes);
