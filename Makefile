@@ -14,7 +14,7 @@ PYTEST_ARGS ?=
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
 
-$(READY): pyproject.toml constraints.txt scripts/setup-venv.sh
+$(READY): pyproject.toml constraints.txt scripts/setup-venv.sh hatch_build.py package.json package-lock.json
 	@scripts/setup-venv.sh
 	@touch $@
 

@@ -9,10 +9,15 @@ has_postgresql() {
   command -v initdb >/dev/null 2>&1 || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null
 }
 
+has_chromium() {
+  command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1
+}
+
 missing=()
 has_postgresql || missing+=(postgresql)
 # runc beside it: crun refuses machines that have both versions of control groups.
 command -v podman >/dev/null 2>&1 || missing+=(podman runc uidmap fuse-overlayfs)
+has_chromium || missing+=(chromium)
 if ((${#missing[@]} == 0)); then
   exit 0
 fi

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-import httpx
+import httpx2
 from fastapi import APIRouter, Request
 from starlette.background import BackgroundTask
 from starlette.responses import RedirectResponse, Response, StreamingResponse
@@ -35,8 +35,8 @@ class MlflowProxy:
 
     def __init__(self, server: MlflowServer) -> None:
         self._server = server
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(120.0, connect=10.0), follow_redirects=False, trust_env=False
+        self._client = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(120.0, connect=10.0), follow_redirects=False, trust_env=False
         )
         self.router = APIRouter(include_in_schema=False)
         self.router.add_api_route(PATH, self.home)
@@ -55,14 +55,14 @@ class MlflowProxy:
     async def passed(self, request: Request, path: str) -> Response:
         """The answer of MLflow, as it comes."""
         base = self._server.uri
-        url = httpx.URL(f"{base}/{path}").copy_with(query=request.url.query.encode() or None)
+        url = httpx2.URL(f"{base}/{path}").copy_with(query=request.url.query.encode() or None)
         headers = [
             (name, value) for name, value in request.headers.raw if name.decode() not in _HOP | {"host", "origin"}
         ]
         upstream = self._client.build_request(request.method, url, headers=headers, content=_body(request))
         try:
             answer = await self._client.send(upstream, stream=True)
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             problem = self._server.problem() or f"{type(error).__name__}: {error}"
             raise TrackingError(f"MLflow does not answer: {problem}. It may still be starting; try again.") from error
         kept = [(n, v) for n, v in answer.headers.raw if n.lower().decode() not in _HOP]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from playwright.sync_api import Page, expect
 from samples import shown
@@ -52,7 +52,7 @@ def gated(served: Any, base: Run, folder: Path) -> Iterator[tuple[Run, Path]]:
 
 
 def submitted(url: str, base: Run, **params: Any) -> Run:
-    answer = httpx.post(f"{url}/api/v1/runs/{base.id}/clone", json={"params": params, "submit": True})
+    answer = httpx2.post(f"{url}/api/v1/runs/{base.id}/clone", json={"params": params, "submit": True})
     assert answer.status_code == 201, answer.text
     return base.workspace.run_called(answer.json()["id"])
 
@@ -193,7 +193,7 @@ def test_what_does_not_fit_is_said_at_its_field_and_nothing_is_recorded(
     dialog.get_by_role("button", name="Run", exact=True).click()
     expect(dialog.get_by_role("alert")).to_contain_text("rows needs a value")
     expect(dialog.get_by_label("rows", exact=True)).to_have_attribute("aria-invalid", "true")
-    refused = httpx.post(
+    refused = httpx2.post(
         f"{page.url.partition('/runs')[0]}/api/v1/runs/{base.id}/clone", json={"params": {"rows": "many"}}
     )
     assert refused.status_code == 422
@@ -319,4 +319,4 @@ def test_compare_shows_differences_and_the_base_can_be_another(
     expect(table).to_contain_text("share")
     page.get_by_role("link", name="make base").click()
     expect(row.locator(".delta")).to_have_text("-0.04")
-    assert json.loads(httpx.get(f"{served.url}/api/v1/runs/{other.id}").text)["params"]["rows"] == 44
+    assert json.loads(httpx2.get(f"{served.url}/api/v1/runs/{other.id}").text)["params"]["rows"] == 44

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import optuna
 import pytest
 from playwright.sync_api import Page, expect
@@ -118,7 +118,7 @@ def test_shared_work_and_importances_are_those_that_are_recorded(page: Page, ser
     executions = Path(study.runs[0].params["folder"], "ran").read_text().split()
     assert sum(ran for ran, _ in counted.values()) == len(executions)
     expected = optuna.importance.get_param_importances(study.optuna_study)
-    found = httpx.get(f"{served.url}/api/v1/studies/{study.id}").json()["importances"]
+    found = httpx2.get(f"{served.url}/api/v1/studies/{study.id}").json()["importances"]
     assert found == pytest.approx(expected)
     texts = page.locator(".imp").inner_text().split()
     assert texts[: 2 * len(expected) : 2] == list(expected)

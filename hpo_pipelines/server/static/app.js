@@ -1,5 +1,5 @@
 // What every page has: theme, palette, dialogs, copying, ticking durations.
-import { $, $$, duration, fragment, swap, typing } from "./dom.js";
+import { $, $$, duration, fragment, replace, typing } from "./dom.js";
 
 const root = document.documentElement;
 $("#theme").addEventListener("click", () => {
@@ -70,8 +70,7 @@ const dialog = $("#dialog");
 async function openNew(url) {
   if (dialog.open) return;
   const body = $("#dialog-body");
-  await swap(body, await fragment(url), "innerHTML");
-  window.htmx.process(body);
+  replace(body, await fragment(url));
   dialog.showModal();
   $("[autofocus]", dialog)?.focus();
 }

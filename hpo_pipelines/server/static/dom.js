@@ -31,8 +31,13 @@ export async function fragment(url, signal) {
   return answer.text();
 }
 
-export function swap(target, text, how = "innerMorph") {
-  return window.htmx.swap({ target, text, swap: how, sourceElement: target });
+// Morphed, what one does there goes on: focus, scrolling, what is unfolded.
+export async function morph(target, text) {
+  await window.htmx.swap({ target, text, swap: "innerMorph", sourceElement: target });
+}
+export function replace(target, text) {
+  target.innerHTML = text;
+  window.htmx.process(target);
 }
 
 // Change the address without loading: what is null leaves it.

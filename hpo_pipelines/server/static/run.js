@@ -1,5 +1,5 @@
 // The page of a run: selection, views and drawer, all in the address; its parts are read again when something happens.
-import { $, $$, address, fragment, swap, throttled, typing } from "./dom.js";
+import { $, $$, address, fragment, morph, replace, throttled, typing } from "./dom.js";
 import { listen } from "./live.js";
 import { nudge, showConsole, stopConsole } from "./log.js";
 
@@ -20,7 +20,7 @@ async function load(part, how) {
   try {
     const text = await fragment(`/runs/${run}/part/${part}?${query}`, control.signal);
     if (control.signal.aborted) return;
-    await swap($(`#${part}`), text, how);
+    if (how === "replace") replace($(`#${part}`), text); else await morph($(`#${part}`), text);
     if (part === "center") drawn();
     if (part === "list") filter();
     if (part === "drawer") opened();
@@ -38,11 +38,11 @@ function go(changes, { push = true } = {}) {
 
 function applied(before) {
   mark();
-  if (before.view !== state.view) load("center", "innerHTML");
-  if (before.step !== state.step) load("inspector", "innerHTML");
+  if (before.view !== state.view) load("center", "replace");
+  if (before.step !== state.step) load("inspector", "replace");
   if (before.step !== state.step || before.tab !== state.tab) {
     $("#drawer").hidden = !state.tab;
-    if (state.tab) load("drawer", "innerHTML"); else { stopConsole(); $("#drawer").replaceChildren(); maximize(false); }
+    if (state.tab) load("drawer", "replace"); else { stopConsole(); $("#drawer").replaceChildren(); maximize(false); }
   }
 }
 

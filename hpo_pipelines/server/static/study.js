@@ -1,6 +1,6 @@
 // The page of a study: charts by ECharts over columns of numbers; one selection filters all of them.
 import * as echarts from "./vendor/echarts.js";
-import { $, $$, address, duration, fragment, swap, throttled } from "./dom.js";
+import { $, $$, address, duration, fragment, morph, replace, throttled } from "./dom.js";
 import { listen } from "./live.js";
 
 const study = $("#head").dataset.study;
@@ -199,7 +199,7 @@ async function select(number, push = true) {
   selected = number;
   if (push) writeAddress(true);
   if (data) { drawHistory(colours()); for (const row of $$("#trials tr[data-trial]")) row.setAttribute("aria-selected", String(Number(row.dataset.trial) === number)); }
-  await swap($("#trial"), await fragment(`/studies/${study}/part/trial${number === null ? "" : `?trial=${number}`}`), "innerHTML");
+  replace($("#trial"), await fragment(`/studies/${study}/part/trial${number === null ? "" : `?trial=${number}`}`));
 }
 
 async function load() {
@@ -251,7 +251,7 @@ addEventListener("popstate", () => { readAddress(); draw(); select(selected, fal
 readAddress();
 const again = throttled(2000, async () => {
   await load();
-  await swap($("#facts"), await fragment(`/studies/${study}/part/facts`));
+  await morph($("#facts"), await fragment(`/studies/${study}/part/facts`));
   if (selected === null) select(null, false);
 });
 load();

@@ -1,5 +1,5 @@
 // Pages that are lists: read again, quietly, when something happens.
-import { $, fragment, swap, throttled } from "./dom.js";
+import { $, fragment, morph, throttled } from "./dom.js";
 import { listen } from "./live.js";
 
 const part = $("#watched");
@@ -9,7 +9,7 @@ const refresh = throttled(1500, async () => {
   try {
     const page = new DOMParser().parseFromString(await fragment(location.href), "text/html");
     const fresh = $(part.dataset.part, page);
-    if (fresh) await swap(part, fresh.innerHTML);
+    if (fresh) await morph(part, fresh.innerHTML);
   } catch { /* the label says that we are reconnecting */ }
 });
 listen({}, () => { if (first) { first = false; return; } refresh(); });
