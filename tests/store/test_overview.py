@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import pytest
+
+from hpo_pipelines.errors import ParameterError
+from hpo_pipelines.store import Store, TaskFilter
+from hpo_pipelines.store.overview import ORDERS
+from hpo_pipelines.task import Metric
+from hpo_pipelines.types import Kind, Status
+
+RUNS = TaskFilter(kind=Kind.PIPELINE, top=True)
+
+
+class OverviewContract:
+    def test_pipelines_count_their_runs_but_not_those_inside_others(self, store: Store, build) -> None:
+        first = build.run(pipeline="churn", project="shop")
+        build.run(pipeline="churn", project="shop", parent=first.id)
+        last = build.run(pipeline="price", project="shop")
+        build.run(pipeline="churn", project="shop")
+        found = {each.pipeline: each for each in store.overview.pipelines()}
+        assert {name: each.runs for name, each in found.items()} == {"churn": 2, "price": 1}
+        assert found["price"].latest == last.id
+        assert store.overview.count(RUNS) == 3
+
+    @pytest.mark.parametrize("order", ORDERS)
+    @pytest.mark.parametrize("descending", [True, False])
+    def test_pages_cover_everything_once_while_more_is_recorded(
+        self, store: Store, build, order: str, descending: bool
+    ) -> None:
+        for i in range(7):
+            times = {"started_at": 10.0, "finished_at": 10.0 + i % 3} if i % 2 else {}
+            build.run(pipeline=f"p{i % 2}", status=Status.COMPLETED if i % 2 else Status.DRAFT, **times)
+        every, end = store.overview.page(RUNS, order=order, descending=descending, limit=100)
+        assert (len(every), end) == (7, None)
+        seen, after = [], None
+        while True:
+            page, after = store.overview.page(RUNS, order=order, descending=descending, after=after, limit=2)
+            seen += [task.id for task in page]
+            if after is None:
+                break
+            build.run(pipeline="p2", status=Status.RUNNING)
+        known = {task.id for task in every}
+        assert [task for task in seen if task in known] == [task.id for task in every]
+        assert len(set(seen)) == len(seen)
+
+    def test_an_unknown_order_is_refused(self, store: Store) -> None:
+        with pytest.raises(ParameterError, match="sorted by 'colour'"):
+            store.overview.page(RUNS, order="colour")
+
+    def test_steps_are_counted_by_status_and_reuse(self, store: Store, build) -> None:
+        run, empty = build.run(), build.run()
+        origin = build.step(run, "load", status=Status.COMPLETED)
+        build.step(run, "fit", status=Status.COMPLETED, reused_from=origin.id)
+        build.step(run, "score", status=Status.FAILED)
+        found = store.overview.steps([run.id, empty.id])
+        assert found[run.id].statuses == {"completed": 2, "failed": 1}
+        assert (found[run.id].reused, found[run.id].total) == (1, 3)
+        assert found[empty.id].total == 0
+
+    def test_metrics_are_the_last_of_the_last_call(self, store: Store, build) -> None:
+        run = build.run()
+        first = build.step(run, "fit", component="fit", position=0)
+        second = build.step(run, "fit.2", component="fit", position=1)
+        store.metrics.add([Metric(second.id, "auc", 0.7, 0, 1.0), Metric(second.id, "auc", 0.8, 1, 2.0)])
+        store.metrics.add([Metric(first.id, "auc", 0.9, 0, 3.0), Metric(first.id, "loss", float("nan"), 0, 3.0)])
+        found = store.overview.metrics([run.id])[run.id]
+        assert found["fit.auc"] == 0.8
+        assert found["fit.loss"] != found["fit.loss"]
+
+
+class TestSqlite(OverviewContract):
+    @pytest.fixture
+    def store(self, sqlite_store: Store) -> Store:
+        return sqlite_store
+
+
+@pytest.mark.integration
+class TestPostgresql(OverviewContract):
+    @pytest.fixture
+    def store(self, postgresql_store: Store) -> Store:
+        return postgresql_store
