@@ -30,7 +30,11 @@ class Problem(BaseModel):
 
 
 DOCUMENTED: dict[int | str, dict[str, Any]] = {
-    code: {"model": Problem, "description": http.HTTPStatus(code).phrase} for code in (400, 403, 404, 409, 422)
+    code: {
+        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+        "description": http.HTTPStatus(code).phrase,
+    }
+    for code in (400, 403, 404, 409, 410, 422, 503)
 }
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx2
 from fastapi import APIRouter, Request
 from starlette.background import BackgroundTask
-from starlette.responses import RedirectResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from hpo_pipelines.errors import TrackingError
 from hpo_pipelines.tracking import MlflowServer
@@ -26,6 +26,8 @@ _HOP = {
     "transfer-encoding",
     "upgrade",
 }
+_INDEX = ("cache-control", "x-frame-options", "x-content-type-options")
+_SCRIPT = '<script src="/static/mlflow.js"></script>'
 _MODE = "workflowType=machine_learning"
 """MLflow's pages open in a mode for language models, which hides runs, unless the address says otherwise."""
 
@@ -41,11 +43,20 @@ class MlflowProxy:
         self.router = APIRouter(include_in_schema=False)
         self.router.add_api_route(PATH, self.home)
         self.router.add_api_route("/mlflow-run/{run}", self.run)
+        self.router.add_api_route(f"{PATH}/", self.index)
         self.router.add_api_route(f"{PATH}/{{path:path}}", self.passed, methods=_METHODS)
 
     async def home(self) -> Response:
         """MLflow's first page, in the mode that shows runs."""
         return RedirectResponse(f"{PATH}/#/experiments?{_MODE}")
+
+    async def index(self) -> Response:
+        """MLflow's one page, with our script in front that lets it show runs, and its assistant closed."""
+        answer = await self._asked(self._client.build_request("GET", f"{self._server.uri}/"))
+        text = (await answer.aread()).decode("utf-8", "replace")
+        await answer.aclose()
+        kept = {name: value for name, value in answer.headers.items() if name.lower() in _INDEX}
+        return HTMLResponse(text.replace("<head>", f"<head>{_SCRIPT}", 1), answer.status_code, kept)
 
     async def run(self, run: str) -> Response:
         """The page of one of MLflow's runs, whose experiment only MLflow knows."""
@@ -60,15 +71,19 @@ class MlflowProxy:
             (name, value) for name, value in request.headers.raw if name.decode() not in _HOP | {"host", "origin"}
         ]
         upstream = self._client.build_request(request.method, url, headers=headers, content=_body(request))
-        try:
-            answer = await self._client.send(upstream, stream=True)
-        except httpx2.HTTPError as error:
-            problem = self._server.problem() or f"{type(error).__name__}: {error}"
-            raise TrackingError(f"MLflow does not answer: {problem}. It may still be starting; try again.") from error
+        answer = await self._asked(upstream)
         kept = [(n, v) for n, v in answer.headers.raw if n.lower().decode() not in _HOP]
         response = StreamingResponse(answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose))
         response.raw_headers = [(name.lower(), _relocated(name, value, base)) for name, value in kept]
         return response
+
+    async def _asked(self, request: httpx2.Request) -> httpx2.Response:
+        """The answer, its body not yet read. Raises TrackingError when there is none."""
+        try:
+            return await self._client.send(request, stream=True)
+        except httpx2.HTTPError as error:
+            problem = self._server.problem() or f"{type(error).__name__}: {error}"
+            raise TrackingError(f"MLflow does not answer: {problem}. It may still be starting; try again.") from error
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -31,7 +31,8 @@ class Analysis:
     def importances(self) -> dict[str, float]:
         """How much of the objective each sampled parameter explains, by PED-ANOVA, highest first.
 
-        (Watanabe, Bansal, Hutter, IJCAI 2023.) Empty where Optuna cannot say: fewer than two completed trials, or all of one value.
+        Empty where Optuna cannot say: fewer than two completed trials, or all of one value. The method is that of
+        Watanabe, Bansal, Hutter (IJCAI 2023).
         """
         with self._lock:
             done = self._optuna.get_trials(deepcopy=False, states=_COMPLETE)

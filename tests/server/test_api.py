@@ -217,9 +217,7 @@ def test_a_failed_run_is_rerun_and_resumed(client: TestClient, base: Run, broken
 
 def test_a_run_is_aborted_where_it_runs(client: TestClient, base: Run) -> None:
     folder = base.params["folder"]
-    made = post(
-        client, f"/runs/{base.id}/clone", 201, {"params": {"gate": "api"}, "executor": "local", "submit": True}
-    )
+    made = post(client, f"/runs/{base.id}/clone", 201, {"params": {"gate": "api"}, "executor": "local", "submit": True})
     wait_until(Path(folder, "api.began").exists, "fit to begin")
     assert post(client, f"/runs/{made['id']}/abort", 200)["status"] == "aborted"
     assert post(client, f"/runs/{made['id']}/abort", 409)["type"] == "IllegalTransition"
@@ -287,7 +285,8 @@ def test_the_schema_names_every_route(client: TestClient) -> None:
     schema = get(client, "/openapi.json")
     for path in ("/runs", "/runs/{run}/steps/{step}/console", "/studies/{study}/trials", "/events", "/runs/{run}/plan"):
         assert f"{API}{path}" in schema["paths"]
-    assert "Problem" in schema["components"]["schemas"]
+    refusals = schema["paths"][f"{API}/runs/{{run}}"]["get"]["responses"]["404"]["content"]
+    assert "detail" in refusals["application/problem+json"]["schema"]["properties"]
 
 
 def test_numbers_that_json_lacks_are_text(client: TestClient, workspace: Workspace, base: Run) -> None:

@@ -45,15 +45,11 @@ def broken(workspace: Workspace, folder: Path) -> Run:
 @pytest.fixture(scope="module")
 def study(workspace: Workspace, folder: Path) -> Study:
     space = {"lr": Float(0.01, 1.0), "folder": {"value": str(folder)}}
-    return optimize(
-        shown.churn, space, "fit.auc", n_trials=5, seed=1, name="axe", progress=False, workspace=workspace
-    )
+    return optimize(shown.churn, space, "fit.auc", n_trials=5, seed=1, name="axe", progress=False, workspace=workspace)
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_nothing(
-    chromium: Browser, served: Any, base: Run, broken: Run, study: Study, theme: str
-) -> None:
+def test_axe_finds_nothing(chromium: Browser, served: Any, base: Run, broken: Run, study: Study, theme: str) -> None:
     context = chromium.new_context(base_url=served.url, viewport={"width": 1440, "height": 900}, color_scheme=theme)
     page = context.new_page()
     pages = [
@@ -80,7 +76,9 @@ def test_axe_finds_nothing(
         page.evaluate("document.fonts.ready")
         results = Axe().run(page, options=RULES[theme])
         for violation in results.response["violations"]:
-            found += [f"{address} {violation['id']} {node['target']} {node['failureSummary']}" for node in violation["nodes"]]
+            found += [
+                f"{address} {violation['id']} {node['target']} {node['failureSummary']}" for node in violation["nodes"]
+            ]
     context.close()
     assert not found, "\n".join(found[:20])
 
@@ -88,7 +86,12 @@ def test_axe_finds_nothing(
 @pytest.mark.parametrize("width", [1024, 1440, 1920])
 def test_no_page_scrolls_sideways(page: Page, base: Run, study: Study, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 900})
-    for address in ("/pipelines", "/pipelines/shop/churn", f"/runs/{base.id}?step=fit&tab=code", f"/studies/{study.id}"):
+    for address in (
+        "/pipelines",
+        "/pipelines/shop/churn",
+        f"/runs/{base.id}?step=fit&tab=code",
+        f"/studies/{study.id}",
+    ):
         page.goto(address)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, address
         assert page.evaluate("document.body.scrollWidth") <= width, address
@@ -117,9 +120,7 @@ def test_markup_in_names_values_and_logs_stays_text(page: Page, workspace: Works
     assert [line for line in console.inner_text().splitlines() if "%" in line] == ["100%"]
 
 
-def test_a_console_follows_at_its_end_and_stays_put_when_one_has_scrolled_up(
-    page: Page, workspace: Workspace
-) -> None:
+def test_a_console_follows_at_its_end_and_stays_put_when_one_has_scrolled_up(page: Page, workspace: Workspace) -> None:
     run = workspace.run(shown.talkative, {"count": 20_000})
     page.goto(f"/runs/{run.id}?step=lines&tab=console")
     out = page.locator("#out")

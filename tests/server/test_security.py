@@ -40,9 +40,7 @@ def test_loopback_by_any_name_is_welcome(client: TestClient, host: str) -> None:
         {"Origin": "http://127.0.0.1:9999"},
     ],
 )
-def test_another_sites_page_may_look_at_nothing_and_change_nothing(
-    client: TestClient, headers: dict[str, str]
-) -> None:
+def test_another_sites_page_may_look_at_nothing_and_change_nothing(client: TestClient, headers: dict[str, str]) -> None:
     answer = client.post("/api/v1/runs/x/abort", headers=headers)
     assert answer.status_code == 403
     assert "access-control-allow-origin" not in client.get("/api/v1/runs", headers=headers).headers

@@ -49,12 +49,13 @@ def _sections(site: Site, runs: Sequence[Run], base: int, *, everything: bool) -
         "commit": lambda run: str((run.task.git or {}).get("commit") or "")[:10] or None,
         "executor": lambda run: run.task.executor,
     }
+    params = [run.task.params for run in runs]
     sections = [
         ("Run", "text", _rows(list(facts), lambda name, i: facts[name](runs[i]), len(runs))),
-        ("Parameters", "param", _rows(_names([r.task.params for r in runs]), lambda n, i: runs[i].task.params.get(n), len(runs))),
+        ("Parameters", "param", _rows(_names(params), lambda name, i: params[i].get(name), len(runs))),
         ("Metrics", "metric", _rows(_names(metrics), lambda name, i: metrics[i].get(name), len(runs))),
         ("Steps", "step", _steps(graphs)),
-    ]  # fmt: skip
+    ]
     made: list[dict[str, Any]] = []
     for title, kind, rows in sections:
         for row in rows:
