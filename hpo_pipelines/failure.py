@@ -112,14 +112,18 @@ def rebuilt(parts: tuple[type[BaseException], tuple[Any, ...], tuple[Any, ...], 
 
 def _combined(original: BaseException) -> BaseException:
     cls = type(original)
-    if cls not in _classes:
+    arguments, namespace = _arguments(original), {"__module__": cls.__module__, "__str__": cls.__str__}
+    # MemoryError makes its instances itself, so it has to be the first base.
+    for bases in ((StepFailed, cls), (cls, StepFailed)):
         try:
-            _classes[cls] = type(
-                cls.__name__, (StepFailed, cls), {"__module__": cls.__module__, "__str__": cls.__str__}
-            )
+            made = _classes.get(cls) or type(cls.__name__, bases, namespace)
+            error = rebuilt((made, arguments, original.args, vars(original)))
         except TypeError:  # a class that cannot be subclassed, or whose layout forbids a second base
-            _classes[cls] = StepFailed
-    return rebuilt((_classes[cls], _arguments(original), original.args, vars(original)))
+            continue
+        _classes[cls] = made
+        return error
+    _classes[cls] = StepFailed
+    return rebuilt((StepFailed, arguments, original.args, vars(original)))
 
 
 def _arguments(original: BaseException) -> tuple[Any, ...]:

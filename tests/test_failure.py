@@ -36,6 +36,7 @@ def failure_of(error: BaseException) -> Failure:
         Odd(7, detail="seven"),
         KeyboardInterrupt(),
         ZeroDivisionError("division by zero"),
+        MemoryError("too much"),
     ],
 )
 def test_it_is_both_step_failed_and_the_users_own_with_the_users_words(original: BaseException) -> None:

@@ -164,7 +164,9 @@ def _node(task: Task, origins: Mapping[str, Task], runs: Mapping[str, Task], att
     reused = task.reused_from is not None and task.status is Status.COMPLETED
     note = ""
     if reused:
-        note = f"reused from {origin.label}" if origin is not None else "reused"
+        # Of the same pipeline, which is nearly always so, the number says it all.
+        known = None if origin is None else f"#{origin.number}" if origin.pipeline == task.pipeline else origin.label
+        note = f"reused from {known}" if known else "reused"
     elif task.status in (Status.QUEUED, Status.DRAFT, Status.SKIPPED, Status.ABORTED, Status.PRUNED):
         note = task.reason or str(task.status)
     elif task.status is Status.FAILED:

@@ -104,7 +104,7 @@ def listed(site: Site, query: Query) -> Listing:
         query.filter(site),
         order=order,
         descending=descending,
-        after=None if query.cursor is None else _decoded(query.cursor),
+        after=_decoded(query.cursor) if query.cursor else None,
         limit=max(1, min(query.limit, MOST)),
     )
     return Listing(rows_of(site, tasks), None if behind is None else _encoded(behind), _names(tasks))

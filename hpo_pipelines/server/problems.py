@@ -58,7 +58,9 @@ def status_of(error: BaseException) -> int:
 def answer(error: Exception) -> Response:
     """The JSON answer for an error."""
     if isinstance(error, HTTPException):
-        return problem(error.status_code, "HTTPException", str(error.detail))
+        refusal = problem(error.status_code, "HTTPException", str(error.detail))
+        refusal.headers.update(error.headers or {})  # Allow, of a method that there is not
+        return refusal
     if isinstance(error, RequestValidationError):
         parts = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
         return problem(422, "ParameterError", "; ".join(parts))

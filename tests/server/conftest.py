@@ -14,7 +14,7 @@ from services import missing
 
 from hpo_pipelines import Workspace
 
-LIMIT_MS = 15_000
+LIMIT_MS = 60_000
 FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",

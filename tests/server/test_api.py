@@ -276,7 +276,7 @@ def test_the_answer_to_an_error_follows_the_one_table(client: TestClient) -> Non
     answer = client.get(f"{API}/runs/nothing")
     assert answer.headers["content-type"] == "application/problem+json"
     assert get(client, "/runs", 422, status="done")["detail"].startswith("status='done'")
-    assert get(client, "/runs", 422, sort="colour")["type"] == "ParameterError"
+    assert "sort" in get(client, "/runs", 422, sort="colour")["detail"]
     assert get(client, "/runs", 422, cursor="!!")["type"] == "ParameterError"
     assert get(client, "/runs", 422, limit=0)["type"] == "ParameterError"
 

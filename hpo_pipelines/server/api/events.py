@@ -17,6 +17,7 @@ router = APIRouter(tags=["events"])
 @router.get("/events", response_model=dict[str, Any])
 def events(
     site: SiteOf,
+    *,
     after: Annotated[int | None, Query(ge=0, description="An event's id; without it, from now on.")] = None,
     run: Annotated[list[str], Query(description="Only these runs (ids), their steps with them.")] = [],  # noqa: B006
     study: Annotated[str | None, Query(description="Only the runs of this study (id).")] = None,

@@ -26,6 +26,7 @@ def pipelines(site: SiteOf) -> PlainJson:
 @router.get("/runs", response_model=dict[str, Any])
 def runs(
     site: SiteOf,
+    *,
     project: str | None = None,
     pipeline: str | None = None,
     status: Annotated[
@@ -33,9 +34,9 @@ def runs(
     ] = None,
     study: Annotated[str | None, Query(description="Its name or id.")] = None,
     tag: str | None = None,
-    sort: Annotated[str, Query(description="created, number, pipeline, seconds or status; `-` first: descending.")] = (
-        "-created"
-    ),
+    sort: Annotated[
+        str, Query(pattern="^-?(created|number|pipeline|seconds|status)$", description="`-` first: descending.")
+    ] = "-created",
     limit: Annotated[int, Query(ge=1, le=MOST)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> PlainJson:

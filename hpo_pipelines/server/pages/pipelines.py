@@ -55,6 +55,7 @@ def runs(
     site: SiteOf,
     project: str,
     pipeline: str,
+    *,
     status: str = "",
     tag: str = "",
     study: str = "",
@@ -85,7 +86,14 @@ def runs(
 
 @router.get("/pipelines/{project}/{pipeline}/runs.csv")
 def runs_csv(
-    site: SiteOf, project: str, pipeline: str, status: str = "", tag: str = "", study: str = "", sort: str = "-created"
+    site: SiteOf,
+    project: str,
+    pipeline: str,
+    *,
+    status: str = "",
+    tag: str = "",
+    study: str = "",
+    sort: str = "-created",
 ) -> Response:
     """The same runs, all parameters and metrics, for a spreadsheet; 10,000 at most."""
     rows: list[Row] = []

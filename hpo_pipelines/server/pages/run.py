@@ -32,7 +32,7 @@ _LISTED = 60
 
 
 @router.get("/runs/{run}")
-def page(request: Request, site: SiteOf, run: str, step: str = "", view: str = "", tab: str = "") -> Response:
+def page(request: Request, site: SiteOf, run: str, *, step: str = "", view: str = "", tab: str = "") -> Response:
     """The whole page. An id, or a name such as ``churn%2348``; steps of a run are named in the query."""
     found = site.run(run)
     if run != found.id:
@@ -46,7 +46,7 @@ def page(request: Request, site: SiteOf, run: str, step: str = "", view: str = "
 
 @router.get("/runs/{run}/part/{part}")
 def part(
-    request: Request, site: SiteOf, run: str, part: str, step: str = "", view: str = "", tab: str = ""
+    request: Request, site: SiteOf, run: str, part: str, *, step: str = "", view: str = "", tab: str = ""
 ) -> Response:
     """One part of the page, as it stands now."""
     if part not in PARTS:

@@ -42,6 +42,8 @@ function applied(before) {
   if (before.step !== state.step) load("inspector", "replace");
   if (before.step !== state.step || before.tab !== state.tab) {
     $("#drawer").hidden = !state.tab;
+    if (!chosen) fit();
+    reveal();
     if (state.tab) load("drawer", "replace"); else { stopConsole(); $("#drawer").replaceChildren(); maximize(false); }
   }
 }
@@ -109,12 +111,13 @@ function fit(byHand = false) {
   if (!dag) return;
   const whole = Math.min(canvas.clientWidth / dag.dataset.width, canvas.clientHeight / dag.dataset.height);
   // Small enough to be read beats seeing all of it, unless that is asked for.
-  zoomTo(byHand ? Math.min(whole, 1.3) : Math.min(Math.max(whole, 0.62), 1.12), false);
+  zoomTo(byHand ? Math.min(whole, 1.3) : Math.min(Math.max(whole, 0.7), 1.12), false);
 }
 function drawn() {
   if (chosen) zoomTo(zoom); else fit();
   mark();
 }
+function reveal() { $("#dag a.node[aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" }); }
 document.addEventListener("wheel", (event) => {
   if (!event.ctrlKey || !event.target.closest?.("#canvas")) return;
   event.preventDefault();
@@ -190,5 +193,6 @@ listen({ run, others: true }, (records) => {
   if (records.some((record) => record.of === "pipeline" && record.kind !== "metrics")) relist();
 });
 drawn();
+reveal();
 opened();
 filter();
