@@ -1,103 +1,94 @@
 """Who drives the runs that are submitted to the server.
 
-:func:`start_agent` is the one seam: whatever has :class:`Agent`'s four methods can take the place of the threads here.
+:func:`start_agent` is the one seam: whatever has :class:`Driving`'s methods can take the place of what is here.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
+from hpo_pipelines.agent import Agent
 from hpo_pipelines.engine import RunOptions
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition
 from hpo_pipelines.run import Run
-from hpo_pipelines.types import Status
+from hpo_pipelines.waiting import CONTROLLERS
 from hpo_pipelines.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 8
-"""How many runs are driven at a time; controllers hold no slot of an executor, so this is no limit on steps."""
 
+class Driving(Protocol):
+    """Has runs driven somewhere else than in the request that asks for it."""
 
-class Agent(Protocol):
-    """Drives runs somewhere else than in the request that asks for it."""
-
-    def submit(self, run: Run, options: RunOptions | None = None) -> Run:
+    def submit(self, run: Run, options: RunOptions | None = None, *, queue: str | None = None) -> Run:
         """Queue the draft ``run`` and return at once. Raises IllegalTransition for what is no draft."""
 
     def resume(self, run: Run, from_step: str | None = None) -> Run:
         """Have an ended or abandoned run driven on. Raises IllegalTransition for one that cannot be."""
 
-    def describe(self) -> str:
-        """Where submitted runs go, for a person."""
-
     def close(self) -> None:
-        """Stop taking runs; what is under way is aborted when the workspace closes."""
+        """Take no more runs; those under way go on elsewhere, or are aborted when the workspace closes."""
 
 
-def start_agent(workspace: Workspace) -> Agent:
-    """What drives submitted runs of ``workspace``."""
-    return ThreadAgent(workspace)
+def start_agent(workspace: Workspace) -> Driving:
+    """What drives submitted runs of ``workspace``: its queues, with an agent in this process that listens to them."""
+    driving = QueuedDriving(workspace)
+    driving.start()
+    return driving
 
 
-class ThreadAgent:
-    """Drives runs in threads of this process."""
+class QueuedDriving:
+    """Submitted runs wait in queues, for the agent in this process or any other; resumed ones are driven here."""
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._slots = threading.BoundedSemaphore(AT_ONCE)
-        self._begun: dict[str, threading.Thread] = {}
-        self._lock = threading.Lock()
+        self._agent = Agent(workspace, [CONTROLLERS])
+        self._thread: threading.Thread | None = None
         self._closed = False
 
-    def submit(self, run: Run, options: RunOptions | None = None) -> Run:
-        self._workspace.code(run.task)  # refused here rather than in a thread that nobody listens to
-        queued = self._workspace.store.tasks.transition(run.id, Status.QUEUED, reason="waits for the server")
-        options = options or RunOptions()
-        self._begin(lambda: self._workspace.start(run.id, replace(options, echo=False)), run)
-        return Run(self._workspace, queued)
+    def start(self) -> None:
+        """Listen to the queue of runs that name none."""
+        self._thread = threading.Thread(target=self._listen, name="hpo-agent", daemon=True)
+        self._thread.start()
+
+    def submit(self, run: Run, options: RunOptions | None = None, *, queue: str | None = None) -> Run:
+        self._workspace.code(run.task)  # said now rather than by the agent
+        if options is not None and options.prior:
+            # Which steps of which run are kept does not wait with a run: it is driven here, at once.
+            kept = replace(options, echo=False)
+            return self._begin(run, lambda: self._workspace.start(run.id, kept))
+        return self._workspace.enqueue(run.id, queue=queue, options=options)
 
     def resume(self, run: Run, from_step: str | None = None) -> Run:
         controller, values = self._workspace.resumed(run.task, from_step, options=RunOptions(echo=False))
-        self._begin(lambda: controller.drive(values), run)
-        return run.refreshed()
-
-    def describe(self) -> str:
-        return "this server"
+        return self._begin(run, lambda: controller.drive(values))
 
     def close(self) -> None:
-        self._closed = True
-        tasks = self._workspace.store.tasks
-        with self._lock:
-            begun = list(self._begun)
-        for run, status in tasks.statuses(begun).items():
-            if status is Status.QUEUED:
-                # Nobody would take it from the queue: as a draft it says so, and can be submitted again.
-                with contextlib.suppress(IllegalTransition):
-                    tasks.transition(run, Status.DRAFT, expect=Status.QUEUED, reason="the server was stopped")
+        if not self._closed:
+            self._closed = True
+            self._agent.hand_over()
 
-    def _begin(self, drive: Callable[[], object], run: Run) -> None:
+    def _listen(self) -> None:
+        try:
+            self._agent.run()
+        except HpoPipelinesError:
+            if not self._closed:
+                log.exception("the server's agent ended; runs wait until another listens")
+
+    def _begin(self, run: Run, drive: Callable[[], object]) -> Run:
         def work() -> None:
             try:
-                with self._slots:
-                    if not self._closed:
-                        drive()
+                drive()
             except IllegalTransition:
                 log.info("%s was ended before it began", run.label)
             except HpoPipelinesError:
                 log.exception("%s could not be driven", run.label)
             except SystemExit:
                 log.warning("the body of %s called sys.exit()", run.label)
-            finally:
-                with self._lock:
-                    self._begun.pop(run.id, None)
 
-        thread = threading.Thread(target=work, name=f"hpo-run-{run.label}", daemon=True)
-        with self._lock:
-            self._begun[run.id] = thread
-        thread.start()
+        threading.Thread(target=work, name=f"hpo-run-{run.label}", daemon=True).start()
+        return run.refreshed()

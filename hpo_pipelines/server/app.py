@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.server import api, pages, problems
-from hpo_pipelines.server.agent import Agent, start_agent
+from hpo_pipelines.server.agent import Driving, start_agent
 from hpo_pipelines.server.feed import Feed
 from hpo_pipelines.server.proxy import MlflowProxy
 from hpo_pipelines.server.security import Guard
@@ -26,7 +26,7 @@ STATIC = Path(__file__).parent / "static"
 _VENDOR = ("htmx.min.js", "echarts.js", "inter.woff2", "jetbrains-mono.woff2")
 
 
-def create_app(workspace: Workspace, *, mlflow: MlflowServer | None = None, agent: Agent | None = None) -> FastAPI:
+def create_app(workspace: Workspace, *, mlflow: MlflowServer | None = None, agent: Driving | None = None) -> FastAPI:
     """The application for ``workspace``, which stays the caller's to close.
 
     Raises ConfigError when files of the pages are missing.

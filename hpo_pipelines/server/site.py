@@ -11,7 +11,7 @@ from fastapi import Depends, Request
 
 from hpo_pipelines.errors import CodeUnavailable, HpoPipelinesError, TaskNotFound
 from hpo_pipelines.run import Run, RunStep
-from hpo_pipelines.server.agent import Agent
+from hpo_pipelines.server.agent import Driving
 from hpo_pipelines.server.feed import Feed
 from hpo_pipelines.snapshot import Content
 from hpo_pipelines.study import Analysis, Study
@@ -26,7 +26,7 @@ class Site:
     """One server's parts."""
 
     workspace: Workspace
-    agent: Agent
+    agent: Driving
     feed: Feed
     has_mlflow: bool = False
     _contents: dict[str, Content] = field(default_factory=dict)

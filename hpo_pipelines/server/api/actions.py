@@ -30,6 +30,7 @@ class Changes(_Strict):
 class CloneRequest(Changes):
     executor: str | None = Field(default=None, pattern="^(inline|local|ray)$")
     submit: bool = Field(default=False, description="Queue it at once, instead of leaving a draft.")
+    queue: str | None = Field(default=None, description="Which queue; by default that of runs that name none.")
 
 
 class RerunRequest(_Strict):
@@ -58,7 +59,10 @@ def planned(site: SiteOf, run: str, wanted: Annotated[Changes | None, Body()] = 
 def clone(site: SiteOf, run: str, wanted: Annotated[CloneRequest | None, Body()] = None) -> PlainJson:
     """A draft of the same code with other parameters; with ``submit`` it is queued."""
     wanted = wanted or CloneRequest()
-    made = cloned(site, site.run(run), wanted.params, executor=wanted.executor, submit=wanted.submit)
+    base = site.run(run)
+    made = site.workspace.clone(base.id, decoded(site, base, wanted.params), executor=wanted.executor)
+    if wanted.submit:
+        made = site.agent.submit(made, queue=wanted.queue)
     return PlainJson(described(made, steps=False), status_code=201)
 
 
@@ -104,12 +108,6 @@ def decoded(site: Site, base: Run, params: dict[str, Any]) -> dict[str, Any]:
     return pipeline.parameters.decode(params)
 
 
-def cloned(site: Site, base: Run, params: dict[str, Any], *, executor: str | None = None, submit: bool = True) -> Run:
-    """A clone of ``base``, queued if so wanted. Raises ParameterError, and then records nothing."""
-    made = site.workspace.clone(base.id, decoded(site, base, params), executor=executor)
-    return site.agent.submit(made) if submit else made
-
-
 def reran(site: Site, base: Run, wanted: RerunRequest) -> Run:
     """A rerun of ``base``, queued."""
     if wanted.failed + (wanted.from_step is not None) + bool(wanted.refresh) > 1:
@@ -125,4 +123,4 @@ def resumed(site: Site, run: Run, from_step: str | None = None) -> Run:
     return site.agent.resume(run, from_step)
 
 
-__all__ = ["cloned", "decoded", "reran", "resumed", "router"]
+__all__ = ["decoded", "reran", "resumed", "router"]

@@ -61,7 +61,7 @@ def series(site: Site, names: dict[str, str]) -> dict[str, dict[str, list[float]
 def run_console(site: SiteOf, run: str, offset: Offset = None, before: Before = None, limit: Limit = TAIL) -> PlainJson:
     """What the pipeline's body printed; without an offset its end."""
     found = site.run(run)
-    return _console(console_of(site, found), found.status.finished, offset, before, limit)
+    return _console(console_of(found), found.status.finished, offset, before, limit)
 
 
 @router.get("/runs/{run}/steps/{step}/console", response_model=dict[str, Any])
@@ -70,28 +70,28 @@ def step_console(
 ) -> PlainJson:
     """What a step printed, all attempts one after the other; a reused step has the console of the one that ran."""
     found = site.step(run, step)
-    return _console(console_of(site, found), found.status.finished, offset, before, limit)
+    return _console(console_of(found), found.status.finished, offset, before, limit)
 
 
 @router.get("/runs/{run}/console/download", response_class=Response)
 def run_console_file(site: SiteOf, run: str) -> Response:
     """The whole console of a pipeline's body, every byte as it was written."""
     found = site.run(run)
-    return _text_file(console_of(site, found), f"{found.label}.log")
+    return _text_file(console_of(found), f"{found.label}.log")
 
 
 @router.get("/runs/{run}/steps/{step}/console/download", response_class=Response)
 def step_console_file(site: SiteOf, run: str, step: str) -> Response:
     """The whole console of a step."""
     found = site.step(run, step)
-    return _text_file(console_of(site, found), f"{step}.log")
+    return _text_file(console_of(found), f"{step}.log")
 
 
-def console_of(site: Site, thing: Run | RunStep) -> ConsoleFiles:
+def console_of(thing: Run | RunStep) -> ConsoleFiles:
     """The console of a run's body, or of a step."""
     if isinstance(thing, RunStep):
         return ConsoleFiles(thing.console_paths())
-    return ConsoleFiles([site.workspace.home / "consoles" / thing.id / "controller.log"])
+    return ConsoleFiles([thing.console_path()])
 
 
 def _console(files: ConsoleFiles, ended: bool, offset: int | None, before: int | None, limit: int) -> PlainJson:

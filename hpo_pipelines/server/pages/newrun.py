@@ -16,6 +16,7 @@ from hpo_pipelines.planning import plan
 from hpo_pipelines.run import Run
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import is_part, rendered
+from hpo_pipelines.waiting import CONTROLLERS
 
 router = APIRouter()
 
@@ -41,7 +42,7 @@ async def submit(request: Request, site: SiteOf, run: str) -> Response:
         if wrong:
             return wrong
         clone = site.workspace.clone(base.id, values, executor=given.get("executor") or None)
-        return site.agent.submit(clone)
+        return site.agent.submit(clone, queue=given.get("queue") or None)
 
     found = await run_in_threadpool(made)
     if isinstance(found, dict):
@@ -87,7 +88,8 @@ def _form(
         general=wrong.get("", ""),
         executors=EXECUTORS,
         executor=given.get("executor", base.task.executor or ""),
-        agent=site.agent.describe(),
+        queues=sorted(site.workspace.settings.queues),
+        queue=given.get("queue", CONTROLLERS),
     )
 
 

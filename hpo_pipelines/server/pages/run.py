@@ -92,6 +92,7 @@ def _head(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
         "task": task,
         "state": state,
         "abandoned": run.is_abandoned,
+        "reason": run.reason if run.status not in (Status.RUNNING, Status.COMPLETED) else None,
         "study": study,
         "origin_label": site.label_of(task.cloned_from),
         "rerun_label": site.label_of(task.rerun_of),
