@@ -1,4 +1,4 @@
-"""Runs and steps as plain JSON: one description for the command line and the server."""
+"""Runs, steps and queues as plain JSON: one description for the command line and the server."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 from hpo_pipelines.accounting import Accounting, accounting
 from hpo_pipelines.failure import readable
 from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.settings import Settings
+from hpo_pipelines.store import Store
 from hpo_pipelines.types import ArtifactRef
+from hpo_pipelines.waiting import agents
 
 
 def described(run: Run, *, steps: bool = True) -> dict[str, Any]:
@@ -116,3 +119,30 @@ def parameter(value: Any) -> str:
         if isinstance(tag, str) and tag in ("$float", "$date", "$datetime", "$time", "$path", "$enum"):
             return str(inner)
     return repr(value)
+
+
+def described_queues(store: Store, settings: Settings) -> list[dict[str, Any]]:
+    """Every queue that is declared, or has runs, as JSON."""
+    counts, states, listening = store.queues.counts(), store.queues.states(), agents(store)
+    found = []
+    for name in sorted({*settings.queues, *counts, *states}):
+        waiting, running = counts.get(name, (0, 0))
+        state, declared = states.get(name), settings.queues.get(name)
+        found.append(
+            {
+                "queue": name,
+                "waiting": waiting,
+                "running": running,
+                "paused": state is not None and state.paused,
+                "capacity": None if state is None else state.capacity,
+                "agents": [
+                    {"name": agent.name, "runs": agent.runs, "max_runs": agent.max_runs}
+                    for agent in listening
+                    if name in agent.queues
+                ],
+                "labels": dict(declared.labels) if declared else {},
+                "resources": dict(declared.resources) if declared else {},
+                "declared": declared is not None,
+            }
+        )
+    return found

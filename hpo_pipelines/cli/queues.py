@@ -105,8 +105,9 @@ def queues(context: click.Context, *, as_json: bool) -> int:
 
 def _list(place: Workspace, *, as_json: bool) -> None:
     from hpo_pipelines.cli.describing import table
+    from hpo_pipelines.description import described_queues
 
-    rows = _described(place)
+    rows = described_queues(place.store, place.settings)
     if as_json:
         for row in rows:
             print_json(row)
@@ -127,34 +128,6 @@ def _list(place: Workspace, *, as_json: bool) -> None:
             ]
         )
     )
-
-
-def _described(place: Workspace) -> list[dict[str, Any]]:
-    from hpo_pipelines.waiting import agents
-
-    counts, states, listening = place.store.queues.counts(), place.store.queues.states(), agents(place.store)
-    found = []
-    for name in sorted({*place.settings.queues, *counts, *states}):
-        waiting, running = counts.get(name, (0, 0))
-        state, declared = states.get(name), place.settings.queues.get(name)
-        found.append(
-            {
-                "queue": name,
-                "waiting": waiting,
-                "running": running,
-                "paused": state is not None and state.paused,
-                "capacity": None if state is None else state.capacity,
-                "agents": [
-                    {"name": agent.name, "runs": agent.runs, "max_runs": agent.max_runs}
-                    for agent in listening
-                    if name in agent.queues
-                ],
-                "labels": dict(declared.labels) if declared else {},
-                "resources": dict(declared.resources) if declared else {},
-                "declared": declared is not None,
-            }
-        )
-    return found
 
 
 def _served(row: dict[str, Any]) -> str:

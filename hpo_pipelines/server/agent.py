@@ -20,6 +20,9 @@ from hpo_pipelines.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
+STEPS = "default"
+"""The other queue that is always there."""
+
 
 class Driving(Protocol):
     """Has runs driven somewhere else than in the request that asks for it."""
@@ -46,12 +49,12 @@ class QueuedDriving:
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
-        self._agent = Agent(workspace, [CONTROLLERS])
+        self._agent = Agent(workspace, (CONTROLLERS, STEPS))
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def start(self) -> None:
-        """Listen to the queue of runs that name none."""
+        """Listen, as `hpo agent` does, to the queues that are always there."""
         self._thread = threading.Thread(target=self._listen, name="hpo-agent", daemon=True)
         self._thread.start()
 

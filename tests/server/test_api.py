@@ -250,6 +250,33 @@ def test_a_study_with_its_trials(client: TestClient, base: Run) -> None:
     assert get(client, "/studies/rust", 404)["detail"].endswith("rest.")
 
 
+# -- queues
+
+
+def test_a_paused_queue_keeps_runs_and_says_so(client: TestClient, base: Run) -> None:
+    def paused(value: bool) -> Any:
+        answer = client.patch(f"{API}/queues/services", json={"paused": value})
+        assert answer.status_code == 200, answer.text
+        return {item["queue"]: item for item in answer.json()["items"]}["services"]
+
+    assert paused(True)["paused"]
+    try:
+        run = post(client, f"/runs/{base.id}/clone", 201, {"params": {"lr": 0.61}, "submit": True})
+        assert run["status"] == "queued"
+        (waiting,) = get(client, "/queues/services")["items"]
+        assert (waiting["id"], waiting["run"]) == (run["id"], run["run"])
+        assert "queue services is paused" in waiting["reason"]
+        (agent,) = get(client, "/agents")["items"]
+        assert set(agent["queues"]) == {"services", "default"}
+    finally:
+        assert not paused(False)["paused"]
+    assert ended(base.workspace.run_called(run["id"])).status == "completed"
+    assert get(client, "/queues/services")["items"] == []
+    assert get(client, "/queues/none", 422)["type"] == "ConfigError"
+    body = {"params": {"lr": 0.62}, "submit": True, "queue": "none"}
+    assert post(client, f"/runs/{base.id}/clone", 422, body)["type"] == "ConfigError"
+
+
 # -- events
 
 

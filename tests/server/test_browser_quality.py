@@ -61,6 +61,7 @@ def test_axe_finds_nothing(chromium: Browser, served: Any, base: Run, broken: Ru
         f"/runs/{broken.id}?step=fit&tab=why",
         f"/runs/{base.id}/new",
         "/studies",
+        "/cluster",
         f"/studies/{study.id}",
         f"/compare?runs={base.id},{broken.id}",
         "/runs/01NOTHING",

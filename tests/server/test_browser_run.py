@@ -321,3 +321,20 @@ def test_compare_shows_differences_and_the_base_can_be_another(
     page.get_by_role("link", name="make base").click()
     expect(row.locator(".delta")).to_have_text("-0.04")
     assert json.loads(httpx2.get(f"{served.url}/api/v1/runs/{other.id}").text)["params"]["rows"] == 44
+
+
+def test_a_run_in_a_paused_queue_says_why_it_waits_and_goes_on_when_it_is_opened(
+    page: Page, served: Any, base: Run
+) -> None:
+    page.goto("/cluster")
+    page.get_by_role("button", name="Pause services").click()
+    expect(page.get_by_role("button", name="Open services")).to_be_visible()
+    run = submitted(served.url, base, lr=0.456)
+    page.goto(f"/runs/{run.id}")
+    expect(page.locator("#head .pill")).to_have_text("Queued")
+    expect(page.locator("#head")).to_contain_text("queue services is paused")
+    page.get_by_role("link", name="Cluster").click()
+    expect(page.get_by_role("region", name="Waiting in services")).to_contain_text(run.label)
+    page.get_by_role("button", name="Open services").click()
+    page.goto(f"/runs/{run.id}")
+    expect(page.locator("#head .pill")).to_have_text("Completed")
