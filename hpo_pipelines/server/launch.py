@@ -66,9 +66,13 @@ def _listening(port: int) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _mlflow(workspace: Workspace, *, wanted: bool) -> Iterator[MlflowServer | None]:
-    """MLflow's server, where there is tracking and it is one of ours to serve; started, not waited for."""
+    """MLflow's server, where there is tracking and it is ours to serve; started, not waited for."""
     if not wanted or not workspace.settings.tracking_uri.strip():
         yield None
         return
-    with MlflowServer(workspace.settings) as server:
+    server = MlflowServer(workspace.settings)
+    if server.backend.is_http:
+        yield None  # it is served elsewhere, by somebody else's rules
+        return
+    with server:
         yield server

@@ -14,10 +14,13 @@ from hpo_pipelines.types import Kind, Status
 from search_spaces import Distribution
 
 
-def summary(site: Site, task: Task) -> dict[str, Any]:
-    """What lists say of a study: name, status, how many trials stand where, the best value and its run."""
+def summary(site: Site, task: Task, runs: Sequence[Task] | None = None) -> dict[str, Any]:
+    """What lists say of a study: name, status, how many trials stand where, the best value and its run.
+
+    ``runs`` are those of its trials, where they have been read already.
+    """
     study = Study(site.workspace, task)
-    runs = trial_runs(site, task.id)
+    runs = trial_runs(site, task.id) if runs is None else runs
     counts: dict[str, int] = {}
     for run in runs:
         counts[str(run.status)] = counts.get(str(run.status), 0) + 1

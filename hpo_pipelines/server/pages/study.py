@@ -45,7 +45,7 @@ def part(request: Request, site: SiteOf, study: str, part: str, trial: int | Non
 def _context(site: Site, study: Study) -> dict[str, Any]:
     runs = trial_runs(site, study.id)
     work = shared_work(site, runs)
-    said = summary(site, study.task)
+    said = summary(site, study.task, runs)
     values = site.analysis(study).values
     base = values.get(0)
     best = said["best_value"]
@@ -78,7 +78,7 @@ def _rank(values: dict[int, float], run: Any, study: Study) -> float:
 def _trial(site: Site, study: Study, number: int | None) -> dict[str, Any]:
     """One trial for the inspector: the chosen one, else the best, else none."""
     runs = trial_runs(site, study.id)
-    said = summary(site, study.task)
+    said = summary(site, study.task, runs)
     wanted = said["best_trial"] if number is None else number
     task = next((run for run in runs if run.trial == wanted), None)
     space = study.space

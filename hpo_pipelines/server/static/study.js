@@ -91,6 +91,7 @@ function drawHistory(c) {
 function drawParallel(c) {
   const names = axes(), values = data.value.filter((value) => value !== null);
   const low = Math.min(...values), high = Math.max(...values);
+  const faint = Math.max(0.04, Math.min(1, 150 / values.length)); // many lines are to show where they are dense
   charts.parallel.setOption({
     animation: false, textStyle: text(c),
     parallel: { left: 60, right: 70, top: 40, bottom: 16, parallelAxisDefault: { nameLocation: "end", nameGap: 14, nameTextStyle: { ...text(c), color: c.text, fontFamily: "JetBrains Mono, monospace" }, axisLine: { lineStyle: { color: c.muted } }, axisTick: { lineStyle: { color: c.line } }, axisLabel: { ...text(c), textBorderColor: c.surface, textBorderWidth: 3 }, areaSelectStyle: { width: 18, color: c.run, opacity: 0.18, borderColor: c.run, borderWidth: 1 }, realtime: true } },
@@ -99,7 +100,7 @@ function drawParallel(c) {
       if (column && column.type === "category") return { dim, name, type: "category", data: categories(name) };
       return { dim, name, type: column?.log ? "log" : "value", scale: true, axisLabel: { formatter: short }, splitNumber: 4 };
     }),
-    visualMap: high > low ? { show: false, dimension: names.length - 1, min: low, max: high, inRange: { color: data.direction === "maximize" ? [c.idle, c.run] : [c.run, c.idle], opacity: [0.35, 0.9] } } : undefined,
+    visualMap: high > low ? { show: false, dimension: names.length - 1, min: low, max: high, inRange: { color: data.direction === "maximize" ? [c.idle, c.run] : [c.run, c.idle], opacity: [0.35 * faint, 0.9 * faint] } } : undefined,
     series: { type: "parallel", lineStyle: { width: 1.3, opacity: Math.max(0.06, Math.min(0.7, 25 / data.number.length)), color: c.run }, inactiveOpacity: 0.04, activeOpacity: 0.85, smooth: 0.25, data: indices().filter((i) => data.value[i] !== null).map((i) => names.map((name) => { const column = data.params[name], value = at(name, i); return value === null ? "-" : column?.type === "category" ? column.values[i] : value; })) },
   }, { notMerge: true });
   for (const [name, [from, to]] of Object.entries(brushes)) {
