@@ -87,7 +87,7 @@ class Agent:
                     log.warning("the store cannot be reached; the agent goes on trying: %s", error)
                     self._draining.wait(LOOK_SECONDS)
         except BaseException:
-            self._hand_over()
+            self.hand_over()
             raise
         finally:
             self._liveness.give_up(self.listening.lease)
@@ -96,7 +96,11 @@ class Agent:
         """Take no more runs; :meth:`run` returns when those under way have ended. Safe in a signal's action."""
         self._draining.set()
 
-    def _hand_over(self) -> None:
+    def hand_over(self) -> None:
+        """Leave the runs under way to other agents, which go on from their journals; the process is to end then.
+
+        Not in a signal's action: it waits for a lock.
+        """
         self._draining.set()
         with self._changed:
             runs = list(self._runs)

@@ -12,6 +12,7 @@ from hpo_pipelines.study import Study
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Distribution
+from search_spaces.groups import flattened
 
 
 def summary(site: Site, task: Task, runs: Sequence[Task] | None = None) -> dict[str, Any]:
@@ -69,6 +70,7 @@ def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
     values = site.analysis(study).values
     space = study.space
     varied = [name for name in space.order() if len(space[name].examples()) > 1]
+    sampled = [flattened(varied, run.params) for run in runs]
     steps = site.workspace.store.overview.steps([run.id for run in runs])
     return {
         "name": study.name,
@@ -82,7 +84,7 @@ def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
         "seconds": [None if run.seconds is None else round(run.seconds, 3) for run in runs],
         "steps": [steps[run.id].total for run in runs],
         "reused": [steps[run.id].reused for run in runs],
-        "params": {name: _column([run.params.get(name) for run in runs], space[name]) for name in varied},
+        "params": {name: _column([params.get(name) for params in sampled], space[name]) for name in varied},
     }
 
 

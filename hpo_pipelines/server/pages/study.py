@@ -7,12 +7,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from hpo_pipelines.description import parameter
 from hpo_pipelines.server.listing import rows_of
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import rendered
 from hpo_pipelines.server.trials import shared_work, summary, trial_runs
 from hpo_pipelines.study import Study
+from search_spaces.groups import flattened
 
 router = APIRouter()
 
@@ -82,7 +82,9 @@ def _trial(site: Site, study: Study, number: int | None) -> dict[str, Any]:
     wanted = said["best_trial"] if number is None else number
     task = next((run for run in runs if run.trial == wanted), None)
     space = study.space
-    base = runs[0].params if runs else {}
+    names = space.order()
+    base = flattened(names, runs[0].params) if runs else {}
+    mine = flattened(names, task.params) if task is not None else {}
     return {
         "study": said,
         "trial": task,
@@ -92,13 +94,11 @@ def _trial(site: Site, study: Study, number: int | None) -> dict[str, Any]:
         "params": [
             {
                 "name": name,
-                "value": task.params.get(name),
+                "value": mine.get(name),
                 "was": base.get(name),
-                "changed": task.params.get(name) != base.get(name),
+                "changed": mine.get(name) != base.get(name),
             }
-            for name in space.order()
-        ]
-        if task is not None
-        else [],
-        "text": parameter,
+            for name in names
+            if task is not None
+        ],
     }
