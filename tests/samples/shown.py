@@ -118,3 +118,14 @@ def lines(count: int) -> int:
 @pipeline(project="shop")
 def talkative(count: int = 5000) -> int:
     return lines(count)
+
+
+@component
+def measured(model: dict[str, float]) -> float:
+    report("score", model["x"] * 2)
+    return model["x"]
+
+
+@pipeline(project="shop")
+def grouped(model: dict[str, float]) -> float:
+    return measured(model)
