@@ -51,16 +51,18 @@ class ChildProcess:
         self._process: subprocess.Popen[str] | None = None
         self._thread: threading.Thread | None = None
         self._leaving = threading.Event()
+        self._starting = threading.Lock()
         self._writing = threading.Lock()
         self._gave_up = ""
 
     def start(self) -> None:
-        """Start it, without waiting for it. Does nothing the second time."""
-        if self._thread is not None:
-            return
-        self._spawn()
-        self._thread = threading.Thread(target=self._watch, name=f"hpo-{self._role}", daemon=True)
-        self._thread.start()
+        """Start it, without waiting for it. Does nothing the second time, from whichever thread."""
+        with self._starting:
+            if self._thread is not None:
+                return
+            self._spawn()
+            self._thread = threading.Thread(target=self._watch, name=f"hpo-{self._role}", daemon=True)
+            self._thread.start()
 
     @property
     def alive(self) -> bool:

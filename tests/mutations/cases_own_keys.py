@@ -84,10 +84,7 @@ OPTIONS = (
     options("version", edit=('version="1"', 'version="2"'), changed=("version", "version")),
     options("version-removed", edit=('version="1", ', ""), changed=("version", "version")),
     options("variable-of-the-environment", edit=('"THREADS": "1"', '"THREADS": "2"'), changed=("environment", "THREADS")),
-    options("packages-of-the-environment", edit=('Environment(env', 'Environment(packages=["x==1"], env'),
-            changed=("environment", "packages")),
-    options("image-of-the-environment", edit=('Environment(env', 'Environment(image="slim", env'),
-            changed=("environment", "image")),
+    # That packages and an image count is tested where keys are made: steps with such would be run here.
     options("time-to-live", edit=('version="1"', 'version="1", ttl="7d"')),
     options("resources-and-retries", edit=('@component(cache', '@component(resources=Resources(cpu=1), retry=2, cache')),
     options("secrets-of-the-environment", edit=('Environment(env', 'Environment(secrets=["TOKEN"], env')),

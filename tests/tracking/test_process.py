@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -99,6 +100,29 @@ def test_a_child_that_keeps_crashing_is_given_up(settings: Settings, monkeypatch
     assert not child.alive
     assert not child.tell({"drain": 1, "timeout": 1.0})
     assert child.log.read_text().count("KeyError: 'nonsense'") == 3
+
+
+def test_threads_that_start_it_at_once_start_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two mirrors of one driver would wait for each other."""
+    monkeypatch.setattr(process, "RESTARTS", ())
+    child = ChildProcess("nonsense", settings, lambda message: None)
+    spawn, both = child._spawn, threading.Barrier(2)
+
+    def spawned() -> None:
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait(0.5)  # the other thread has the time to come here, too
+            raise AssertionError("both threads start it")
+        spawn()
+
+    monkeypatch.setattr(child, "_spawn", spawned)
+    threads = [threading.Thread(target=child.start) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SOON)
+    assert both.broken
+    assert child.join(SOON)
+    assert child.log.read_text().count("KeyError: 'nonsense'") == 1
 
 
 def test_a_long_log_makes_room(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -160,9 +159,7 @@ def test_where_they_are_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 @pytest.mark.integration
-def test_a_package_of_the_registry_in_two_versions(
-    tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_a_package_of_the_registry_in_two_versions(tmp_path: Path) -> None:
     for version in ("1.16.0", "1.17.0"):
         try:
             folder, _ = built(Environment(packages=(f"six=={version}",)), tmp_path)
