@@ -50,6 +50,7 @@ class Feed:
         try:
             yield "retry: 1000\n\n"
             while not self._closed:
+                news.clear()  # before the look: what is rung for after it is not lost
                 events = await asyncio.to_thread(self.store.events.after, after, BATCH)
                 if events:
                     after = events[-1].id
@@ -60,7 +61,6 @@ class Feed:
                     )
                     await asyncio.sleep(PAUSE_SECONDS)
                     continue
-                news.clear()
                 try:
                     await asyncio.wait_for(news.wait(), BEAT_SECONDS)
                 except TimeoutError:

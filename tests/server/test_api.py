@@ -101,6 +101,12 @@ def test_a_run_is_found_by_its_name_and_described_with_its_steps(client: TestCli
     assert step["metrics"] == {"auc": pytest.approx(0.89)}
 
 
+def test_the_page_of_a_run_says_from_where_on_it_is_to_be_told(client: TestClient, base: Run) -> None:
+    """Its parts are read one after the other: what happens meanwhile must come by the stream."""
+    page = client.get(f"/runs/{base.id}").text
+    assert f'data-cursor="{base.workspace.store.events.last()}"' in page
+
+
 def test_the_graph_has_places_for_every_step_and_edges_that_go_down(client: TestClient, base: Run) -> None:
     graph = get(client, f"/runs/{base.id}/graph")
     places = {node["name"]: node for node in graph["nodes"]}

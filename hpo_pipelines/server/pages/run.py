@@ -38,7 +38,8 @@ def page(request: Request, site: SiteOf, run: str, *, step: str = "", view: str 
     if run != found.id:
         return RedirectResponse(f"/runs/{found.id}?{request.url.query}".rstrip("?"))
     state = _state(step, view, tab)
-    context: dict[str, Any] = {}
+    # Before anything is read: what happens while the parts are read is told to the page again.
+    context: dict[str, Any] = {"cursor": site.workspace.store.events.last()}
     for part in PARTS.values():
         context |= part(site, found, state)
     return rendered(request, "run.html", **context)

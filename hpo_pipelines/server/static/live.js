@@ -4,9 +4,10 @@ import { $ } from "./dom.js";
 const WORDS = { live: "Live", reconnecting: "Reconnecting", paused: "Paused", polling: "Live" };
 const POLL = [2000, 4000, 8000, 10000];
 
-export function listen(query, changed) {
+// `from` is the id of the last event that the page knows; without it the stream begins now.
+export function listen(query, changed, from = null) {
   const label = $("#live");
-  let source = null, cursor = null, failures = 0, timer = null, closed = false, quiet = 0;
+  let source = null, cursor = from, failures = 0, timer = null, closed = false, quiet = 0;
 
   function say(state) {
     if (label.dataset.state === state) return;

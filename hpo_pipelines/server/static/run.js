@@ -191,7 +191,7 @@ listen({ run, others: true }, (records) => {
   const isOver = $("#head .pill.s-completed") !== null;
   if (records.length ? ours : opens++ > 0 || !isOver) { redraw(); retell(); nudge(); }
   if (records.some((record) => record.of === "pipeline" && record.kind !== "metrics")) relist();
-});
+}, $("#head").dataset.cursor);
 drawn();
 reveal();
 opened();
