@@ -28,6 +28,8 @@ from hpo_pipelines.owner import is_gone, process_name
 ENGINES = ("podman", "docker")
 OWNER = "hpo-pipelines.owner"
 """The label that names the worker process a container belongs to."""
+REMOVALS = 60
+"""How often, each half a second after the last, the removal of a container is tried."""
 
 PATIENCE_SECONDS = 5.0
 """How long a container that has done its work may take to go."""
@@ -155,8 +157,10 @@ def remove(attempt: str) -> None:
 def remove_soon(attempt: str) -> None:
     """The same, while this process goes on, or ends."""
     with contextlib.suppress(StepFailed, OSError):
-        program, name = engine(), name_of(attempt)
-        script = f"{shlex.quote(program)} kill {name}; {shlex.quote(program)} rm -f {name}"
+        program, name = shlex.quote(engine()), name_of(attempt)
+        # An engine refuses to remove what it is just starting, stopping or removing itself.
+        again = f"{program} inspect --type=container {name} || exit 0; {program} kill {name}; {program} rm -f {name}"
+        script = f"for try in $(seq {REMOVALS}); do {again}; sleep 0.5; done"
         remover = subprocess.Popen(
             ["/bin/sh", "-c", script],
             stdin=subprocess.DEVNULL,
