@@ -83,6 +83,8 @@ class Agent:
                         return
                     self._rest(news)
                 except StoreError as error:
+                    if self.workspace.engine.is_closed:
+                        raise  # by us, not by a server that comes back
                     # Its runs meet the same error. Whoever brings the store back finds the agent waiting.
                     log.warning("the store cannot be reached; the agent goes on trying: %s", error)
                     self._draining.wait(LOOK_SECONDS)

@@ -23,7 +23,7 @@ class Consoles:
     def __init__(self, store: Store, home: Path, *, shared: bool) -> None:
         self._store = store
         self._home = home
-        self._shared = shared
+        self.shared = shared
         self._told: dict[str, dict[str, int]] = {}
         """For each run of this process, how much of each console is in the store."""
         self._lock = threading.Lock()
@@ -38,7 +38,7 @@ class Consoles:
 
     def tell(self, run: str) -> None:
         """Put what is new in the consoles of ``run``, which this process drives, into the store."""
-        if not self._shared:
+        if not self.shared:
             return
         with self._lock:
             told = self._told.get(run)
@@ -50,14 +50,14 @@ class Consoles:
                 told[piece.name] = piece.start + len(piece.data)
 
     def forget(self, run: str) -> None:
-        """:meth:`tell` for the last time: the run has ended."""
+        """:meth:`tell` for the last time: the run has ended, or is another process's to drive."""
         self.tell(run)
         with self._lock:
             self._told.pop(run, None)
 
     def fetch(self, run: str) -> None:
         """Bring the files of ``run`` up to what the store has of them."""
-        if not self._shared:
+        if not self.shared:
             return
         for name, size in self._store.consoles.sizes(run).items():
             path = self.path(run, name)

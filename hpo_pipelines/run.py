@@ -14,7 +14,7 @@ from hpo_pipelines.accounting import Accounting, accounting
 from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.engine.journal import lease_of
-from hpo_pipelines.errors import StepFailed, TaskError, TaskNotFound
+from hpo_pipelines.errors import IllegalTransition, StepFailed, TaskError, TaskNotFound
 from hpo_pipelines.failure import readable
 from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.types import Status
@@ -261,7 +261,12 @@ class Run(_Handle):
         return self.workspace.enqueue(self.id, queue=queue, priority=priority, options=options)
 
     def wait(self, timeout: float | None = None) -> Run:
-        """Wait until the run has ended, whoever drives it, or ``timeout`` seconds are over; the run as it is then."""
+        """Wait until the run has ended, whoever drives it, or ``timeout`` seconds are over; the run as it is then.
+
+        Raises IllegalTransition for a draft, which nobody drives.
+        """
+        if self.status is Status.DRAFT:
+            raise IllegalTransition(f"{self.label} is a draft, which nobody drives: run it, or enqueue it first.")
         events = self.workspace.store.events
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         while not self.status.finished and time.monotonic() < deadline:

@@ -161,6 +161,35 @@ def test_a_run_with_which_agents_die_is_given_up(workspace: Workspace, folder: P
     assert f"{MOST_DEATHS} agents died" in (queued.reason or "")
 
 
+def test_nobody_waits_for_a_draft(workspace: Workspace, folder: Path) -> None:
+    with pytest.raises(IllegalTransition, match="quick#1 is a draft, which nobody drives: run it, or enqueue it"):
+        drafted(workspace, folder).wait()
+
+
+def test_consoles_of_a_run_that_another_has_taken_are_that_ones_to_tell(workspace: Workspace, folder: Path) -> None:
+    workspace.consoles.shared = True
+    queued = drafted(workspace, folder, queueing.sharing).enqueue()
+    agent = Agent(workspace, ["services"])
+    thread = threading.Thread(target=agent.run)
+    thread.start()
+    sizes = workspace.store.consoles.sizes
+    wait_until(lambda: "controller" in sizes(queued.id), "what the body printed")
+    lease = lease_of(queued.id)
+    workspace.store.leases.release(lease, workspace.engine.liveness.owner)
+    assert workspace.store.leases.claim(lease, "another", 100)
+    assert workspace.engine.liveness.is_taken(lease)
+    with workspace.consoles.path(queued.id, "controller").open("a") as file:
+        file.write("late words\n")
+    before = sizes(queued.id)["controller"]
+    workspace.engine._told = 0.0
+    workspace.engine._tend()
+    agent.drain()
+    (folder / "open").touch()
+    thread.join(60)
+    assert not thread.is_alive()
+    assert sizes(queued.id)["controller"] == before
+
+
 def test_wait_returns_when_it_has_ended_or_the_time_is_over(workspace: Workspace, folder: Path) -> None:
     queued = drafted(workspace, folder, n=2).enqueue()
     assert queued.wait(0.01).status is Status.QUEUED

@@ -163,6 +163,11 @@ class Engine:
         self._timers.add(timer)
         timer.start()
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether its workspace was closed."""
+        return self._stop.is_set()
+
     def close(self) -> None:
         """Stop executors and threads; idempotent."""
         self._stop.set()
@@ -195,11 +200,16 @@ class Engine:
             self._active.pop(controller.run.id, None)
             self._stopped.discard(controller.run.id)
         try:
-            self.consoles.forget(controller.run.id)
+            self._tell(controller, self.consoles.forget)
         except HpoPipelinesError:
             log.warning(
                 "what %s printed last is only in %s", controller.run.label, self.consoles.folder(controller.run.id)
             )
+
+    def _tell(self, controller: Controller, tell: Callable[[str], None]) -> None:
+        """What other machines see of the run's consoles; of one that another process has taken, that is its to say."""
+        if self.consoles.shared and not self.liveness.is_taken(controller.scheduler.lease):
+            tell(controller.run.id)
 
     def _watch(self) -> None:
         """Write what is noted, stop controllers whose run somebody else has ended in the store."""
@@ -216,8 +226,8 @@ class Engine:
         for controller in active.values():
             controller.scheduler.write()
         if time.monotonic() - self._told > CONSOLE_SECONDS:
-            for run in active:
-                self.consoles.tell(run)
+            for controller in active.values():
+                self._tell(controller, self.consoles.tell)
             self._told = time.monotonic()
         for controller in active.values():
             if not self.liveness.holds(controller.scheduler.lease) and not controller.closing:

@@ -74,6 +74,11 @@ class Liveness:
         last = self._store.leases.last(name)
         return last is not None and last.owner == self.owner
 
+    def is_taken(self, name: str) -> bool:
+        """Whether another has taken the lease since we had it, as the store knows."""
+        last = self._store.leases.last(name)
+        return last is not None and last.owner != self.owner
+
     def last_beat(self, name: str) -> float | None:
         """When whoever has not given back the lease was heard of last, in seconds since the epoch."""
         last = self._store.leases.last(name)
@@ -123,9 +128,8 @@ class Liveness:
         if held:
             renewed = self._store.leases.renew(self.owner, LEASE_SECONDS, held)
             for name in set(held) - renewed:
-                last = self._store.leases.last(name)
                 # With nobody's name on it, it is claimed in a transaction that is open yet, or was given back just now.
-                if last is not None and last.owner != self.owner:
+                if self.is_taken(name):
                     self.drop(name)
         self._beaten = now
 

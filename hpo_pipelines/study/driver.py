@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import optuna
@@ -20,12 +20,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.engine.journal import lease_of
+from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StudyError
 from hpo_pipelines.owner import spoken
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.progress import Progress, shown
 from hpo_pipelines.study.queued import QueuedTrial
 from hpo_pipelines.study.samplers import exhaustive
@@ -34,16 +36,6 @@ from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
 
 _INTERRUPTED = "the study was interrupted"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """When a study stops asking: total trials, seconds from now, failed trials; and how many are in flight."""
-
-    n_trials: int | None
-    timeout: float | None
-    n_jobs: int
-    max_failures: int | None
 
 
 class Driver:
@@ -259,13 +251,13 @@ class Driver:
             self._redraw(trial._cached_frozen_trial, left)
         if self.queue is not None:
             waits = left if left is not None and goes_on and not left.status.finished else None
-            return QueuedTrial(self.workspace, self._enqueued(trial, waits, again=again), watch, self._note), {}
+            return self._with_agents(self._enqueued(trial, waits, again=again), watch), {}
         options = RunOptions(watch=watch, echo=False, reuse=self._reuse)
         if left is None or not goes_on:
             return self.workspace.controller(self._record(trial, again=again), options)
         left = self.workspace.store.tasks.get(left.id)
         if self._is_with_agents(left):
-            return QueuedTrial(self.workspace, left, watch, self._note), {}
+            return self._with_agents(left, watch), {}
         self.workspace.store.queues.leave(left.id)
         if left.status is Status.QUEUED:
             return self.workspace.controller(left, options)
@@ -294,6 +286,11 @@ class Driver:
     def _told(self) -> dict[str, bool]:
         """What the agent that drives a trial is told."""
         return {} if self._reuse else {"reuse": False}
+
+    def _with_agents(self, run: Task, watch: Watch | None) -> QueuedTrial:
+        return QueuedTrial(
+            self.workspace, run, watch, say=self._note, is_ending=lambda: self._stopping == "interrupted"
+        )
 
     def _note(self, said: str) -> None:
         with self._lock:

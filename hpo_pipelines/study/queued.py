@@ -23,14 +23,26 @@ PAUSE_SECONDS = 0.02
 
 
 class QueuedTrial:
-    """The run ``task``, which is in a queue. ``say`` is told what it waits for."""
+    """The run ``task``, which is in a queue. ``say`` is told what it waits for.
 
-    def __init__(self, workspace: Workspace, task: Task, watch: Watch | None, say: Callable[[str], None]) -> None:
+    Once ``is_ending`` the study, a run that no agent has taken yet is not waited for.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        task: Task,
+        watch: Watch | None,
+        *,
+        say: Callable[[str], None],
+        is_ending: Callable[[], bool],
+    ) -> None:
         self._workspace = workspace
         self._store = workspace.store
         self._run = task.id
         self._watch = watch
         self._say = say
+        self._is_ending = is_ending
         self._heard: int | None = None
         """The last event that was looked at for reports."""
         self._components: dict[str, str | None] = {}
@@ -44,7 +56,9 @@ class QueuedTrial:
             task = self._store.tasks.get(self._run)
             if task.status.finished:
                 return task
-            if task.status is Status.QUEUED and time.monotonic() - self._asked > LOOK_SECONDS:
+            if task.status is Status.QUEUED and self._is_ending():
+                self.stop(Status.ABORTED, "the study was interrupted before an agent took it")
+            elif task.status is Status.QUEUED and time.monotonic() - self._asked > LOOK_SECONDS:
                 self._asked = time.monotonic()
                 self._say(waits_for(self._store, task) or "")
             if self._watch is not None:

@@ -13,8 +13,9 @@ from hpo_pipelines.errors import ParameterError, SpaceError, StudyError
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.run import Run
 from hpo_pipelines.study import samplers, sampling
-from hpo_pipelines.study.driver import Driver, Limits
+from hpo_pipelines.study.driver import Driver
 from hpo_pipelines.study.handle import Study, find
+from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.progress import Progress
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status, duration, new_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -94,6 +95,20 @@ def test_a_study_says_what_its_trials_wait_for_and_goes_on_in_another_process(
     with agent(home):
         study = optimize(queueing.quick, space, **options, progress=False)  # type: ignore[arg-type]
     assert [trial.value is not None for trial in study.trials] == [True] * 3
+
+
+def test_the_first_interrupt_ends_trials_that_no_agent_has_taken(workspace: Workspace, folder: Path) -> None:
+    def told(progress: Progress) -> None:
+        if "no agent listens" in progress.note:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    space = {"n": [1, 2, 3], "folder": str(folder)}
+    study = optimize(
+        queueing.quick, space, n_trials=3, queue="services", name="far", workspace=workspace, progress=told
+    )
+    assert (study.status, study.reason) == (Status.ABORTED, "interrupted; the same name resumes it")
+    (left,) = study.runs
+    assert (left.status, left.reason) == (Status.ABORTED, "the study was interrupted before an agent took it")
 
 
 def test_a_trial_is_pruned_by_what_its_agent_hears(workspace: Workspace, home: Path, folder: Path) -> None:
@@ -197,5 +212,7 @@ def test_a_trial_that_agents_have_at_hand_is_waited_for_when_the_study_is_resume
 
 def test_a_trial_that_has_ended_need_not_be_stopped(workspace: Workspace, folder: Path) -> None:
     ran = queueing.quick.run(folder=str(folder), workspace=workspace)
-    QueuedTrial(workspace, ran.task, None, lambda said: None).stop(Status.ABORTED, "the study was interrupted")
+    QueuedTrial(workspace, ran.task, None, say=lambda said: None, is_ending=lambda: False).stop(
+        Status.ABORTED, "the study was interrupted"
+    )
     assert ran.status is Status.COMPLETED
