@@ -188,9 +188,12 @@ class Agent:
             log.warning("run %s stopped: the store cannot be reached", entry.task, exc_info=True)
         except HpoPipelinesError as error:
             self._refuse(entry, error)
-        except BaseException:
-            # A body that leaves by sys.exit() has ended its run, not the agent.
-            log.info("the body of run %s left", entry.task, exc_info=True)
+        except Exception as error:
+            # A fault of ours. Left as it is, the run would be taken again at once, and for ever.
+            log.exception("run %s stopped by a fault of hpo_pipelines", entry.task)
+            self._refuse(entry, error)
+        except (SystemExit, KeyboardInterrupt):
+            log.info("the body of run %s left", entry.task, exc_info=True)  # which has ended it, not the agent
         finally:
             self._leave(entry)
 
@@ -206,8 +209,8 @@ class Agent:
             controller.drive(values)
         self.driven += 1
 
-    def _refuse(self, entry: Entry, error: HpoPipelinesError) -> None:
-        """The run cannot be driven here: its code does not load, say."""
+    def _refuse(self, entry: Entry, error: Exception) -> None:
+        """The run cannot be driven here: its code does not load, say. One that has ended meanwhile stays as it is."""
         try:
             record = Failure.of(error).record()
             self._store.tasks.transition(

@@ -47,3 +47,11 @@ def tracked_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A private ``$HPO_HOME`` whose runs are mirrored into an MLflow of its own."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     return home
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder in which steps leave a file for each time they ran (:mod:`samples.sharing`)."""
+    path = tmp_path / "ran"
+    path.mkdir()
+    return path

@@ -29,13 +29,6 @@ from hpo_pipelines.waiting import agents, options_of, recorded
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "ran"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def workspace(home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     monkeypatch.setenv("HPO_EXECUTOR", "inline")
     with Workspace() as opened:
@@ -150,6 +143,20 @@ def test_code_that_does_not_load_here_fails_its_run(workspace: Workspace, folder
     Agent(workspace, ["services"]).run(until_idle=True)
     assert queued.status is Status.FAILED
     assert (queued.reason or "").startswith("could not be driven: ")
+
+
+def test_a_fault_of_ours_ends_its_run_instead_of_being_met_for_ever(
+    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def faulty(*_: object) -> Run:
+        raise TypeError("a fault")
+
+    monkeypatch.setattr(workspace, "start", faulty)
+    queued = drafted(workspace, folder).enqueue()
+    Agent(workspace, ["services"]).run(until_idle=True)
+    assert (queued.status, queued.reason) == (Status.FAILED, "could not be driven: a fault")
+    assert (queued.error or {})["type"] == "TypeError"
+    assert "by a fault of hpo_pipelines" in caplog.text
 
 
 def test_a_run_with_which_agents_die_is_given_up(workspace: Workspace, folder: Path) -> None:

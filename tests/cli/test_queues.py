@@ -3,34 +3,19 @@
 from __future__ import annotations
 
 import signal
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from agents import agent
 from cli.conftest import BODIES, Hpo, Shell
 from services import wait_until
 
 from hpo_pipelines import Workspace
-from hpo_pipelines.agent import Agent
 
 pytestmark = pytest.mark.usefixtures("home")
 
 NO_AGENT = "waits: no agent listens to queue services; `hpo agent --queue services` starts one"
-
-
-@contextmanager
-def agent(home: Path) -> Iterator[None]:
-    with Workspace(home=home) as place:
-        taking = Agent(place, ["services"])
-        thread = threading.Thread(target=taking.run)
-        thread.start()
-        try:
-            yield
-        finally:
-            taking.drain()
-            thread.join(60)
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from cli.conftest import Ended
+from services import missing
 
 from hpo_pipelines import Workspace
 
@@ -54,7 +55,7 @@ def read(home: Path) -> Read:
     if os.geteuid() == 0:
         setpriv = shutil.which("setpriv")
         if setpriv is None:
-            pytest.skip("root needs setpriv (util-linux) to be bound by permissions")
+            missing("setpriv, without which root is not bound by permissions,", "apt-get install util-linux.")
         unprivileged = [setpriv, "--bounding-set=-all", "--inh-caps=-all"]
     environment = {**os.environ, "HPO_HOME": str(home), "MLFLOW_TRACKING_URI": "", "HPO_EXECUTOR": "inline"}
 

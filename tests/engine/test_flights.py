@@ -30,13 +30,6 @@ ELSEWHERE = "some-other-host:1:1.00:x"
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    path = tmp_path / "ran"
-    path.mkdir()
-    return path
-
-
-@pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workspace]:
     monkeypatch.setenv("HPO_LOCAL_CPUS", "3")
     with Workspace(home=tmp_path / "home") as opened:

@@ -20,6 +20,7 @@ from typing import Any, ClassVar
 import pytest
 from samples import trouble
 from samples.trouble import ran
+from services import missing
 from sqlalchemy import update
 
 from hpo_pipelines import Status, StepFailed, Workspace, component, pipeline
@@ -289,7 +290,7 @@ def mount(*words: str | Path) -> None:
     try:
         done = subprocess.run(["mount", *words], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        pytest.skip("there is no mount command")
+        missing("the command mount", "apt-get install mount.")
     if done.returncode:
         pytest.skip(f"this machine does not let us mount: {done.stderr.partition(chr(10))[0]}")
     if not str(words[1]).startswith("remount"):
