@@ -108,17 +108,18 @@ class ListeningBell(Bell):
 
 def _listen(connection: Connection, arrived: Callable[[], bool], seconds: float) -> None:
     driver: Any = connection.connection.driver_connection
-    connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
-    # Looked at after LISTEN: what is committed from here on is notified.
-    if not arrived():
-        try:
-            next(driver.notifies(timeout=seconds, stop_after=1), None)
-        except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
+    try:
+        connection.exec_driver_sql(f"LISTEN {_CHANNEL}")
+        # Looked at after LISTEN: what is committed from here on is notified.
+        if not arrived():
             try:
+                next(driver.notifies(timeout=seconds, stop_after=1), None)
+            except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
                 refused(connection, error, f"LISTEN {_CHANNEL}")
-            finally:
-                connection.invalidate()  # it may still listen, or not know yet that its server is gone
-    connection.exec_driver_sql(f"UNLISTEN {_CHANNEL}")
+        connection.exec_driver_sql(f"UNLISTEN {_CHANNEL}")
+    except BaseException:
+        connection.invalidate()  # it may still listen, or not know yet that its server is gone
+        raise
 
 
 def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:

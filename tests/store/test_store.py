@@ -472,6 +472,23 @@ class TestPostgresql(StoreContract):
         connections._resting = [(connection, 0.0) for connection, _ in connections._resting]
         assert store.tasks.get(run.id) == run
 
+    def test_a_session_lost_between_listening_and_looking_is_not_lent_again(self, store: Store, build) -> None:
+        import psycopg
+
+        run = build.run()
+
+        def look() -> bool:
+            with psycopg.connect(store.url.replace("+psycopg", ""), autocommit=True) as other:
+                other.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE application_name = 'hpo_pipelines' AND pid <> pg_backend_pid()"
+                )
+            raise StoreError("gone")
+
+        with pytest.raises(StoreError, match="gone"):
+            store._database.wait(look, 60)
+        assert store.tasks.get(run.id) == run
+
     def test_who_waits_for_news_outlives_its_session(self, store: Store, build) -> None:
         """The listener's session is gone, and those that rest are: each says so as the store does, none comes again."""
         import psycopg
