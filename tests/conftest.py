@@ -9,6 +9,8 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from hpo_pipelines.executors import ray_runtime
+
 # How long an example takes says more of the machine than of the code.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
@@ -34,12 +36,14 @@ def _nobodys_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A private, empty ``$HPO_HOME``."""
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A private, empty ``$HPO_HOME``; not for tests that use Ray in this process, which keeps one Ray for them all."""
     path = tmp_path / "home"
     path.mkdir()
     monkeypatch.setenv("HPO_HOME", str(path))
-    return path
+    before = ray_runtime._runtime
+    yield path
+    assert ray_runtime._runtime is before, "Ray was met below a private $HPO_HOME; use Workspace(home=...)"
 
 
 @pytest.fixture

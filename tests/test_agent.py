@@ -374,15 +374,16 @@ class TestProcesses:
 
 @pytest.mark.integration
 def test_200_pipelines_that_wait_at_once_end_on_two_cpus_of_ray(
-    workspace: Workspace, folder: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their bodies hold no CPU, so all may be under way while two steps run."""
     monkeypatch.setenv("HPO_RAY_CPUS", "2")
-    workspace.engine.default_executor = "ray"
+    monkeypatch.setenv("HPO_EXECUTOR", "ray")
     (folder / "open").touch()
-    runs = [drafted(workspace, folder, queueing.three, n=n).enqueue() for n in range(200)]
-    Agent(workspace, ["services"], max_runs=200).run(until_idle=True)
-    assert {run.status for run in runs} == {Status.COMPLETED}
+    with Workspace(home=tmp_path / "home") as workspace:
+        runs = [drafted(workspace, folder, queueing.three, n=n).enqueue() for n in range(200)]
+        Agent(workspace, ["services"], max_runs=200).run(until_idle=True)
+        assert {run.status for run in runs} == {Status.COMPLETED}
     assert sum(executions(folder).values()) == 600
 
 

@@ -27,8 +27,8 @@ SECRET = "/".join(("s3cr3t", "of the test"))
 
 
 @pytest.fixture
-def workspace(home: Path) -> Any:
-    with Workspace(home=home) as opened:
+def workspace(tmp_path: Path) -> Any:
+    with Workspace(home=tmp_path / "home") as opened:
         yield opened
 
 

@@ -68,6 +68,7 @@ def runs_of(workspace: Workspace, pipeline: str = "churn") -> int:
 def test_pipelines_lead_to_the_runs_newest_first(page: Page, base: Run, gated: tuple[Run, Path]) -> None:
     page.goto("/")
     page.get_by_role("link", name="churn", exact=True).click()
+    expect(page).to_have_url(re.compile("/pipelines/"))
     labels = page.locator("tbody tr td:nth-child(2) a").all_inner_texts()
     numbers = [int(label.split("#")[1]) for label in labels]
     assert numbers == sorted(numbers, reverse=True)
