@@ -167,30 +167,30 @@ class Driver:
             running: set[Future[None]] = set()
             try:
                 while True:
-                    while len(running) < self.limits.n_jobs and self._may_ask(len(running), len(retried)):
-                        number = retried.pop(0) if retried else None
-                        running.add(pool.submit(self._trial, number))
-                    if not running:
-                        return
-                    running = self._wait(running)
+                    try:
+                        while len(running) < self.limits.n_jobs and self._may_ask(len(running), len(retried)):
+                            number = retried.pop(0) if retried else None
+                            running.add(pool.submit(self._trial, number))
+                        if not running:
+                            return
+                        finished, _ = wait(running, self._patience(), FIRST_COMPLETED)
+                    except KeyboardInterrupt:
+                        if self._stopping == "interrupted":
+                            raise
+                        self._finish_what_runs()
+                        continue
+                    running -= finished
+                    for future in finished:
+                        future.result()
             except BaseException:
                 self._stopping = self._stopping or "an error"
                 self._abort()
                 raise
 
-    def _wait(self, running: set[Future[None]]) -> set[Future[None]]:
-        try:
-            finished, running = wait(running, self._patience(), FIRST_COMPLETED)
-        except KeyboardInterrupt:
-            if self._stopping == "interrupted":
-                raise
-            self._stopping = "interrupted"
-            self.progress.note = "finishing what runs; Ctrl-C again aborts it"
-            self._changed(self.progress)
-            return running
-        for future in finished:
-            future.result()
-        return set(running)
+    def _finish_what_runs(self) -> None:
+        self._stopping = "interrupted"
+        self.progress.note = "finishing what runs; Ctrl-C again aborts it"
+        self._changed(self.progress)
 
     def _patience(self) -> float | None:
         left = self._deadline - time.monotonic()
