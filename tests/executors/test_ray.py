@@ -129,7 +129,11 @@ class Driver:
                 text=True,
                 env={**os.environ, **environment},
             )
-        self.address = self.hear()
+        try:
+            self.address = self.hear()
+        except BaseException:
+            self.kill()
+            raise
 
     def hear(self) -> str:
         assert self.process.stdout is not None
