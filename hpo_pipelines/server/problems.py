@@ -34,7 +34,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
         "description": http.HTTPStatus(code).phrase,
     }
-    for code in (400, 403, 404, 409, 410, 422, 503)
+    for code in (400, 401, 403, 404, 409, 410, 422, 503)
 }
 
 

@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 
 from hpo_pipelines.errors import CodeUnavailable, HpoPipelinesError, TaskNotFound
 from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.server.access import Access
 from hpo_pipelines.server.agent import Driving
 from hpo_pipelines.server.feed import Feed
 from hpo_pipelines.snapshot import Content
@@ -29,6 +30,7 @@ class Site:
     agent: Driving
     feed: Feed
     has_mlflow: bool = False
+    access: Access = field(default_factory=Access)
     _contents: dict[str, Content] = field(default_factory=dict)
     _analyses: dict[str, Analysis] = field(default_factory=dict)
 
