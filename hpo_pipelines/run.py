@@ -294,6 +294,17 @@ class Run(_Handle):
         """Stop the run wherever it is driven from."""
         return self.workspace.abort(self.id)
 
+    def archive(self) -> Run:
+        """Leave the run, and those inside it, out of lists; nothing else changes. Raises IllegalTransition for one that
+        waits or is under way, TaskError for one inside another."""
+        self.workspace.store.tasks.archive(self.id)
+        return self.refreshed()
+
+    def restore(self) -> Run:
+        """Have an archived run listed again."""
+        self.workspace.store.tasks.restore(self.id)
+        return self.refreshed()
+
     def why(self, step: str | None = None) -> tuple[Why, ...]:
         """Why each step, or the one called ``step``, was reused or ran. Raises TaskNotFound."""
         from hpo_pipelines.reasons import why_run

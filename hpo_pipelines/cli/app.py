@@ -29,6 +29,8 @@ COMMANDS = {
     "studies": ("studies", "List studies."),
     "compare": ("compare", "Compare runs: differences only, unless --all."),
     "rm": ("removal", "Delete runs and studies."),
+    "archive": ("removal", "List runs and studies no more, and keep them."),
+    "restore": ("removal", "List archived runs and studies again."),
     "space": ("spaces", "List, show and import search spaces."),
     "cache": ("cache", "Look at what is kept for reuse, shrink it, and check it."),
     "up": ("up", "Serve the pages, REST and MLflow on one port."),

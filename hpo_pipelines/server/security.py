@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from hpo_pipelines.server.access import Access, Who
-from hpo_pipelines.server.problems import problem
+from hpo_pipelines.server.problems import for_a_person, problem
 from hpo_pipelines.server.roles import DUTIES, Policy, Role
 
 Scope = MutableMapping[str, Any]
@@ -128,9 +128,9 @@ class Guard:
         return self._said(scope, 403, too_little(who, wanted), "Forbidden")
 
     def _said(self, scope: Scope, status: int, detail: str, kind: str = HTTPException.__name__) -> Response:
-        if _is_api(scope) or scope["method"] != "GET":
-            return problem(status, kind, detail)
-        return self._door.page(Request(scope), status, detail)
+        if for_a_person(Request(scope)) and not scope["path"].startswith(_FREE):
+            return self._door.page(Request(scope), status, detail)
+        return problem(status, kind, detail)
 
 
 class _Stream:
@@ -190,10 +190,6 @@ def peer_of(scope: Scope) -> str:
     """The address at the other end of the connection; empty where there is none."""
     client = scope.get("client")
     return str(client[0]) if client else ""
-
-
-def _is_api(scope: Scope) -> bool:
-    return bool(scope["path"].startswith(("/api/", _FREE)))
 
 
 def _with_headers(send: Send) -> Send:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_pipelines.description import described
 from hpo_pipelines.errors import IllegalTransition
 from hpo_pipelines.planning import plan
 from hpo_pipelines.run import Run
+from hpo_pipelines.server.api.fresh import fresh_run
+from hpo_pipelines.server.etags import IfMatch
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 
-router = APIRouter(tags=["actions"])
+router = APIRouter(tags=["actions"], dependencies=[Depends(fresh_run)])
 
 
 class _Strict(BaseModel):
@@ -93,10 +95,13 @@ def abort(site: SiteOf, run: str) -> PlainJson:
 
 
 @router.patch("/runs/{run}", response_model=dict[str, Any])
-def annotate(site: SiteOf, run: str, wanted: Annotated[Annotation, Body()]) -> PlainJson:
-    """Set tags or notes."""
+def annotate(site: SiteOf, run: str, wanted: Annotated[Annotation, Body()], if_match: IfMatch = None) -> PlainJson:
+    """Set tags or notes; with `If-Match` nobody else's words are written over."""
     tags = None if wanted.tags is None else tuple(wanted.tags)
-    return PlainJson(described(site.run(run).annotate(tags=tags, notes=wanted.notes), steps=False))
+    with site.workspace.store.transaction():
+        fresh_run(site, run, if_match)  # once more, now that nobody else writes
+        found = site.run(run).annotate(tags=tags, notes=wanted.notes)
+    return PlainJson(described(found, steps=False))
 
 
 # -- shared with the pages
