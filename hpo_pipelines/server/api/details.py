@@ -13,15 +13,15 @@ from hpo_pipelines.errors import ArtifactMissing, TaskNotFound
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.server.ansi import to_html
 from hpo_pipelines.server.consoles import MOST, TAIL, ConsoleFiles
-from hpo_pipelines.server.plainjson import PlainJson
+from hpo_pipelines.server.plainjson import LARGEST, PlainJson
 from hpo_pipelines.server.security import FILE_POLICY
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.types import ArtifactRef
 
 router = APIRouter(tags=["details"])
 
-Offset = Annotated[int | None, Query(ge=0, description="Give what stands from this byte on.")]
-Before = Annotated[int | None, Query(ge=0, description="Give the lines that end before this byte.")]
+Offset = Annotated[int | None, Query(ge=0, le=LARGEST, description="Give what stands from this byte on.")]
+Before = Annotated[int | None, Query(ge=0, le=LARGEST, description="Give the lines that end before this byte.")]
 Limit = Annotated[int, Query(ge=256, le=MOST, description="Bytes at most.")]
 _CHUNK = 1 << 20
 

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from hpo_pipelines.description import described, described_accounting
 from hpo_pipelines.server.api.runs import Archived
 from hpo_pipelines.server.etags import UNCHANGED, IfNoneMatch, tagged
-from hpo_pipelines.server.plainjson import PlainJson
+from hpo_pipelines.server.plainjson import LARGEST, PlainJson
 from hpo_pipelines.server.site import SiteOf
 from hpo_pipelines.server.trials import columns, summary
 
@@ -41,7 +41,9 @@ def study(site: SiteOf, study: str, *, if_none_match: IfNoneMatch = None) -> Res
 
 @router.get("/studies/{study}/trials", response_model=dict[str, Any])
 def trials(
-    site: SiteOf, study: str, after: Annotated[int, Query(ge=-1, description="Only trials past this number.")] = -1
+    site: SiteOf,
+    study: str,
+    after: Annotated[int, Query(ge=-1, le=LARGEST, description="Only trials past this number.")] = -1,
 ) -> PlainJson:
     """The trials as columns, which is a tenth of the size of rows: numbers, values, statuses, runs, parameters."""
     return PlainJson(columns(site, site.study(study), after=after))
