@@ -7,6 +7,7 @@ for :mod:`hpo_pipelines.server.roles`; a route that is not there is answered by 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -184,6 +185,12 @@ def refused(method: str, headers: Headers, hosts: Collection[str]) -> str | None
     if origin is not None and urlsplit(origin).netloc != host:
         return f"A page of {origin} may not change anything here."
     return None
+
+
+def saved_as(name: str) -> dict[str, str]:
+    """The headers of a file to be saved: should a browser show it all the same, then without scripts or our origin."""
+    safe = re.sub(r"[^\w.\-#]+", "_", name, flags=re.ASCII)  # headers are not Unicode
+    return {"Content-Disposition": f'attachment; filename="{safe}"', "Content-Security-Policy": FILE_POLICY}
 
 
 def peer_of(scope: Scope) -> str:

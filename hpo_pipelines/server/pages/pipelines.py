@@ -14,6 +14,7 @@ from hpo_pipelines.errors import TaskNotFound
 from hpo_pipelines.server.api import keeping
 from hpo_pipelines.server.listing import Listing, Row, listed, rows_of
 from hpo_pipelines.server.listing import Query as RunQuery
+from hpo_pipelines.server.security import saved_as
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import is_part, rendered
 from hpo_pipelines.store import TaskFilter
@@ -139,14 +140,14 @@ def runs_csv(
     metrics = sorted({name for row in rows for name in row.metrics})
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["run", "id", "status", "started_at", "seconds", *params, *metrics])
+    writer.writerow([_cell(name) for name in ("run", "id", "status", "started_at", "seconds", *params, *metrics)])
     for row in rows:
         task = row.task
         values = [task.params.get(name) for name in params] + [row.metrics.get(name) for name in metrics]
         cells = [task.label, task.id, str(task.status), task.started_at, task.seconds, *values]
         writer.writerow([_cell(cell) for cell in cells])
-    headers = {"Content-Disposition": f'attachment; filename="{pipeline}.csv"'}
-    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    text = out.getvalue().encode("utf-8", "replace")
+    return Response(text, media_type="text/csv; charset=utf-8", headers=saved_as(f"{pipeline}.csv"))
 
 
 def _cell(value: Any) -> Any:
