@@ -193,7 +193,7 @@ def gc(
     """
     from hpo_pipelines.cache import Limits, collect
     from hpo_pipelines.cli.kept import described_collection, show_collection
-    from hpo_pipelines.study.deletion import forget_in_optuna
+    from hpo_pipelines.study.keeping import forget_in_optuna
 
     place = workspace()
     limits = Limits(

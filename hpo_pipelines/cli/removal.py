@@ -25,7 +25,7 @@ def rm(*, references: tuple[str, ...], yes: bool, as_json: bool) -> int:
     reused stays reusable; `hpo cache gc` frees the files that nobody needs any more. In MLflow they are deleted, too;
     `mlflow gc` frees what it keeps of them.
     """
-    from hpo_pipelines.study.deletion import delete
+    from hpo_pipelines.study.keeping import delete
 
     place = workspace()
     wanted = list(dict.fromkeys(place.store.tasks.find(reference).id for reference in references))
@@ -86,11 +86,12 @@ def restore(*, references: tuple[str, ...], as_json: bool) -> int:
 
 def _keep(references: tuple[str, ...], word: str, *, as_json: bool) -> int:
     from hpo_pipelines.cli.kept import counted
+    from hpo_pipelines.study import keeping
     from hpo_pipelines.types import Kind
 
-    tasks = workspace().store.tasks
-    wanted = list(dict.fromkeys(tasks.find(reference).id for reference in references))
-    changed = (tasks.archive if word == "archived" else tasks.restore)(*wanted)
+    place = workspace()
+    wanted = list(dict.fromkeys(place.store.tasks.find(reference).id for reference in references))
+    changed = (keeping.archive if word == "archived" else keeping.restore)(place, *wanted)
     runs = [task.label for task in changed if task.kind is Kind.PIPELINE]
     studies = [task.label for task in changed if task.kind is Kind.STUDY]
     if as_json:

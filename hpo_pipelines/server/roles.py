@@ -96,18 +96,18 @@ TABLE: Mapping[Role | None, _Rules] = {
 """Role → methods → paths, as the routes write them; None: everybody."""
 
 _ASKS = re.compile(
-    r"(?:^|/)(?:ajax-)?api/\d\.\d/mlflow/(?:"
+    r"(?:ajax-)?api/\d\.\d/mlflow/(?:"
     r"(?:experiments|runs|traces|logged-models|issues|datasets|prompt-optimization/jobs)/search"
     r"|experiments/search-datasets|traces/(?:batchGetInfos|metrics|calculate-filter-correlation)"
-    r"|registered-models/get-latest-versions|artifacts/presigned-download-url)$"
-    r"|^graphql$"
+    r"|registered-models/get-latest-versions|artifacts/presigned-download-url)"
+    r"|graphql"
 )
 """What MLflow's pages ask by POST and what changes nothing; its GraphQL knows queries only."""
 
 
 def asks_only(path: str) -> bool:
     """Whether a POST to MLflow's ``path``, below its root, only reads."""
-    return _ASKS.search(path) is not None
+    return _ASKS.fullmatch(path) is not None
 
 
 def rules() -> Iterator[tuple[str, str, Role | None]]:

@@ -344,6 +344,9 @@ def test_a_proxy_that_makes_no_sense_is_refused(header: str, addresses: list[str
         ("api/2.0/mlflow-artifacts/artifacts/api/2.0/mlflow/runs/search/x", False),
         ("ajax-api/2.0/mlflow/upload-artifact", False),
         ("x/graphql", False),
+        ("graphql\n", False),
+        ("api/2.0/mlflow-artifacts/mpu/create/x/api/2.0/mlflow/runs/search", False),
+        ("api/2.0/mlflow/runs/delete/../search", False),
     ],
 )
 def test_a_viewer_asks_mlflow_and_changes_nothing_there(path: str, reads: bool) -> None:

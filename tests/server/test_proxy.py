@@ -9,6 +9,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 from samples import shown
 from server_process import Served, start
+from services import wait_until
 from starlette.requests import Request
 
 from hpo_pipelines import Workspace
@@ -99,6 +100,26 @@ def test_mlflows_rest_is_there_and_behind_our_guard(
     )
     assistant = f"{server.url}/mlflow/ajax-api/3.0/mlflow/assistant/config"
     assert httpx2.get(assistant, headers=known["author"], timeout=90).status_code == 403
+
+
+def test_mlflow_follows_what_is_archived_and_deleted_over_rest(
+    tracked: tuple[Served, Run], known: dict[str, dict[str, str]]
+) -> None:
+    server, run = tracked
+    api, author = f"{server.url}/api/v1/runs/{run.id}", known["author"]
+
+    def stages() -> list[str]:
+        body = {"experiment_ids": ["1"], "filter": f"tags.`hpo.task` = '{run.id}'", "run_view_type": "ALL"}
+        search = f"{server.url}/mlflow/api/2.0/mlflow/runs/search"
+        answer = httpx2.post(search, headers=author, json=body, timeout=90).json()
+        return [found["info"]["lifecycle_stage"] for found in answer.get("runs", [])]
+
+    assert stages() == ["active"]
+    for path, stage in (("/archive", "deleted"), ("/restore", "active")):
+        assert httpx2.post(f"{api}{path}", headers=author, timeout=90).status_code == 200
+        wait_until(lambda stage=stage: stages() == [stage], f"MLflow to follow: {stage}", 90)  # type: ignore[misc]
+    assert httpx2.delete(api, headers=author, timeout=90).json()["runs"] == [run.label]
+    wait_until(lambda: stages() == ["deleted"], "MLflow to follow", 90)
 
 
 def test_who_asks_is_not_told_to_mlflow() -> None:

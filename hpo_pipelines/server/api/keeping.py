@@ -11,7 +11,7 @@ from hpo_pipelines.description import described
 from hpo_pipelines.server.api.fresh import fresh_pipeline, fresh_run
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
-from hpo_pipelines.study.deletion import delete, members
+from hpo_pipelines.study.keeping import archive, delete, members, restore
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind
 
@@ -69,14 +69,12 @@ router.include_router(_pipeline)
 
 def archived(site: Site, project: str, pipeline: str) -> dict[str, Any]:
     """Archive a pipeline; what was listed until now."""
-    tasks = site.workspace.store.tasks
-    return _named(tasks.archive(*members(site.workspace.store, project, pipeline)))
+    return _named(archive(site.workspace, *members(site.workspace.store, project, pipeline)))
 
 
 def restored(site: Site, project: str, pipeline: str) -> dict[str, Any]:
     """Restore a pipeline; what was archived until now."""
-    tasks = site.workspace.store.tasks
-    return _named(tasks.restore(*members(site.workspace.store, project, pipeline)))
+    return _named(restore(site.workspace, *members(site.workspace.store, project, pipeline)))
 
 
 def deleted(site: Site, ids: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from hpo_pipelines.server.security import saved_as
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import is_part, rendered
 from hpo_pipelines.store import TaskFilter
-from hpo_pipelines.study.deletion import members
+from hpo_pipelines.study.keeping import members
 from hpo_pipelines.types import Kind, Status
 
 router = APIRouter()

@@ -1,4 +1,4 @@
-"""Deleting runs, studies and whole pipelines: here, in Optuna's storages, and in files that nobody else needs."""
+"""Archiving, restoring and deleting runs, studies and whole pipelines: here, in MLflow and in Optuna's storages."""
 
 from __future__ import annotations
 
@@ -23,6 +23,23 @@ class Deleted:
     left: tuple[str, ...] = ()
 
 
+def archive(place: Workspace, *task_ids: str) -> list[Task]:
+    """Leave runs, and studies with their trials, out of lists; gives those that were not yet. MLflow follows.
+
+    Raises what :meth:`hpo_pipelines.store.tasks.Tasks.archive` raises.
+    """
+    changed = place.store.tasks.archive(*task_ids)
+    place.follow()
+    return changed
+
+
+def restore(place: Workspace, *task_ids: str) -> list[Task]:
+    """Have what was archived listed again; gives what was. MLflow follows."""
+    changed = place.store.tasks.restore(*task_ids)
+    place.follow()
+    return changed
+
+
 def delete(place: Workspace, *task_ids: str) -> Deleted:
     """Delete runs and studies as :meth:`hpo_pipelines.store.tasks.Tasks.delete` does, also where Optuna has them.
 
@@ -33,6 +50,7 @@ def delete(place: Workspace, *task_ids: str) -> Deleted:
     removed = Removed()
     for part in _parts(told, task_ids):
         removed += delete_runs(place.store, place.home, *part)
+    place.follow()
     return Deleted(removed, tuple(forget_in_optuna(place, removed.studies)))
 
 
