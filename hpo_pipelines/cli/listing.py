@@ -131,6 +131,7 @@ def _show_run(run: Run) -> None:
             "commit": _commit(task),
             "tags": ", ".join(task.tags),
             "notes": task.notes,
+            "archived": when(task.archived_at) if task.archived_at is not None else None,
         }
     )
     _section("parameters", {name: parameter(value) for name, value in task.params.items()})
