@@ -20,7 +20,7 @@ router = APIRouter(tags=["actions"], dependencies=[Depends(fresh_run)])
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Changes(_Strict):

@@ -21,7 +21,7 @@ router = APIRouter(tags=["queues"])
 class QueueChange(BaseModel):
     """What is left out stays."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     paused: bool | None = Field(default=None, description="Whether agents get no more runs of it.")
     capacity: int | None = Field(
