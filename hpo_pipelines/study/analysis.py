@@ -75,9 +75,12 @@ class Analysis:
 def _importances(study: optuna.Study, done: list[optuna.trial.FrozenTrial], objective: int) -> dict[str, float]:
     if len({trial.values[objective] for trial in done}) < 2:
         return {}
-    target = None if len(study.directions) == 1 else lambda trial: trial.values[objective]
+    # Of a study with one objective Optuna minds the direction itself; any other number it takes as one to minimize.
+    sign = -1.0 if study.directions[objective] is optuna.study.StudyDirection.MAXIMIZE else 1.0
+    target = None if len(study.directions) == 1 else lambda trial: sign * trial.values[objective]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        warnings.filterwarnings("ignore", "PedAnovaImportanceEvaluator computes", UserWarning)
         try:
             return dict(optuna.importance.get_param_importances(study, target=target))
         except (ValueError, RuntimeError):  # too few trials with all parameters, say

@@ -63,6 +63,7 @@ class Driver:
         with self._leased(), shown(progress, self.progress) as changed:
             self._changed = changed
             self.runs.reuse = asked.get("reuse", True)
+            self.runs.results = frozenset(self.pruning.metrics)
             store = self.workspace.store
             params = {**self.study.task.params, "asked": dict(asked), "stopped_by": None}
             store.tasks.update(self.study.id, params=params)
@@ -198,7 +199,12 @@ class Driver:
 
     def _with_agents(self, watch: Watch | None) -> Callable[[Task], QueuedTrial]:
         return lambda run: QueuedTrial(
-            self.workspace, run, watch, say=self._note, is_ending=lambda: self._stopping == "interrupted"
+            self.workspace,
+            run,
+            watch,
+            say=self._note,
+            is_ending=lambda: self._stopping == "interrupted",
+            results=self.pruning.metrics,
         )
 
     def _note(self, said: str) -> None:

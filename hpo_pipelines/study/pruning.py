@@ -123,6 +123,11 @@ class Pruning:
         self._unheard = set(self._metrics)
 
     @property
+    def metrics(self) -> Collection[str]:
+        """All that is heard: metrics of steps, and their results."""
+        return self._metrics.keys()
+
+    @property
     def shadowed(self) -> Collection[str]:
         """The metrics that Optuna's own study does not keep: after a restart they are to be replayed."""
         return self._shadows.keys()
@@ -160,7 +165,7 @@ class Pruning:
             with self._lock:
                 self._unheard.discard(name)
                 if known.says_stop(value, step):
-                    return f"pruned at {component} step {step}: {metric or 'it'} {value:.6g}{self._compared(known)}"
+                    return f"pruned at {component} step {step}: {metric or 'result'} {value:.6g}{self._compared(known)}"
             return None
 
         return watch

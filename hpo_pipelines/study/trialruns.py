@@ -38,6 +38,8 @@ class TrialRuns:
         self.base = base
         self.queue = queue
         self.reuse = True
+        self.results: frozenset[str] = frozenset()
+        """The results of steps that are watched; see :attr:`RunOptions.results`."""
         self.left: dict[int, Task] = {}
         """The runs, by trial, that a crash or an abort left unfinished."""
         self.first: str | None = None
@@ -76,7 +78,7 @@ class TrialRuns:
         if self.queue is not None:
             waits = left if left is not None and goes_on and not left.status.finished else None
             return wait(self._enqueued(trial, waits, again=again)), {}
-        options = RunOptions(watch=watch, echo=False, reuse=self.reuse)
+        options = RunOptions(watch=watch, results=self.results, echo=False, reuse=self.reuse)
         if left is None or not goes_on:
             return self.workspace.controller(self._record(trial, again=again), options)
         left = self.workspace.store.tasks.get(left.id)
