@@ -1,4 +1,4 @@
-"""Options of commands that drive a study: when it stops asking for trials."""
+"""Options of commands that drive a study: when it stops asking for trials, and how often each is repeated."""
 
 from __future__ import annotations
 
@@ -41,3 +41,17 @@ def limit_options(command: F) -> F:
 def limits_of(given: dict[str, Any]) -> dict[str, Any]:
     """What was given of these options, by the names that ``optimize`` has for them."""
     return {"target" if name == "target_value" else name: value for name, value in given.items()}
+
+
+def repeats(ctx: click.Context, option: click.Parameter, text: str | None) -> dict[str, Any] | None:
+    """``seed=5``, or ``seed=1,7,42``, as ``optimize`` takes it."""
+    if text is None:
+        return None
+    name, equals, value = (part.strip() for part in text.partition("="))
+    if not name or not equals or not value:
+        raise click.BadParameter(f"{text!r} is no PARAMETER=N or PARAMETER=A,B,…, such as seed=5.")
+    if "," not in value:
+        if not value.isdigit() or int(value) < 2:
+            raise click.BadParameter(f"{text!r}: how many values {name} takes is 2 or more.")
+        return {name: int(value)}
+    return {name: [int(item) if item.strip().lstrip("-").isdigit() else item.strip() for item in value.split(",")]}

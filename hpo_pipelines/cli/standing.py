@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from hpo_pipelines.run import Run
     from hpo_pipelines.study import Study
-    from hpo_pipelines.study.handle import Trial
+    from hpo_pipelines.study.trial import Trial
     from hpo_pipelines.task import Task
     from hpo_pipelines.workspace import Workspace
 
@@ -62,11 +62,15 @@ def _described_best(study: Study, trial: Trial) -> dict[str, Any]:
 def described_values(study: Study, trial: Trial) -> dict[str, Any]:
     """What a trial gave, as JSON: ``value``, or ``values`` by objective; and what of the constraints it violates."""
     goals = study.goals
+    known = trial.values or (None,) * len(goals.objectives)
+    found: dict[str, Any] = {"value": trial.value}
     if goals.several:
-        known = trial.values or (None,) * len(goals.objectives)
-        found: dict[str, Any] = {"values": dict(zip(goals.names, known, strict=True))}
-    else:
-        found = {"value": trial.value}
+        found = {"values": dict(zip(goals.names, known, strict=True))}
+    if trial.spreads is not None:
+        spreads = {
+            name: {"std": each.std, "ci95": each.ci95} for name, each in zip(goals.names, trial.spreads, strict=True)
+        }
+        found |= {"spreads": spreads} if goals.several else spreads[goals.names[0]]
     return {**found, "violations": dict(trial.violations)} if goals.constraints else found
 
 
@@ -144,11 +148,19 @@ def _values(study: Study, trial: Trial) -> dict[str, str]:
     """The columns of a trial's values, and of what it violates."""
     goals = study.goals
     names = goals.names if goals.several else ("value",)
-    texts = ["" if trial.values is None else f"{trial.values[place]:.6g}" for place in range(len(names))]
+    texts = [_value_text(trial, place) for place in range(len(names))]
     found = dict(zip(names, texts, strict=True))
     if goals.constraints:
         found["violates"] = ", ".join(key for key, amount in trial.violations.items() if amount > 0)
     return found
+
+
+def _value_text(trial: Trial, place: int) -> str:
+    """One value of a trial; of a mean over repeats with its 95 % interval: ``0.913 ± 0.012``."""
+    if trial.values is None:
+        return ""
+    spread = "" if trial.spreads is None else f" ± {trial.spreads[place].ci95:.2g}"
+    return f"{trial.values[place]:.6g}{spread}"
 
 
 def show(study: Study) -> None:
@@ -183,10 +195,11 @@ def show_best(study: Study) -> None:
             click.echo(table([_row(study, trial) for trial in front]))
         return
     try:
-        top = best_of(study)
+        trial = study.best_trial
     except StudyError as error:
         click.echo(str(error), err=True)
         return
-    click.echo(f"best {study.goals.names[0]} = {top['value']:.6g} in {top['run']} (trial {top['trial']})")
-    for key, value in top["params"].items():
+    value = _value_text(trial, 0)
+    click.echo(f"best {study.goals.names[0]} = {value} in {trial.run.label} (trial {trial.number})")
+    for key, value in _described_best(study, trial)["params"].items():
         click.echo(f"  {key} = {parameter(value)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo_pipelines.cli.completion import complete_study, complete_target
-from hpo_pipelines.cli.limits import limit_options, limits_of
+from hpo_pipelines.cli.limits import limit_options, limits_of, repeats
 from hpo_pipelines.cli.options import (
     assignments,
     executor_option,
@@ -78,6 +78,12 @@ if TYPE_CHECKING:
     help="What the pruner hears, instead of the objective; as often as wanted.",
 )
 @click.option("--seed", type=int, help="Seed of the sampler.")
+@click.option(
+    "--repeats",
+    metavar="PARAMETER=N|A,B,…",
+    callback=repeats,
+    help="Run each trial with N values of the parameter that is the seed, or with these; its value is the mean.",
+)
 @click.option("--name", help="The study's name; the same name resumes it.", shell_complete=complete_study)
 @click.option("--storage", metavar="URL", help="Optuna storage; default: a journal file beside the store.")
 @click.option("--no-reuse", is_flag=True, help="Trials reuse no outcome, and leave none for others to reuse.")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipelines.component import SINGLE
 from hpo_pipelines.engine.journal import Journal
 from hpo_pipelines.engine.refresh import Refresh
+from hpo_pipelines.engine.repeats import Repeats
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import ArtifactRef, Kind, Status
@@ -45,6 +46,8 @@ class RunOptions:
     watch: Watch | None = None
     results: frozenset[str] = frozenset()
     """The results that ``watch`` is told of as well: ``component``, or ``component.output`` of one with several."""
+    repeats: Repeats | None = None
+    """Set for a run that is its pipeline several times."""
     first_party: frozenset[str] = frozenset()
     """Installed modules that are the user's own code."""
     echo: bool = True
@@ -90,6 +93,8 @@ def asked(options: RunOptions) -> dict[str, Any]:
         said["refresh"] = True if refresh.everything else sorted(refresh.steps)
     if refresh.from_steps:
         said["from"] = sorted(refresh.from_steps)
+    if options.repeats is not None:
+        said["repeats"] = options.repeats.as_option()
     if options.prior:
         said["kept"] = next(iter(options.prior.values())).parent
     return said
@@ -106,6 +111,7 @@ def asked_again(store: Store, run: Task, options: RunOptions) -> RunOptions:
         options,
         refresh=Refresh(wanted is True, names, frozenset(said.get("from", ()))),
         reuse=options.reuse and said.get("reuse", True),
+        repeats=Repeats.of_option(said.get("repeats")),
         prior=completed(store, said["kept"]) if "kept" in said else options.prior,
     )
 

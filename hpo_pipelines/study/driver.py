@@ -222,13 +222,14 @@ class Driver:
                 return  # left running in Optuna: resuming runs it again
             outcome, state = self._tell(number, run, controller)
             self._ended(run, outcome, state)
-            reused = self._reused(run) if controller is None else [step.reused for step in controller.scheduler.steps]
+            steps = [] if controller is None else controller.scheduler.steps
+            reused = [step.reused for step in steps] or self._reused(run)
             self.progress.steps += len(reused)
             self.progress.reused += sum(reused)
             self._changed(self.progress)
 
     def _reused(self, run: Task) -> list[bool]:
-        """For each step of ``run``, which an agent has driven, whether it was reused."""
+        """For each step of ``run``, and of the runs inside it, whether it was reused."""
         below = self.workspace.store.tasks.below([run.id])
         return [step.reused_from is not None for step in below if step.kind is Kind.STEP]
 

@@ -94,6 +94,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _are_repeats(value: Any) -> bool:
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    (wanted,) = value.values()
+    many = len(wanted) if isinstance(wanted, list) else wanted
+    return isinstance(many, int) and not isinstance(many, bool) and many >= 2
+
+
 def _are_objectives(value: Any) -> bool:
     return isinstance(value, dict) and bool(value) and all(each in DIRECTIONS for each in value.values())
 
@@ -143,6 +151,19 @@ KEYS: Mapping[str, _Key] = {
         lambda text: bool(text.partition(":")[0]) and text.partition(":")[2] in ("", *DIRECTIONS),
     ),
     "seed": _count("Seed of the sampler.", 0),
+    "repeats": _Key(
+        "the parameter that is the seed with how many values it takes, or which, such as {seed: 5}",
+        _are_repeats,
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {
+                "anyOf": [{"type": "integer", "minimum": 2}, {"type": "array", "minItems": 2}],
+            },
+        },
+        "Run each trial with several seeds; its value is the mean.",
+    ),
     "n_trials": _count("Trials in all, those of earlier calls included."),
     "timeout": _duration("Stop asking after this long."),
     "max_compute": _duration("Stop asking once steps have executed for this long in all."),

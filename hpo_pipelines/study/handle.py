@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -12,8 +11,9 @@ from hpo_pipelines.accounting import Accounting, accounting
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
-from hpo_pipelines.study.goals import Goals, feasible, least_violated
+from hpo_pipelines.study.goals import Goals, least_violated
 from hpo_pipelines.study.sampling import storage
+from hpo_pipelines.study.trial import Trial, spreads_of
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
@@ -23,30 +23,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hpo_pipelines.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial of a study: its number, what was sampled, what it gave, and its run."""
-
-    number: int
-    params: Mapping[str, Any]
-    values: tuple[float, ...] | None
-    """One for each objective; None unless it completed and gave them."""
-    status: Status
-    run: Run
-    violations: Mapping[str, float] = field(default_factory=dict)
-    """By how much each constraint of the study is violated, in the unit of its metric; 0 or less where it is not."""
-
-    @property
-    def value(self) -> float | None:
-        """The value of the objective; of several that of the first."""
-        return None if self.values is None else self.values[0]
-
-    @property
-    def is_feasible(self) -> bool:
-        """Whether it violates no constraint of the study."""
-        return feasible(self.violations)
 
 
 class Study:
@@ -145,14 +121,29 @@ class Study:
     def trials(self) -> list[Trial]:
         """Every trial that has a run, in the order of their numbers."""
         frozen = {trial.number: trial for trial in self.optuna_study.get_trials(deepcopy=False)}
+        runs, goals = self.runs, self.goals
+        reported = self._reported(runs) if self.repeats else {}
         made = []
-        for run in self.runs:
+        for run in runs:
             trial = frozen[run.task.trial or 0]
             done = trial.state == optuna.trial.TrialState.COMPLETE
             values = tuple(trial.values) if done else None
             violations = dict(trial.constraints) if done else {}
-            made.append(Trial(trial.number, run.task.params, values, run.status, run, violations))
+            spreads = spreads_of(goals.names, values, reported[run.id]) if values and run.id in reported else None
+            made.append(Trial(trial.number, run.task.params, values, run.status, run, violations, spreads))
         return made
+
+    @property
+    def repeats(self) -> dict[str, list[Any]]:
+        """The parameter that the runs of one trial differ in, with its values; empty without repeats."""
+        return dict(self._task.params.get("repeats") or {})
+
+    def _reported(self, runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+        """What the runs themselves, not their steps, have reported last."""
+        found: dict[str, dict[str, float]] = {run.id: {} for run in runs}
+        for (task, name), value in self.workspace.store.metrics.latest(list(found)).items():
+            found[task][name] = value
+        return found
 
     @property
     def accounting(self) -> Accounting:
@@ -228,7 +219,8 @@ class Study:
     def trials_dataframe(self) -> pd.DataFrame:
         """One row a trial: number, status, value, run, ``params.*``, every metric, seconds, steps run and reused.
 
-        With several objectives ``values.NAME`` for each in place of ``value``; with constraints ``feasible``.
+        With several objectives ``values.NAME`` for each in place of ``value``; with constraints ``feasible``; with
+        repeats the ``std`` and the ``ci95`` of each value.
         """
         import pandas as pd
 
@@ -255,6 +247,10 @@ class Study:
         values = trial.values or (None,) * len(goals.objectives)
         named = dict(zip(goals.names, values, strict=True))
         columns = {f"values.{name}": value for name, value in named.items()} if goals.several else {"value": values[0]}
+        for place, column in enumerate(list(columns) if self.repeats else []):
+            spread = None if trial.spreads is None else trial.spreads[place]
+            columns[f"{column}.std"] = None if spread is None else spread.std
+            columns[f"{column}.ci95"] = None if spread is None else spread.ci95
         return {**columns, "feasible": trial.is_feasible} if goals.constraints else columns
 
     def __repr__(self) -> str:

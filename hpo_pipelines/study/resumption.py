@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hpo_pipelines.engine.repeats import Repeats
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.study import basis
 from hpo_pipelines.study.goals import Goals
@@ -47,7 +48,8 @@ def resume(
     asked = {**before, **given}
     _refuse_objects(study, asked)
     goals, space = Goals.recorded(study.params), Space(study.params["space"])
-    wanted = Wanted(study.name, goals, study.params["storage"], space)
+    repeats = Repeats.of_option(study.params.get("repeats"))
+    wanted = Wanted(study.name, goals, study.params["storage"], space, repeats)
     means = Means.asked(asked)
     known = {name: asked[name] for name in Limits.__dataclass_fields__ if name in asked}
     whole = means.limited(Limits(**known), space, goals)

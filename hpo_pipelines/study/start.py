@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
+from hpo_pipelines.engine.repeats import Repeats
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.run import Run
@@ -18,6 +19,7 @@ from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.handle import Study, find
 from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.progress import Progress
+from hpo_pipelines.study.repeating import repeats_of
 from hpo_pipelines.study.trialruns import TrialRuns
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, duration, new_id
@@ -46,6 +48,7 @@ def optimize(
     pruner: str | optuna.pruners.BasePruner | None = None,
     prune_on: str | Sequence[str] | None = None,
     seed: int | None = None,
+    repeats: Mapping[str, int | Sequence[Any]] | None = None,
     name: str | None = None,
     executor: str | None = None,
     queue: str | None = None,
@@ -76,6 +79,11 @@ def optimize(
     with several objectives ``prune_on`` is needed, and without a ``pruner`` it means ``"median"``. Samples that
     violate a constraint of the space are told as infeasible without running, and count as no trial.
 
+    ``repeats={"seed": 5}`` makes each trial five runs inside its run, one after another, that differ in ``seed`` alone
+    (from the base's value on; ``{"seed": [1, 7, 42]}`` names them): its value is their mean, with the spread recorded
+    (:attr:`Trial.spreads`), and steps that do not depend on the seed run once. A trial fails with its first repeat that
+    fails; a pruner hears the first repeat.
+
     Base parameters go first, as trial 0, where the space contains them. The same ``name`` resumes: finished trials are
     kept, those left running by a crash are retried. A resumed study must have the same code, space and constraints,
     unless ``allow_changes``. ``reuse=False`` makes trials that neither take nor leave outcomes of steps.
@@ -97,7 +105,8 @@ def optimize(
     limits = means.limited(limits, parsed, goals)
     base = basis.base_of(place, pipeline, parsed, executor)
     basis.check(parsed, place, base)
-    wanted = Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, storage, parsed)
+    again = repeats_of(repeats, place.code(base)[0], base, parsed)
+    wanted = Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, storage, parsed, again)
     study = Study(place, _study_task(place, base, wanted, allow_changes=allow_changes))
     drive(study, wanted, base, limits, means, progress)
     return Study(place, place.store.tasks.get(study.id))
@@ -126,6 +135,7 @@ class Wanted:
     goals: Goals
     storage: str | None
     space: Space
+    repeats: Repeats | None = None
 
     def as_params(self, base: Task) -> dict[str, Any]:
         """As it is recorded with the study."""
@@ -135,6 +145,7 @@ class Wanted:
             "space": self.space.as_dict(),
             "space_digest": self.space.digest(),
             "base": dict(base.params),
+            "repeats": None if self.repeats is None else self.repeats.as_option(),
         }
 
 
@@ -207,6 +218,7 @@ def drive(
     sampler = means.sampler_for(wanted.space, goals, len(study.runs))
     optuna_study = _optuna_study(study, wanted, sampler, pruner if own else optuna.pruners.NopPruner())
     runs = TrialRuns(study, optuna_study, wanted.space, base, queue=means.queue)
+    runs.repeats = wanted.repeats
     driver = Driver(runs, limits, pruning.Pruning(pruner, metrics, goals, runs.lock))
     driver.optimize(progress, {**vars(limits), **means.as_asked()})
 
@@ -237,6 +249,7 @@ def _study_task(workspace: Workspace, base: Task, wanted: Wanted, *, allow_chang
         "objective": found.params["objective"] != params["objective"],
         "direction": found.params["direction"] != params["direction"],
         "constraints": found.params.get("constraints", []) != params["constraints"],
+        "repeats": found.params.get("repeats") != params["repeats"],
     }
     differing = [name for name, differs in changed.items() if differs]
     fixed = {"direction", "pipeline"} & set(differing)

@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial
 from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import Watch
+from hpo_pipelines.engine.repeats import Repeats
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
@@ -44,6 +45,8 @@ class TrialRuns:
         """The runs, by trial, that a crash or an abort left unfinished."""
         self.first: str | None = None
         """The run of trial 0."""
+        self.repeats: Repeats | None = None
+        """Set where each trial is the pipeline several times."""
         self.lock = threading.RLock()
         """Guards Optuna's study, which is not safe to use from several threads."""
 
@@ -78,7 +81,7 @@ class TrialRuns:
         if self.queue is not None:
             waits = left if left is not None and goes_on and not left.status.finished else None
             return wait(self._enqueued(trial, waits, again=again)), {}
-        options = RunOptions(watch=watch, results=self.results, echo=False, reuse=self.reuse)
+        options = RunOptions(watch=watch, results=self.results, repeats=self.repeats, echo=False, reuse=self.reuse)
         if left is None or not goes_on:
             return self.workspace.controller(self._record(trial, again=again), options)
         left = self.workspace.store.tasks.get(left.id)
@@ -111,7 +114,8 @@ class TrialRuns:
     @property
     def _told(self) -> Mapping[str, Any]:
         """What the agent that drives a trial is told."""
-        return {} if self.reuse else {"reuse": False}
+        repeated = {} if self.repeats is None else {"repeats": self.repeats.as_option()}
+        return repeated if self.reuse else {**repeated, "reuse": False}
 
     def _record(self, trial: optuna.Trial, *, again: bool) -> Task:
         with self.lock:
