@@ -30,10 +30,23 @@ print(study.status, study.reason)
 """
 
 
-def start(home: Path, folder: Path) -> subprocess.Popen[str]:
+REPEATING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from samples import studied
+from hpo_pipelines import Float, optimize
+study = optimize(studied.seeded, {"x": Float(0, 1), "folder": sys.argv[2]},
+                 ["drawn.auc", "x"], ["maximize", "minimize"],
+                 n_trials=5, n_jobs=2, seed=0, name="crashing", executor="local", progress=False,
+                 repeats={"seed": [0, 1, 3]}, constraints="drawn.auc <= 0.9", prune_on="drawn.seed:minimize")
+print(study.status, study.reason)
+"""
+
+
+def start(home: Path, folder: Path, driver: str = DRIVER) -> subprocess.Popen[str]:
     tests = str(Path(bodies.__file__).parent.parent)
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, tests, str(folder)],
+        [sys.executable, "-c", driver, tests, str(folder)],
         env={**os.environ, "HPO_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -75,6 +88,38 @@ def test_a_killed_driver_loses_no_finished_trial(tmp_path: Path, seed: int) -> N
         assert all(run.status is Status.COMPLETED for run in runs)
         values = {trial.number: trial.value for trial in study.optuna_study.get_trials(deepcopy=False)}
         assert values == {run.task.trial: run.value for run in runs}
+        assert workspace.store.check() == []
+
+
+@pytest.mark.integration
+def test_a_killed_driver_loses_no_repeat_and_no_value_of_several_objectives(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "ran"
+    folder.mkdir()
+    drawn = folder / "drawn"
+
+    def lines() -> list[str]:
+        return drawn.read_text().splitlines() if drawn.exists() else []
+
+    killed = 0
+    for wanted in (2, 6, 9):
+        driver = start(home, folder, REPEATING)
+        eventually(lambda: driver.poll() is not None or len(lines()) >= wanted, 60)  # noqa: B023 - called at once
+        killed += driver.poll() is None
+        driver.kill()
+        driver.communicate()
+    output, _ = start(home, folder, REPEATING).communicate(timeout=120)
+    assert "completed 5 of 5 trials" in output
+    with Workspace(home=home) as workspace:
+        study = Study.called(workspace, "crashing")
+        for trial in study.trials:
+            x = trial.params["x"]
+            assert trial.values == pytest.approx((x + 0.4 / 3, x))
+            assert trial.violations == pytest.approx({"drawn.auc <= 0.9": x + 0.4 / 3 - 0.9})
+            assert [run.value["auc"] for run in trial.repeats] == pytest.approx([x, x + 0.1, x + 0.3])
+            assert {run.status for run in trial.repeats} == {Status.COMPLETED}
+        # A kill costs at most the step under way in each of the two runs in flight.
+        assert 15 <= len(lines()) <= 15 + 2 * killed
+        assert (folder / "prepared").read_text().count("once") <= 1 + killed
         assert workspace.store.check() == []
 
 
