@@ -7,6 +7,7 @@ as running is matched to its run by (study, number); a finished run is told, an 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
@@ -51,6 +52,8 @@ class Driver:
         self._stopping = ""
         """What ends the study that is no rule of it."""
         self._stop: Stop | None = None
+        self.begun = threading.Event()
+        """That it has the study, which is recorded as running."""
         self._aborting = False
         self._driven: dict[int, Driven] = {}
         self._changed: Callable[[Progress], None] = lambda progress: None
@@ -72,6 +75,7 @@ class Driver:
                 store.tasks.reopen(self.study.id)
             elif status is not Status.RUNNING:
                 store.tasks.transition(self.study.id, Status.RUNNING)
+            self.begun.set()
             try:
                 retried = reconciliation.reconcile(self.runs, self._tell)
                 reconciliation.remember(self.runs, self.pruning)
@@ -140,17 +144,18 @@ class Driver:
                     except KeyboardInterrupt:
                         if self._stopping == "interrupted":
                             raise
-                        self._finish_what_runs()
+                        self.finish()
                         continue
                     running -= finished
                     for future in finished:
                         future.result()
             except BaseException:
                 self._stopping = self._stopping or "an error"
-                self._abort()
+                self.abort()
                 raise
 
-    def _finish_what_runs(self) -> None:
+    def finish(self) -> None:
+        """Begin no more trials; those under way end. Any thread may call it."""
         self._stopping = "interrupted"
         self.progress.note = "finishing what runs; Ctrl-C again aborts it"
         self._changed(self.progress)
@@ -165,7 +170,8 @@ class Driver:
             return False
         return self._stop is None
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Stop the trials under way; :meth:`finish` goes before it."""
         with self._lock:
             self._aborting = True
             driven = list(self._driven.values())

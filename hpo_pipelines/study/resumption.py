@@ -11,8 +11,10 @@ from hpo_pipelines.study import basis
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.limits import Limits
+from hpo_pipelines.study.means import Means
 from hpo_pipelines.study.progress import Progress
-from hpo_pipelines.study.start import Means, Wanted, drive
+from hpo_pipelines.study.start import Begun, prepared
+from hpo_pipelines.study.wanted import Wanted
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Status, duration
 from search_spaces import Space
@@ -38,6 +40,11 @@ def resume(
     is still the same; when another process runs it; and when it had a sampler or pruner that is no name and so is not
     recorded.
     """
+    return begin_again(workspace, study, **limits).drive(progress)
+
+
+def begin_again(workspace: Workspace, study: Task, **limits: Any) -> Begun:
+    """What :func:`resume` drives. Raises what that raises before anything runs."""
     given = {name: value for name, value in limits.items() if value is not None}
     for name in limits.keys() - Limits.__dataclass_fields__.keys():
         raise TypeError(f"resume() got an unexpected keyword argument {name!r}")
@@ -54,8 +61,7 @@ def resume(
     known = {name: asked[name] for name in Limits.__dataclass_fields__ if name in asked}
     whole = means.limited(Limits(**known), space, goals)
     _refuse_the_end(workspace, study, whole, before)
-    drive(Study(workspace, study), wanted, basis.recorded_base(workspace, study), whole, means, progress)
-    return Study(workspace, workspace.store.tasks.get(study.id))
+    return prepared(Study(workspace, study), wanted, basis.recorded_base(workspace, study), whole, means)
 
 
 def _refuse_objects(study: Task, asked: Mapping[str, Any]) -> None:

@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from hpo_pipelines.engine.repeats import Repeats
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.run import Run
 from hpo_pipelines.study import basis, pruning, samplers, sampling
 from hpo_pipelines.study.driver import Driver
 from hpo_pipelines.study.goals import Goals
-from hpo_pipelines.study.handle import Study, find
+from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.limits import Limits
+from hpo_pipelines.study.means import Means
 from hpo_pipelines.study.progress import Progress
 from hpo_pipelines.study.repeating import repeats_of
 from hpo_pipelines.study.trialruns import TrialRuns
+from hpo_pipelines.study.wanted import Wanted, study_task
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, duration, new_id
+from hpo_pipelines.types import duration, new_id
 from search_spaces import Space
 
 if TYPE_CHECKING:
@@ -94,6 +95,78 @@ def optimize(
     from hpo_pipelines.workspace import default_workspace
 
     place = workspace or (pipeline.workspace if isinstance(pipeline, Run) else default_workspace())
+    begun = begin(
+        place,
+        pipeline,
+        space,
+        objective=objective,
+        direction=direction,
+        constraints=constraints,
+        n_trials=n_trials,
+        timeout=timeout,
+        max_compute=max_compute,
+        target=target,
+        plateau=plateau,
+        max_failures=max_failures,
+        n_jobs=n_jobs,
+        sampler=sampler,
+        pruner=pruner,
+        prune_on=prune_on,
+        seed=seed,
+        repeats=repeats,
+        name=name,
+        executor=executor,
+        queue=queue,
+        storage=storage,
+        allow_changes=allow_changes,
+        reuse=reuse,
+    )
+    return begun.drive(progress)
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A study that is recorded and checked, not yet driven."""
+
+    driver: Driver
+    asked: Mapping[str, Any]
+    """What is kept with the study, for whoever resumes it."""
+
+    def drive(self, progress: bool | Callable[[Progress], None] | None = None) -> Study:
+        """Run its trials; the study as it is then."""
+        self.driver.optimize(progress, self.asked)
+        place = self.driver.workspace
+        return Study(place, place.store.tasks.get(self.driver.study.id))
+
+
+def begin(
+    place: Workspace,
+    pipeline: Pipeline[..., Any] | Run,
+    space: Space | Mapping[str, Any] | str | Path,
+    *,
+    objective: str | Sequence[str] | None = None,
+    direction: str | Sequence[str] = "maximize",
+    constraints: str | Sequence[str] = (),
+    n_trials: int | None = None,
+    timeout: float | str | None = None,
+    max_compute: float | str | None = None,
+    target: float | None = None,
+    plateau: int | None = None,
+    max_failures: int | None = None,
+    n_jobs: int = 1,
+    sampler: str | Mapping[str, Any] | optuna.samplers.BaseSampler | None = None,
+    pruner: str | optuna.pruners.BasePruner | None = None,
+    prune_on: str | Sequence[str] | None = None,
+    seed: int | None = None,
+    repeats: Mapping[str, int | Sequence[Any]] | None = None,
+    name: str | None = None,
+    executor: str | None = None,
+    queue: str | None = None,
+    storage: str | None = None,
+    allow_changes: bool = False,
+    reuse: bool = True,
+) -> Begun:
+    """What :func:`optimize` drives. Raises what that raises before anything runs."""
     goals = Goals.of(objective, direction, constraints)
     means = Means(sampler, pruner, prune_on, seed, queue, reuse)
     means.metrics(goals)  # what is wrong is refused before anything is recorded
@@ -107,9 +180,8 @@ def optimize(
     basis.check(parsed, place, base)
     again = repeats_of(repeats, place.code(base)[0], base, parsed)
     wanted = Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, storage, parsed, again)
-    study = Study(place, _study_task(place, base, wanted, allow_changes=allow_changes))
-    drive(study, wanted, base, limits, means, progress)
-    return Study(place, place.store.tasks.get(study.id))
+    study = Study(place, study_task(place, base, wanted, allow_changes=allow_changes))
+    return prepared(study, wanted, base, limits, means)
 
 
 def _seconds(given: float | str | None) -> float | None:
@@ -127,92 +199,8 @@ def _refuse_limits(limits: Limits, goals: Goals, sampler: Any) -> None:
         raise StudyError("a study needs an end: give n_trials=, timeout= or plateau=; other limits may never come.")
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What a study is of, which is pinned when it begins."""
-
-    name: str
-    goals: Goals
-    storage: str | None
-    space: Space
-    repeats: Repeats | None = None
-
-    def as_params(self, base: Task) -> dict[str, Any]:
-        """As it is recorded with the study."""
-        return {
-            **self.goals.as_params(),
-            "storage": self.storage,
-            "space": self.space.as_dict(),
-            "space_digest": self.space.digest(),
-            "base": dict(base.params),
-            "repeats": None if self.repeats is None else self.repeats.as_option(),
-        }
-
-
-@dataclass(frozen=True)
-class Means:
-    """How the trials of a study are chosen, pruned and driven, as ``optimize`` is asked for it."""
-
-    sampler: str | Mapping[str, Any] | optuna.samplers.BaseSampler | None = None
-    pruner: str | optuna.pruners.BasePruner | None = None
-    prune_on: str | Sequence[str] | None = None
-    seed: int | None = None
-    queue: str | None = None
-    reuse: bool = True
-
-    @classmethod
-    def asked(cls, asked: Mapping[str, Any]) -> Means:
-        """As they were recorded by :meth:`as_asked`."""
-        given = {name: asked[name] for name in cls.__dataclass_fields__ if name in asked}
-        return cls(**given)
-
-    def as_asked(self) -> dict[str, Any]:
-        """As they are kept with the study; of an object only what it is."""
-        return {**vars(self), "sampler": _named(self.sampler), "pruner": _named(self.pruner)}
-
-    def sampler_for(self, space: Space, goals: Goals, begun: int = 0) -> optuna.samplers.BaseSampler:
-        """The sampler. A seeded one that began anew would propose the points of the ``begun`` trials again."""
-        default = "nsgaii" if goals.several else "tpe"
-        seed = None if self.seed is None else self.seed + begun
-        made = samplers.sampler(default if self.sampler is None else self.sampler, seed, space)
-        if goals.several and isinstance(made, optuna.samplers.CmaEsSampler):
-            raise StudyError("sampler='cmaes' is for one objective; for several there are nsgaii, nsgaiii, tpe and gp.")
-        return made
-
-    def limited(self, limits: Limits, space: Space, goals: Goals) -> Limits:
-        """``limits`` with the end that an exhaustive sampler has by itself. Raises StudyError for a wrong sampler."""
-        timed = limits.timeout is not None or limits.plateau is not None
-        return replace(
-            limits, n_trials=samplers.limit(self.sampler_for(space, goals), space, limits.n_trials, timed=timed)
-        )
-
-    def pruned_by(self) -> optuna.pruners.BasePruner:
-        return sampling.pruner("median" if self.pruner is None and self.prune_on is not None else self.pruner)
-
-    def metrics(self, goals: Goals) -> dict[str, str]:
-        """What the pruner hears; see :func:`pruning.directions`."""
-        prunes = not isinstance(self.pruned_by(), optuna.pruners.NopPruner)
-        if self.prune_on is not None and not prunes:
-            raise StudyError("prune_on= says what is pruned on, and pruner='none' that nothing is: leave one out.")
-        return pruning.directions(self.prune_on, goals, prunes=prunes)
-
-
-def _named(choice: object) -> Any:
-    """A sampler or pruner as it is recorded: its name and options, or, of an object, only what it is."""
-    if isinstance(choice, Mapping):
-        return dict(choice)
-    return choice if choice is None or isinstance(choice, str) else {"object": type(choice).__name__}
-
-
-def drive(
-    study: Study,
-    wanted: Wanted,
-    base: Task,
-    limits: Limits,
-    means: Means,
-    progress: bool | Callable[[Progress], None] | None,
-) -> None:
-    """Drive the recorded ``study`` to one of its limits."""
+def prepared(study: Study, wanted: Wanted, base: Task, limits: Limits, means: Means) -> Begun:
+    """The recorded ``study``, to be driven to one of its limits."""
     goals, pruner, metrics = wanted.goals, means.pruned_by(), means.metrics(wanted.goals)
     own = not goals.several and goals.objectives[0] in metrics
     sampler = means.sampler_for(wanted.space, goals, len(study.runs))
@@ -220,48 +208,7 @@ def drive(
     runs = TrialRuns(study, optuna_study, wanted.space, base, queue=means.queue)
     runs.repeats = wanted.repeats
     driver = Driver(runs, limits, pruning.Pruning(pruner, metrics, goals, runs.lock))
-    driver.optimize(progress, {**vars(limits), **means.as_asked()})
-
-
-def _study_task(workspace: Workspace, base: Task, wanted: Wanted, *, allow_changes: bool) -> Task:
-    """The study's record: the one with its name, checked against what is wanted now, or a new one."""
-    params = wanted.as_params(base)
-    found = find(workspace, wanted.name)
-    if found is None:
-        return workspace.store.tasks.create(
-            Task(
-                id=new_id(),
-                kind=Kind.STUDY,
-                name=wanted.name,
-                project=base.project,
-                pipeline=base.pipeline,
-                params=params,
-                snapshot=base.snapshot,
-                cloned_from=base.id if base.number is not None else None,
-                executor=base.executor,
-                git=base.git,
-            )
-        )
-    changed = {
-        "pipeline": found.pipeline != base.pipeline,
-        "code": found.snapshot != base.snapshot,
-        "space": found.params["space_digest"] != params["space_digest"],
-        "objective": found.params["objective"] != params["objective"],
-        "direction": found.params["direction"] != params["direction"],
-        "constraints": found.params.get("constraints", []) != params["constraints"],
-        "repeats": found.params.get("repeats") != params["repeats"],
-    }
-    differing = [name for name, differs in changed.items() if differs]
-    fixed = {"direction", "pipeline"} & set(differing)
-    if fixed or (differing and not allow_changes):
-        cure = "Give the study another name" + (
-            ", or allow_changes=True (in the shell --allow-changes)." if not fixed else "."
-        )
-        raise StudyError(f"study {wanted.name!r} was begun with another {' and '.join(differing)}. {cure}")
-    if differing:
-        workspace.store.tasks.update(found.id, params={**found.params, **params}, snapshot=base.snapshot)
-        return workspace.store.tasks.get(found.id)
-    return found
+    return Begun(driver, {**vars(limits), **means.as_asked()})
 
 
 def _optuna_study(
