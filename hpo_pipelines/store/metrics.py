@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, delete, func, select
 
@@ -78,15 +78,18 @@ class Metrics:
             return {(task, name): metric_value(value) for task, name, value in rows}
 
     def named(self, run_id: str, steps: Sequence[Task]) -> dict[str, float]:
-        """The last values of a run with these ``steps``, by name.
+        """The last values of a run with these ``steps``, by name; see :func:`named_values`."""
+        return named_values(run_id, steps, self.latest([run_id, *(task.id for task in steps)]))
 
-        ``fit.val_auc`` of the last call of ``fit``, ``fit.2.val_auc`` of that call, the run's own by their own names.
-        """
-        steps = [task for task in steps if task.component is not None]
-        latest = self.latest([run_id, *(task.id for task in steps)])
-        found = {name: value for (task, name), value in latest.items() if task == run_id}
-        tasks = {task.id: task for task in steps}
-        reported = [(tasks[task], name, value) for (task, name), value in latest.items() if task in tasks]
-        ordered = sorted(reported, key=lambda report: report[0].position or 0)
-        found |= {f"{task.name}.{name}": value for task, name, value in ordered}
-        return found | {f"{task.component}.{name}": value for task, name, value in ordered}
+
+def named_values(run_id: str, steps: Sequence[Task], latest: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """The ``latest`` values (:meth:`Metrics.latest`) of a run with these ``steps``, by name.
+
+    ``fit.val_auc`` of the last call of ``fit``, ``fit.2.val_auc`` of that call, the run's own by their own names.
+    """
+    found = {name: value for (task, name), value in latest.items() if task == run_id}
+    tasks = {task.id: task for task in steps if task.component is not None}
+    reported = [(tasks[task], name, value) for (task, name), value in latest.items() if task in tasks]
+    ordered = sorted(reported, key=lambda report: report[0].position or 0)
+    found |= {f"{task.name}.{name}": value for task, name, value in ordered}
+    return found | {f"{task.component}.{name}": value for task, name, value in ordered}

@@ -217,41 +217,16 @@ class Study:
         return active
 
     def trials_dataframe(self) -> pd.DataFrame:
-        """One row a trial: number, status, value, run, ``params.*``, every metric, seconds, steps run and reused.
+        """One row a trial, in the order of their numbers, for pandas.
 
-        With several objectives ``values.NAME`` for each in place of ``value``; with constraints ``feasible``; with
-        repeats the ``std`` and the ``ci95`` of each value.
+        ``number``, ``run``, ``status``, ``reason``, ``value`` (with several objectives ``values.NAME`` for each; with
+        repeats also ``….std`` and ``….ci95``; with constraints ``feasible``), ``params.NAME``, ``metrics.NAME`` of
+        every step, ``steps`` and ``steps_reused``, of each component ``seconds.NAME`` (executed for this trial, 0 if
+        reused) and ``reused.NAME`` (how many of its calls), and ``seconds`` from start to end.
         """
-        import pandas as pd
+        from hpo_pipelines.study.frame import trials_frame
 
-        rows = []
-        for trial in self.trials:
-            steps = trial.run.steps.values()
-            rows.append(
-                {
-                    "number": trial.number,
-                    "run": trial.run.label,
-                    "status": str(trial.status),
-                    **self._values(trial),
-                    **{f"params.{name}": value for name, value in trial.params.items()},
-                    **{f"metrics.{name}": value for name, value in trial.run.metrics.items()},
-                    "seconds": trial.run.task.seconds,
-                    "steps": len(steps),
-                    "steps_reused": sum(step.reused_from is not None for step in steps),
-                }
-            )
-        return pd.DataFrame(rows)
-
-    def _values(self, trial: Trial) -> dict[str, Any]:
-        goals = self.goals
-        values = trial.values or (None,) * len(goals.objectives)
-        named = dict(zip(goals.names, values, strict=True))
-        columns = {f"values.{name}": value for name, value in named.items()} if goals.several else {"value": values[0]}
-        for place, column in enumerate(list(columns) if self.repeats else []):
-            spread = None if trial.spreads is None else trial.spreads[place]
-            columns[f"{column}.std"] = None if spread is None else spread.std
-            columns[f"{column}.ci95"] = None if spread is None else spread.ci95
-        return {**columns, "feasible": trial.is_feasible} if goals.constraints else columns
+        return trials_frame(self)
 
     def __repr__(self) -> str:
         return f"<study {self.name} {self.status}>"
