@@ -77,7 +77,7 @@ def described_values(study: Study, trial: Trial) -> dict[str, Any]:
 def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
     """What ``hpo show`` prints of a study: what it is, its best trial, and its trials by value."""
     from hpo_pipelines.accounting import accounting
-    from hpo_pipelines.cli.describing import accounting_text, described_accounting, styled, table
+    from hpo_pipelines.cli.describing import accounting_text, described_accounting, styled
     from hpo_pipelines.study import Study
 
     study = Study(place, task)
@@ -105,7 +105,7 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
         show_best(study)
     ranked = _ranked(study, trials)
     click.echo()
-    click.echo(table([_row(study, trial) for trial in ranked[:SHOWN]]) if ranked else "no trials yet")
+    click.echo(trials_table(study, ranked[:SHOWN]) if ranked else "no trials yet")
     if len(ranked) > SHOWN:
         click.echo(f"and {len(ranked) - SHOWN} more: hpo ls --study {study.name} -n {len(ranked)}")
 
@@ -127,6 +127,13 @@ def _ranked(study: Study, trials: Sequence[Trial]) -> list[Trial]:
         return trial.values is None, not trial.is_feasible, trial.number not in front, value, trial.number
 
     return sorted(trials, key=place)
+
+
+def trials_table(study: Study, trials: Sequence[Trial]) -> str:
+    """``trials`` as aligned columns, in their order."""
+    from hpo_pipelines.cli.describing import table
+
+    return table([_row(study, trial) for trial in trials])
 
 
 def _row(study: Study, trial: Trial) -> dict[str, str]:
@@ -184,7 +191,7 @@ def _why_not(run: Run) -> str | None:
 
 def show_best(study: Study) -> None:
     """The best trial with its parameters, or the Pareto front as a table; that there is none where none is feasible."""
-    from hpo_pipelines.cli.describing import parameter, table
+    from hpo_pipelines.cli.describing import parameter
     from hpo_pipelines.errors import StudyError
 
     if study.goals.several:
@@ -192,7 +199,7 @@ def show_best(study: Study) -> None:
         count = f"{len(front)} trial{'s' * (len(front) != 1)}"
         click.echo(f"{count} on the Pareto front ({study.goals})")
         if front:
-            click.echo(table([_row(study, trial) for trial in front]))
+            click.echo(trials_table(study, front))
         return
     try:
         trial = study.best_trial

@@ -174,7 +174,7 @@ def _exit_code(study: Study) -> int:
 @json_option
 def best(*, name: str, as_json: bool) -> int:
     """Show the best trial of STUDY; of several objectives those that no other dominates, its Pareto front."""
-    study = _called(name)
+    study = study_called(name)
     found = best_of(study)
     if as_json:
         print_json({"study": study.name, **found})
@@ -261,7 +261,8 @@ def _space(file: str | None, params: tuple[str, ...]) -> Space:
         raise SpaceError(f"--space {file}: it cannot be read ({error.strerror}).") from None
 
 
-def _called(name: str) -> Study:
+def study_called(name: str) -> Study:
+    """The study with this name. Raises StudyError, which says how one is begun where there is none."""
     from hpo_pipelines.errors import StudyError
     from hpo_pipelines.study import Study
 

@@ -60,7 +60,7 @@ def _values(trial: Trial, goals: Goals, *, repeats: bool) -> dict[str, Any]:
 
 
 def _work(study: Study, trials: Sequence[Trial]) -> Iterator[dict[str, Any]]:
-    """Of each trial its metrics, and of each component the seconds it executed and how many of its calls were reused."""
+    """Of each trial its metrics, and of each component the seconds executed and how many of its calls were reused."""
     store = study.workspace.store
     below = store.tasks.below([trial.run.id for trial in trials])
     tops = {trial.run.id: trial.run.id for trial in trials}
