@@ -115,10 +115,11 @@ def export(*, name: str, csv: str | None, parquet: str | None) -> int:
 def _one_type(frame: pd.DataFrame) -> pd.DataFrame:
     """``frame`` with one type in each column, as Parquet wants it: a choice between 3 and "three" is text."""
     plain = frame.copy()
-    for column in frame.select_dtypes(include="object").columns:
-        kinds = {type(value) for value in frame[column] if value is not None}
+    for column in frame.columns:
+        kinds = {type(value) for value in frame[column].dropna()}
         if len(kinds) > 1 or kinds & {dict, list}:
-            plain[column] = [None if value is None else str(value) for value in frame[column]]
+            lacking = frame[column].isna()
+            plain[column] = [None if none else str(value) for value, none in zip(frame[column], lacking, strict=True)]
     return plain
 
 

@@ -63,9 +63,10 @@ def test_where_to_is_to_be_said(hpo: Hpo, both: str, tmp_path: Path) -> None:
     assert (refused.code, "there is no folder" in refused.err) == (2, True)
 
 
-def test_choices_of_several_types_are_text_in_parquet(hpo: Hpo, home: Path, tmp_path: Path) -> None:
-    hpo("optimize", f"{BODIES}:tuned", "-P", "x=0.5", "-P", "depth=choice(null,3)", "-P", "kind=choice(a,bb)",
-        "-n", "4", "--objective", "scored.score", "--name", "kinds", "--sampler", "grid")  # fmt: skip
+def test_what_parquet_has_no_type_for_is_text(hpo: Hpo, home: Path, tmp_path: Path) -> None:
+    path = tmp_path / "space.yaml"
+    path.write_text("program: {choices: [[[number, 0]], []]}\nstart: 3\n")
+    hpo("optimize", f"{BODIES}:interpreted", "--space", str(path), "--name", "kinds", "--sampler", "grid", "-n", "2")
     path = tmp_path / "kinds.parquet"
     assert hpo("study", "export", "kinds", "--parquet", str(path)).code == 0
-    assert len(pd.read_parquet(path)) == 4
+    assert set(pd.read_parquet(path)["params.program"]) == {"[['number', 0]]", "[]"}
