@@ -30,7 +30,7 @@ PAUSE_SECONDS = 0.02
 """How long at least between two looks at the queues: a busy store has news all the time."""
 
 MOST_DEATHS = 10
-"""After so many agents that died with it a run is given up: it may be what kills them."""
+"""After so many agents that died with it, and no step that ended, a run is given up: it may be what kills them."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,6 @@ class Agent:
         from their journals; the process is to end then.
         """
         try:
-            self._store.queues.sweep()
             while not (self._draining.is_set() and not self._runs):
                 try:
                     news = self._store.events.last()
@@ -130,9 +129,14 @@ class Agent:
 
     def _waiting(self) -> Taken | None:
         """The next of the runs that wait, now ours."""
-        with self._store.transaction():
-            entry = self._store.queues.first(self.queues)
-            return None if entry is None else self._take(entry)
+        while not self._draining.is_set():
+            with self._store.transaction():
+                entry = self._store.queues.first(self.queues)
+                taken = None if entry is None else self._take(entry)
+            if entry is None or taken is not None:
+                return taken
+            # Another was quicker by a moment. What is behind it waits no longer for that.
+        return None
 
     def _abandoned(self) -> Taken | None:
         """A run under way that nobody drove any more, now ours."""
@@ -200,7 +204,10 @@ class Agent:
     def _carry(self, taken: Taken) -> None:
         options = options_of(taken.entry)
         if taken.deaths >= MOST_DEATHS:
-            raise HpoPipelinesError(f"{MOST_DEATHS} agents died while they drove it; it may be what ends them.")
+            raise HpoPipelinesError(
+                f"{MOST_DEATHS} agents died while they drove it, and none of its steps ended meanwhile; it may be what "
+                "ends them."
+            )
         task = self._store.tasks.get(taken.entry.task)
         if task.status is Status.QUEUED:
             self.workspace.start(task.id, options)
@@ -221,11 +228,6 @@ class Agent:
 
     def _leave(self, entry: Entry) -> None:
         lease = lease_of(entry.task)
-        try:
-            if self._store.tasks.status(entry.task).finished:
-                self._store.queues.leave(entry.task)
-        except HpoPipelinesError:
-            log.debug("run %s could not be taken out of its queue", entry.task, exc_info=True)
         if self._liveness.holds(lease):
             self._liveness.give_up(lease)
         with self._changed:

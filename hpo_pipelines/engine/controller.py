@@ -215,17 +215,17 @@ class Controller:
             if not self.engine.liveness.check(self.scheduler.lease):
                 self.run = tasks.get(self.run.id)  # another process drives it by now
                 return
-            if self.run.parent is None:
-                self.engine.liveness.release(self.scheduler.lease)
             self.engine.store.cache.hit(*self.scheduler.hits)
             try:
                 self.run = tasks.transition(self.run.id, status, **changes)
+                if outputs:
+                    tasks.set_outputs(self.run.id, outputs)
             except IllegalTransition:
                 # Someone else ended the run first (abort marks it at once): that is how it ended.
                 self.run = tasks.get(self.run.id)
-                return
-            if outputs:
-                tasks.set_outputs(self.run.id, outputs)
+            if self.run.parent is None:
+                # Last: agents lock a run's place in its queue, which its end frees, and then its lease.
+                self.engine.liveness.release(self.scheduler.lease)
 
     # -- the tracer
 
