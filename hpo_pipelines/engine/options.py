@@ -39,6 +39,8 @@ class RunOptions:
     watch: Watch | None = None
     first_party: frozenset[str] = frozenset()
     """Installed modules that are the user's own code."""
+    shared: bool = False
+    """Whether another process goes on with it if this one cannot record for a moment how it goes."""
     echo: bool = True
     """Whether what the body prints is also shown, not only kept."""
 
