@@ -361,7 +361,8 @@ class Scheduler:
         return attempt and replace(ended(attempt, seconds), status=status, error=error)
 
     def _not_completed(self, step: StepCall, assignment: Assignment, message: NotCompleted) -> None:
-        step.losses += type(message).__name__ == "Lost"
+        if type(message).__name__ == "Lost":
+            step.lose()
         retry = step.component.options.retry
         log = console.tail(assignment.console)
         verdict = judge(step.name, message, Tries(step.attempt - step.earlier, step.losses), retry, log)
