@@ -6,8 +6,10 @@ import threading
 import warnings
 
 import optuna
+from optuna.storages import InMemoryStorage
 
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.rebuilt import is_behind
 
 _COMPLETE = (optuna.trial.TrialState.COMPLETE,)
 
@@ -16,6 +18,7 @@ class Analysis:
     """Values and importances of one study; safe to use from many threads."""
 
     def __init__(self, study: Study) -> None:
+        self._study = study
         self._optuna = study.optuna_study
         self._lock = threading.Lock()
         self._importances: tuple[int, dict[str, float]] = (0, {})
@@ -24,7 +27,7 @@ class Analysis:
     def values(self) -> dict[int, float]:
         """The value of each completed trial, by its number. For several objectives the first one's."""
         with self._lock:
-            done = self._optuna.get_trials(deepcopy=False, states=_COMPLETE)
+            done = self._done()
         return {trial.number: trial.values[0] for trial in done}
 
     @property
@@ -35,10 +38,17 @@ class Analysis:
         Watanabe, Bansal, Hutter (IJCAI 2023).
         """
         with self._lock:
-            done = self._optuna.get_trials(deepcopy=False, states=_COMPLETE)
+            done = self._done()
             if self._importances[0] != len(done):
                 self._importances = len(done), _importances(self._optuna, done)
             return dict(self._importances[1])
+
+    def _done(self) -> list[optuna.trial.FrozenTrial]:
+        # What was made from our store is not told what happens; nor is the file of a study that another machine drives.
+        if isinstance(self._optuna._storage, InMemoryStorage) or is_behind(self._optuna, self._study.runs):
+            self._optuna = self._study.optuna_study
+        done: list[optuna.trial.FrozenTrial] = self._optuna.get_trials(deepcopy=False, states=_COMPLETE)
+        return done
 
 
 def _importances(study: optuna.Study, done: list[optuna.trial.FrozenTrial]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from hpo_pipelines.accounting import Accounting, accounting
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.study.rebuilt import is_behind, rebuilt
 from hpo_pipelines.study.sampling import storage
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
@@ -91,8 +92,22 @@ class Study:
 
     @property
     def optuna_study(self) -> optuna.Study:
-        """Optuna's own study, for its plots and analyses."""
-        return optuna.load_study(study_name=self.name, storage=storage(self._storage_url, self.workspace.home, self.id))
+        """Optuna's own study, for its plots and analyses.
+
+        In memory, made from our store, where its storage is a file of another machine, or has less.
+        """
+        known, runs = self._stored_by_optuna, self.runs
+        if known is not None and not is_behind(known, runs):
+            return known
+        return rebuilt(runs, self.space, name=self.name, direction=self.direction, objective=self.objective)
+
+    @property
+    def _stored_by_optuna(self) -> optuna.Study | None:
+        try:
+            place = storage(self._storage_url, self.workspace.home, self.id)
+            return optuna.load_study(study_name=self.name, storage=place)
+        except KeyError:  # no study of this name
+            return None
 
     @property
     def _storage_url(self) -> str | None:
@@ -110,13 +125,10 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """Every trial that has a run, in the order of their numbers."""
-        frozen = {trial.number: trial for trial in self.optuna_study.get_trials(deepcopy=False)}
-        made = []
-        for run in self.runs:
-            trial = frozen[run.task.trial or 0]
-            value = trial.value if trial.state == optuna.trial.TrialState.COMPLETE else None
-            made.append(Trial(trial.number, run.task.params, value, run.status, run))
-        return made
+        done = self.optuna_study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        values = {trial.number: trial.value for trial in done}
+        found = [(run.task.trial or 0, run) for run in self.runs]
+        return [Trial(number, run.task.params, values.get(number), run.status, run) for number, run in found]
 
     @property
     def accounting(self) -> Accounting:

@@ -150,6 +150,8 @@ class TestOnACluster:
         assert f"{job}: succeeded" in followed.err
         assert "best value = " in followed.out
         assert cluster("submit", "status", job, "--json").document["ray"] == "succeeded"
+        shown = cluster("show", "nightly", "--json").document  # Optuna's file of it stayed there
+        assert [row["value"] for row in shown["trials"]] == [run.value for run in reversed(trials)]
 
     def test_a_study_that_is_stopped_ends_its_trials_and_can_go_on(
         self, cluster: Shell, workspace: Workspace, tmp_path: Path
