@@ -30,7 +30,7 @@ with Workspace() as workspace:
     print("ready", flush=True)
     sys.stdin.readline()
     taken, began = 0, time.perf_counter()
-    while (entry := agent._claim()) is not None:
+    while (entry := agent._waiting()) is not None:
         taken += 1
     print(json.dumps({"taken": taken, "seconds": time.perf_counter() - began}), flush=True)
 """

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StoreError, TaskNotFound
@@ -30,16 +30,61 @@ PAUSE_SECONDS = 0.02
 """How long at least between two looks at the queues: a busy store has news all the time."""
 
 MOST_DEATHS = 10
-"""After so many agents that died with it a run is given up: it may be what kills them."""
+"""After so many agents that died with it, and no step that ended, a run is given up: it may be what kills them."""
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.25, 15.0
+"""Seconds between two attempts to reach the store: twice as long each time."""
 
 
 @dataclass(frozen=True)
 class Taken:
-    """A run that is ours to drive: ``deaths`` agents died with it, the last of them at ``gone_at``."""
+    """A run that is ours to drive: ``deaths`` agents died with it since a step ended, the last one at ``gone_at``."""
 
     entry: Entry
     gone_at: float | None
     deaths: int
+
+
+class Reach:
+    """Whether the store can be reached, as an agent and its runs have found it; how long to leave it alone if not."""
+
+    def __init__(self) -> None:
+        self.is_doubtful = False
+        self._is_lost = False
+        self._tries = 0
+        self._troubled_at = self._again_at = float("-inf")
+        self._lock = threading.Lock()
+
+    @property
+    def pause(self) -> float:
+        """How many seconds to wait before the store is asked again."""
+        return self._again_at - time.monotonic()
+
+    def doubt(self) -> None:
+        """A run found that it cannot."""
+        with self._lock:
+            self.is_doubtful = True
+            now = time.monotonic()
+            if now - self._troubled_at > 2 * LONGEST_PAUSE:
+                self._tries = 0
+            self._troubled_at = now
+            if now >= self._again_at:  # what runs find out together counts once
+                self._again_at = now + min(LONGEST_PAUSE, SHORTEST_PAUSE * 2**self._tries)
+                self._tries += 1
+
+    def lose(self, error: StoreError) -> None:
+        """It cannot; said once."""
+        self.doubt()
+        if not self._is_lost:
+            self._is_lost = True
+            log.warning("the store cannot be reached; the agent goes on trying: %s", error)
+
+    def regain(self) -> None:
+        """It can be reached."""
+        self.is_doubtful = False
+        if self._is_lost:
+            self._is_lost = False
+            log.warning("the store can be reached again")
 
 
 class Agent:
@@ -56,6 +101,7 @@ class Agent:
         """How many runs it has driven to their end."""
         self._store = workspace.store
         self._liveness = workspace.engine.liveness
+        self._reach = Reach()
         self._runs: dict[str, threading.Thread] = {}
         self._changed = threading.Condition()
         self._draining = threading.Event()
@@ -74,11 +120,14 @@ class Agent:
         from their journals; the process is to end then.
         """
         try:
-            self._store.queues.sweep()
             while not (self._draining.is_set() and not self._runs):
+                if self._reach.pause > 0:
+                    self._sleep(self._reach.pause)
+                    continue
                 try:
                     news = self._store.events.last()
                     self._announce()
+                    self._regain()
                     if not self._fill() and until_idle and self._is_idle():
                         return
                     self._rest(news)
@@ -86,8 +135,7 @@ class Agent:
                     if self.workspace.engine.is_closed:
                         raise  # by us, not by a server that comes back
                     # Its runs meet the same error. Whoever brings the store back finds the agent waiting.
-                    log.warning("the store cannot be reached; the agent goes on trying: %s", error)
-                    self._draining.wait(LOOK_SECONDS)
+                    self._reach.lose(error)
         except BaseException:
             self.hand_over()
             raise
@@ -108,6 +156,21 @@ class Agent:
             runs = list(self._runs)
         for run in runs:
             self._liveness.renounce(lease_of(run))
+
+    # -- the store
+
+    def _regain(self) -> None:
+        if self._reach.is_doubtful:
+            self._reach.regain()
+            self._liveness.beat()  # which frees the runs that were let go of
+
+    def _sleep(self, seconds: float) -> None:
+        if not self._draining.is_set():
+            self._draining.wait(seconds)
+            return
+        with self._changed:
+            if self._runs:
+                self._changed.wait(seconds)
 
     # -- taking
 
@@ -130,9 +193,14 @@ class Agent:
 
     def _waiting(self) -> Taken | None:
         """The next of the runs that wait, now ours."""
-        with self._store.transaction():
-            entry = self._store.queues.first(self.queues)
-            return None if entry is None else self._take(entry)
+        while not self._draining.is_set():
+            with self._store.transaction():
+                entry = self._store.queues.first(self.queues)
+                taken = None if entry is None else self._take(entry)
+            if entry is None or taken is not None:
+                return taken
+            # Another was quicker by a moment. What is behind it waits no longer for that.
+        return None
 
     def _abandoned(self) -> Taken | None:
         """A run under way that nobody drove any more, now ours."""
@@ -183,9 +251,11 @@ class Agent:
             self._carry(taken)
         except (IllegalTransition, TaskNotFound):
             log.debug("%s is another's, or has ended", entry.task, exc_info=True)
-        except StoreError:
-            # Not its end: the lease runs out, and the run is taken again.
-            log.warning("run %s stopped: the store cannot be reached", entry.task, exc_info=True)
+        except StoreError as error:
+            # Not its end: it is taken again once the store is back.
+            log.warning("run %s is let go of, until it can be recorded again: %s", entry.task, error)
+            self._liveness.drop(lease_of(entry.task))
+            self._reach.doubt()
         except HpoPipelinesError as error:
             self._refuse(entry, error)
         except Exception as error:
@@ -198,9 +268,12 @@ class Agent:
             self._leave(entry)
 
     def _carry(self, taken: Taken) -> None:
-        options = options_of(taken.entry)
+        options = replace(options_of(taken.entry), shared=True)
         if taken.deaths >= MOST_DEATHS:
-            raise HpoPipelinesError(f"{MOST_DEATHS} agents died while they drove it; it may be what ends them.")
+            raise HpoPipelinesError(
+                f"{MOST_DEATHS} agents died while they drove it, and none of its steps ended meanwhile; it may be what "
+                "ends them."
+            )
         task = self._store.tasks.get(taken.entry.task)
         if task.status is Status.QUEUED:
             self.workspace.start(task.id, options)
@@ -221,11 +294,6 @@ class Agent:
 
     def _leave(self, entry: Entry) -> None:
         lease = lease_of(entry.task)
-        try:
-            if self._store.tasks.status(entry.task).finished:
-                self._store.queues.leave(entry.task)
-        except HpoPipelinesError:
-            log.debug("run %s could not be taken out of its queue", entry.task, exc_info=True)
         if self._liveness.holds(lease):
             self._liveness.give_up(lease)
         with self._changed:

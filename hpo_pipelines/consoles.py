@@ -51,7 +51,13 @@ class Consoles:
 
     def forget(self, run: str) -> None:
         """:meth:`tell` for the last time: the run has ended, or is another process's to drive."""
-        self.tell(run)
+        try:
+            self.tell(run)
+        finally:
+            self.drop(run)
+
+    def drop(self, run: str) -> None:
+        """:meth:`forget` without another word to the store."""
         with self._lock:
             self._told.pop(run, None)
 

@@ -110,7 +110,14 @@ class NotSerializable(ArtifactError):
 
 
 class StoreError(HpoPipelinesError):
-    """The store cannot be opened, is of another schema version, or refused a write."""
+    """The store cannot be opened, is of another schema version, or refused a write.
+
+    One that is ``passing`` need not be met again: the store could not be reached just now, or was locked.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        self.passing = passing
+        super().__init__(message)
 
 
 class TrackingError(HpoPipelinesError):

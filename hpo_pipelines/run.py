@@ -240,10 +240,14 @@ class Run(_Handle):
         return self.workspace.clone(self.id, params)
 
     def run(self, *, executor: str | None = None, refresh: RefreshOption = False, reuse: bool = True) -> Run:
-        """Run this draft to its end; the draft itself becomes the run. Options as for :meth:`Pipeline.run`."""
+        """Run this draft to its end; the draft itself becomes the run. Options as for :meth:`Pipeline.run`.
+
+        One that waits in a queue is driven here; without ``refresh`` and ``reuse`` as it was enqueued.
+        """
         if executor is not None:
             self.workspace.store.tasks.update(self.id, executor=executor)
-        return self.workspace.start(self.id, RunOptions(refresh=Refresh.of(refresh), reuse=reuse))
+        options = RunOptions(refresh=Refresh.of(refresh), reuse=reuse) if refresh or not reuse else None
+        return self.workspace.start(self.id, options)
 
     def enqueue(self, *, queue: str | None = None, priority: int | None = None, refresh: RefreshOption = False) -> Run:
         """Have this draft wait in ``queue`` for an agent; see :meth:`Workspace.enqueue`. :meth:`wait` for its end."""

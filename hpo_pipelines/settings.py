@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -75,7 +76,7 @@ class Settings:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
                 f"there is no queue {name!r}; {hint}Known: {', '.join(sorted(self.queues))}. "
-                f"A queue is declared by a table [queues.{name}] in {self.home / 'config.toml'}."
+                f"A queue is declared by a table [queues.{_key(name)}] in {self.home / 'config.toml'}."
             )
         return self.queues[name]
 
@@ -112,6 +113,12 @@ def _queue(name: str, table: object) -> Queue:
             f'such as {{"queue:{name}" = 1}}.'
         )
     return Queue(name, dict(labels), {resource: float(amount) for resource, amount in resources.items()})
+
+
+def _key(name: str) -> str:
+    """``name`` as a key of TOML."""
+    bare = re.fullmatch(r"[A-Za-z0-9_-]+", name)
+    return name if bare else json.dumps(name, ensure_ascii=False)
 
 
 def _is_amount(value: object) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine import Refresh, RunOptions
@@ -126,6 +127,12 @@ def options_of(entry: Entry) -> RunOptions:
     return RunOptions(refresh=wanted, reuse=entry.options.get("reuse", True), repeats=repeats, echo=False)
 
 
+def waiting_options(store: Store, task: Task) -> RunOptions:
+    """How the run ``task`` is to be driven when nobody says how: as it waits for, if it is in a queue."""
+    entry = store.queues.entry(task.id) if task.status is Status.QUEUED else None
+    return RunOptions() if entry is None else replace(options_of(entry), echo=True)
+
+
 def waits_for(store: Store, task: Task) -> str | None:
     """Why the run ``task`` waits in its queue, for a person; None for one that does not."""
     if task.kind is not Kind.PIPELINE or task.status is not Status.QUEUED:
@@ -136,13 +143,18 @@ def waits_for(store: Store, task: Task) -> str | None:
     queue, state = entry.queue, store.queues.states().get(entry.queue)
     listening = [agent for agent in agents(store) if queue in agent.queues]
     if not listening:
-        return f"waits: no agent listens to queue {queue}; `hpo agent --queue {queue}` starts one"
+        return f"waits: no agent listens to queue {queue}; `hpo agent --queue {shlex.quote(queue)}` starts one"
     if state is not None and state.paused:
-        return f"waits: queue {queue} is paused; `hpo queues resume {queue}` opens it"
+        return f"waits: queue {queue} is paused; `hpo queues resume {_argument(queue)}` opens it"
     _, running = store.queues.counts().get(queue, (0, 0))
     if state is not None and state.capacity is not None and running >= state.capacity:
         return f"waits: queue {queue} has {running} under way, and a capacity of {state.capacity}"
     return f"waits: {_place(store.queues.ahead(entry))} in queue {queue}{_busy(listening)}"
+
+
+def _argument(name: str) -> str:
+    """``name`` as it stands in a shell behind a command: no option, whatever it begins with."""
+    return f"-- {shlex.quote(name)}" if name.startswith("-") else shlex.quote(name)
 
 
 def _place(ahead: int) -> str:

@@ -28,7 +28,7 @@ from hpo_pipelines.store import Store, TaskFilter
 from hpo_pipelines.task import Snapshot, Task, names_within
 from hpo_pipelines.tracking import MirrorProcess, StepTracking
 from hpo_pipelines.types import Kind, Status, new_id
-from hpo_pipelines.waiting import enqueue
+from hpo_pipelines.waiting import enqueue, waiting_options
 
 RefreshOption = bool | str | Sequence[str]
 
@@ -156,12 +156,12 @@ class Workspace:
     # -- acting on runs
 
     def start(self, run: str, options: RunOptions | None = None) -> Run:
-        """Run the draft or queued task ``run`` here, to its end."""
+        """Run the draft or queued task ``run`` here, to its end; without ``options`` as it was enqueued."""
         task = self.store.tasks.get(run)
         if task.status not in (Status.DRAFT, Status.QUEUED):
             cure = "rerun it" if task.status is Status.COMPLETED else "resume it, or rerun it"
             raise IllegalTransition(f"{task.label} is {task.status}: only a draft is started; {cure}.")
-        controller, values = self.controller(task, options)
+        controller, values = self.controller(task, options or waiting_options(self.store, task))
         return Run(self, controller.drive(values))
 
     def enqueue(

@@ -12,10 +12,10 @@ from hpo_pipelines.agent import Agent
 
 
 @contextmanager
-def agent(home: Path) -> Iterator[Agent]:
-    """Takes runs of ``services`` in ``home`` until the block ends."""
+def agent(home: Path, queue: str = "services") -> Iterator[Agent]:
+    """Takes runs of ``queue`` in ``home`` until the block ends."""
     with Workspace(home=home) as place:
-        taking = Agent(place, ["services"])
+        taking = Agent(place, [queue])
         thread = threading.Thread(target=taking.run)
         thread.start()
         try:

@@ -60,41 +60,81 @@ def _account(folder: Path) -> dict[str, Any]:
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
 
 
+class Postgresql:
+    """A throw-away PostgreSQL in a private folder, reached over a socket there; to be started, also again."""
+
+    def __init__(self) -> None:
+        initdb, self._postgres = _binary("initdb"), _binary("postgres")
+        self.folder = Path(tempfile.mkdtemp(prefix="hpo-pg-"))
+        self._account, self._data = _account(self.folder), self.folder / "data"
+        self._environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
+        self._server: subprocess.Popen[bytes] | None = None
+        command = [initdb, "-D", str(self._data), "-U", "hpo", "-A", "trust", "-E", "UTF8", "--no-sync"]
+        options: dict[str, Any] = {"cwd": self.folder, "env": self._environment, **self._account}
+        made = subprocess.run(command, capture_output=True, text=True, check=False, **options)
+        if made.returncode != 0:
+            shutil.rmtree(self.folder)
+            pytest.fail(f"initdb failed: {made.stderr}", pytrace=False)
+
+    @property
+    def url(self) -> str:
+        """Of its maintenance database."""
+        return f"postgresql+psycopg://hpo@/postgres?host={self.folder}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers; nothing if it runs."""
+        if self._server is not None:
+            return
+        # Durability is not what these tests are about, and the disk is shared.
+        settings = ("listen_addresses=", "fsync=off", "full_page_writes=off", "shared_buffers=32MB")
+        options = [word for setting in settings for word in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            server = self._server = subprocess.Popen(
+                [self._postgres, "-D", str(self._data), "-k", str(self.folder), *options],
+                cwd=self.folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                **self._account,
+            )
+        wait_until(lambda: server.poll() is not None or _answers(self.folder), "PostgreSQL to start")
+        if server.poll() is not None:
+            pytest.fail(f"PostgreSQL did not start: {(self.folder / 'log').read_text()}", pytrace=False)
+
+    def stop(self) -> None:
+        """Stop it, whoever is connected; nothing if it is stopped."""
+        server, self._server = self._server, None
+        if server is not None:
+            server.send_signal(signal.SIGINT)
+            server.wait(_START)
+
+    def remove(self) -> None:
+        """Stop it, and leave nothing of it."""
+        self.stop()
+        shutil.rmtree(self.folder)
+
+
 @pytest.fixture(scope="session")
 def postgresql_url() -> Iterator[str]:
-    """The URL of a throw-away PostgreSQL server's maintenance database, reached over a socket in a private folder."""
-    initdb, postgres = _binary("initdb"), _binary("postgres")
-    folder = Path(tempfile.mkdtemp(prefix="hpo-pg-"))
-    account, data = _account(folder), folder / "data"
-    environment = {"PATH": os.environ["PATH"], "LC_ALL": "C.UTF-8"}
-    command = [initdb, "-D", str(data), "-U", "hpo", "-A", "trust", "-E", "UTF8", "--no-sync"]
-    made = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False, **account)
-    if made.returncode != 0:
-        shutil.rmtree(folder)
-        pytest.fail(f"initdb failed: {made.stderr}", pytrace=False)
-    # Durability is not what these tests are about, and the disk is shared.
-    settings = ("listen_addresses=", "fsync=off", "full_page_writes=off", "shared_buffers=32MB")
-    options = [word for setting in settings for word in ("-c", setting)]
-    with (folder / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [postgres, "-D", str(data), "-k", str(folder), *options],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            **account,
-        )
+    """The URL of a throw-away PostgreSQL server's maintenance database."""
+    server = Postgresql()
     try:
-        url = f"postgresql+psycopg://hpo@/postgres?host={folder}"
-        wait_until(lambda: server.poll() is not None or _answers(folder), "PostgreSQL to start")
-        if server.poll() is not None:
-            pytest.fail(f"PostgreSQL did not start: {(folder / 'log').read_text()}", pytrace=False)
-        yield url
+        server.start()
+        yield server.url
     finally:
-        server.send_signal(signal.SIGINT)
-        server.wait(_START)
-        shutil.rmtree(folder)
+        server.remove()
+
+
+@pytest.fixture(scope="module")
+def postgresql_to_stop() -> Iterator[Postgresql]:
+    """A PostgreSQL that is the module's to stop and to start again."""
+    server = Postgresql()
+    try:
+        server.start()
+        yield server
+    finally:
+        server.remove()
 
 
 def _answers(folder: Path) -> bool:

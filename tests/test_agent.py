@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.errors import ConfigError, IllegalTransition
 from hpo_pipelines.owner import machine
 from hpo_pipelines.run import Run
-from hpo_pipelines.store.queues import QueueState
+from hpo_pipelines.store.queues import Entry
 from hpo_pipelines.waiting import agents, options_of, recorded
 
 
@@ -69,9 +69,10 @@ def test_why_it_waits_follows_what_is_there(workspace: Workspace, folder: Path) 
     agent._runs["some run"] = threading.current_thread()
     workspace.engine.liveness.claim(agent.listening.lease, agent.listening.note())
     assert runs[1].reason == "waits: 1 ahead of it in queue default; its agent drives 1 run, as many as may be"
-    workspace.store.queues.set(QueueState("default", paused=True))
+    workspace.store.queues.pause("default")
     assert runs[1].reason == "waits: queue default is paused; `hpo queues resume default` opens it"
-    workspace.store.queues.set(QueueState("default", capacity=1))
+    workspace.store.queues.pause("default", paused=False)
+    workspace.store.queues.limit("default", 1)
     workspace.store.tasks.transition(runs[0].id, Status.RUNNING)
     assert runs[1].reason == "waits: queue default has 1 under way, and a capacity of 1"
     assert runs[0].reason is None
@@ -120,10 +121,21 @@ def test_how_a_run_is_to_be_driven_waits_with_it(workspace: Workspace, folder: P
 def test_an_aborted_run_is_not_taken(workspace: Workspace, folder: Path) -> None:
     queued = drafted(workspace, folder).enqueue()
     queued.abort()
+    assert workspace.store.queues.entry(queued.id) is None
     agent = Agent(workspace, ["services"])
     agent.run(until_idle=True)
     assert (queued.status, agent.driven) == (Status.ABORTED, 0)
+
+
+def test_one_that_is_run_here_is_run_as_it_was_enqueued_and_leaves_its_queue(
+    workspace: Workspace, folder: Path
+) -> None:
+    queueing.quick.run(folder=str(folder), workspace=workspace)
+    queued = workspace.enqueue(drafted(workspace, folder).id, options=RunOptions(reuse=False))
+    assert queued.run().steps["last"].reused_from is None
     assert workspace.store.queues.entry(queued.id) is None
+    other = workspace.enqueue(drafted(workspace, folder).id, options=RunOptions(reuse=False))
+    assert other.run(refresh=["first"]).steps["last"].reused_from is not None, "what is asked for now counts"
 
 
 # -- driving
@@ -352,6 +364,21 @@ class TestProcesses:
         assert second.wait(60) == 0
         assert executions(folder) == {"first-0": 1, "gated-0": 2, "last-1": 1}
 
+    def test_a_step_that_ended_since_makes_deaths_count_anew(
+        self, workspace: Workspace, folder: Path, start: Started
+    ) -> None:
+        queued = drafted(workspace, folder, queueing.three).enqueue()
+        for _ in range(MOST_DEATHS - 1):
+            workspace.store.queues.orphaned(queued.id)
+        first = start("--executor", "local")
+        wait_until(lambda: executions(folder)["gated-0"] == 1, "the second step to be under way")
+        first.send_signal(signal.SIGKILL)
+        (folder / "open").touch()
+        assert start("--executor", "local", "--until-idle").wait(60) == 0
+        assert queued.value == 2, queued.reason
+        deaths = [event.data["deaths"] for event in workspace.store.events.story(queued.id) if event.kind == "orphaned"]
+        assert deaths == [*range(1, MOST_DEATHS), 1]
+
     def test_the_first_sigterm_drains_and_the_second_leaves_the_runs_to_others(
         self, workspace: Workspace, folder: Path, start: Started
     ) -> None:
@@ -385,6 +412,33 @@ def test_200_pipelines_that_wait_at_once_end_on_two_cpus_of_ray(
         Agent(workspace, ["services"], max_runs=200).run(until_idle=True)
         assert {run.status for run in runs} == {Status.COMPLETED}
     assert sum(executions(folder).values()) == 600
+
+
+@pytest.mark.integration
+def test_who_comes_second_takes_the_next_at_once(
+    postgresql_database: str, folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Workspace(postgresql_database) as workspace:
+        one, two = (drafted(workspace, folder, n=n).enqueue() for n in (1, 2))
+        other, first = Liveness(workspace.store), workspace.store.queues.first
+
+        def beaten(names: Sequence[str]) -> Entry | None:
+            """What is next as it was a moment ago: another agent has it by now."""
+            entry = first(names)
+            if entry is not None and entry.task == one.id:
+                claim = threading.Thread(target=other.claim, args=(lease_of(one.id),))
+                claim.start()
+                claim.join(60)
+                assert other.holds(lease_of(one.id))
+            return entry
+
+        monkeypatch.setattr(workspace.store.queues, "first", beaten)
+        agent = Agent(workspace, ["services"])
+        taken = agent._waiting()
+        assert taken is not None
+        assert taken.entry.task == two.id
+        assert agent._waiting() is None
+        other.close()
 
 
 class ManyContract:

@@ -27,6 +27,7 @@ LARGEST = 2**31 - 1
 if TYPE_CHECKING:
     from hpo_pipelines.agent import Agent
     from hpo_pipelines.run import Run
+    from hpo_pipelines.store.queues import Queues, QueueState
     from hpo_pipelines.workspace import Workspace
 
 
@@ -142,14 +143,14 @@ def _served(row: dict[str, Any]) -> str:
 @click.argument("name", metavar="QUEUE")
 def pause(*, name: str) -> int:
     """Give agents no more runs of QUEUE; what is under way goes on."""
-    return _change(name, paused=True)
+    return _say_state(_declared(name).pause(name))
 
 
 @queues.command()
 @click.argument("name", metavar="QUEUE")
 def resume(*, name: str) -> int:
     """Give agents runs of QUEUE again."""
-    return _change(name, paused=False)
+    return _say_state(_declared(name).pause(name, paused=False))
 
 
 @queues.command()
@@ -159,7 +160,7 @@ def limit(*, name: str, runs: str) -> int:
     """Let at most RUNS runs of QUEUE be driven at once, over all agents."""
     if runs != "none" and not (runs.isdecimal() and 0 < int(runs) <= LARGEST):
         raise click.UsageError(f"{runs!r}: a limit is a number of runs, 1 or more, or none.")
-    return _change(name, capacity=None if runs == "none" else int(runs))
+    return _say_state(_declared(name).limit(name, None if runs == "none" else int(runs)))
 
 
 @queues.command()
@@ -187,17 +188,16 @@ def show(*, name: str, as_json: bool) -> int:
     return 0
 
 
-def _change(name: str, **changes: Any) -> int:
-    from dataclasses import replace
-
-    from hpo_pipelines.store.queues import QueueState
-
+def _declared(name: str) -> Queues:
+    """The queues of the store. Raises ConfigError if ``name`` is not declared."""
     place = workspace()
     place.settings.queue(name)
-    state = replace(place.store.queues.states().get(name, QueueState(name)), **changes)
-    place.store.queues.set(state)
+    return place.store.queues
+
+
+def _say_state(state: QueueState) -> int:
     limit = "" if state.capacity is None else f", at most {state.capacity} of its runs under way"
-    click.echo(f"{name} is {'paused' if state.paused else 'open'}{limit}")
+    click.echo(f"{state.name} is {'paused' if state.paused else 'open'}{limit}")
     return 0
 
 

@@ -57,6 +57,7 @@ def run(
 ) -> int:
     """Run a pipeline, or a draft (churn#7), to its end and show its steps while they run.
 
+    A run that waits in a queue is run here; without --refresh and --no-reuse as it was enqueued.
     What it returns goes to standard output, everything else to standard error. The exit code is 0 when the run
     completed; `hpo --help` lists the others.
     """
@@ -68,10 +69,14 @@ def run(
         pipeline = pipeline_called(target)
         draft = workspace().draft(pipeline, typed(pipeline, params), executor=executor, tags=tags)
     elif params or executor or tags:
-        raise click.UsageError(f"{draft.label} is recorded with its own parameters; `hpo clone` makes one with others.")
-    options = RunOptions(refresh=Refresh.of(refreshed(refresh)), reuse=not no_reuse)
+        raise click.UsageError(
+            f"{draft.label} is recorded with its own parameters, executor and tags: leave out -P, --executor "
+            f"and --tag, or make one with others: `hpo clone {draft.label}`."
+        )
+    wanted = Refresh.of(refreshed(refresh))
+    options = RunOptions(refresh=wanted, reuse=not no_reuse) if refresh or no_reuse else None
     code = _start(draft, options, queue, plain=plain, as_json=as_json)
-    _warn_of_unknown(options.refresh, draft)
+    _warn_of_unknown(wanted, draft)
     return code
 
 
@@ -226,7 +231,7 @@ def abort(*, references: tuple[str, ...], as_json: bool) -> int:
     return 0
 
 
-def _start(draft: Run, options: RunOptions, queue: str | None, *, plain: bool, as_json: bool) -> int:
+def _start(draft: Run, options: RunOptions | None, queue: str | None, *, plain: bool, as_json: bool) -> int:
     """Have ``draft`` run, here or by an agent of ``queue``, and show it; returns the exit code of how it ended."""
     place = draft.workspace
     if queue is None:

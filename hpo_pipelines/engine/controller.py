@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from hpo_pipelines import context
 from hpo_pipelines.component import Component
@@ -14,7 +15,7 @@ from hpo_pipelines.engine.options import ASKED, RunOptions, asked
 from hpo_pipelines.engine.repeats import repeated
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
-from hpo_pipelines.errors import IllegalTransition, Pruned, RunTimedOut, StepAborted, StepError
+from hpo_pipelines.errors import IllegalTransition, Pruned, RunTimedOut, StepAborted, StepError, StoreError
 from hpo_pipelines.executors import console
 from hpo_pipelines.failure import Failure, error_of_ours, rebuilt, step_failed
 from hpo_pipelines.output import is_output, result
@@ -25,6 +26,9 @@ from hpo_pipelines.types import ArtifactRef, Status
 if TYPE_CHECKING:
     from hpo_pipelines.engine.engine import Engine
     from hpo_pipelines.pipeline import Pipeline
+
+ENDING_SECONDS = 10.0
+"""How long steps of a run that is let go of may take to end."""
 
 VALUE = "value"
 """The output of a run that holds what its body returned; ``value.KEY`` for each key of a returned dict."""
@@ -47,6 +51,8 @@ class Controller:
         """What ended the run, when it failed."""
         self.expired: RunTimedOut | None = None
         """Set when its time is over, or that of a run around it."""
+        self.let_go = False
+        """Whether the rest of it is left to whoever takes the run again."""
         self.closing = False
         """Whether it is about to record how the run ended."""
         self._inner: list[Controller] = []
@@ -76,6 +82,9 @@ class Controller:
             with console.teed(self.engine.console_path(self.run.id, "controller"), echo=self.options.echo):
                 self._body(params)
         except BaseException as error:
+            if self._is_out_of_reach(error):
+                self._let_go(error)
+                raise
             interrupted = isinstance(error, KeyboardInterrupt)
             self.stop(Status.ABORTED, "interrupted" if interrupted else f"{type(error).__name__}: {error}")
             self.scheduler.settle()
@@ -101,6 +110,22 @@ class Controller:
             if self.run.status is not Status.RUNNING:
                 # Not if somebody has aborted it while its code was loaded.
                 self.run = store.tasks.transition(self.run.id, Status.RUNNING, expect=self.run.status)
+
+    def _is_out_of_reach(self, error: BaseException | None) -> TypeGuard[StoreError]:
+        """Whether ``error`` keeps the store from hearing of the run just now, and another may go on with that."""
+        if not self.options.shared or isinstance(error, StepError):  # which is a step's own
+            return False
+        return isinstance(error, StoreError) and error.passing
+
+    def _let_go(self, error: StoreError) -> None:
+        """Leave the run as it is recorded, without another word to the store."""
+        self.let_go = True
+        with self.scheduler.lock:
+            self.scheduler.give_up(error)
+        # Who goes on with it may be this process, and calls the attempts that were not recorded yet the same.
+        self.scheduler.attempts.settle(ENDING_SECONDS)
+        if self.run.parent is None:
+            self.engine.liveness.drop(self.scheduler.lease)
 
     def drive_inside(self, outer: Controller, params: Mapping[str, Any]) -> Any:
         """Run the body as a run inside ``outer``'s; returns its value, outputs still stand-ins, or raises its end."""
@@ -142,15 +167,15 @@ class Controller:
             outputs = self._run_outputs(self.value)
         except Pruned as signal:
             self.stop(Status.PRUNED, str(signal))
-            self.scheduler.settle()
+            self._settle()
             return self._close_as_stopped()
         except Exception as error:  # noqa: BLE001 - a raising body is a failed run, whatever it raised
             self.stop(Status.FAILED, "the body raised")
-            self.scheduler.settle()
+            self._settle()
             if self.scheduler.broken is None and (self.expired or self._stopped() is not Status.FAILED):
                 return self._close_as_stopped()
             return self._fail(self.scheduler.broken or error)
-        self.scheduler.settle()
+        self._settle()
         if self.scheduler.broken is not None:
             return self._fail(self.scheduler.broken)
         if self._stopped() is not None:
@@ -160,6 +185,23 @@ class Controller:
             return self._fail(self._error(unseen[0]), reason=f"step {unseen[0].name} failed and nobody looked")
         # A run that is resumed has kept the error that it ended with before.
         return self._close(Status.COMPLETED, outputs=outputs, error=None)
+
+    def _settle(self) -> None:
+        """Wait until no step is under way. Raises what keeps the run from being recorded where it is to be let go."""
+        self.scheduler.settle()
+        if self._is_out_of_reach(self.scheduler.broken):
+            raise self.scheduler.broken
+
+    @contextmanager
+    def _recording(self) -> Iterator[None]:
+        """A store that is out of reach is no error for the body to catch: the run ends here."""
+        try:
+            yield
+        except StoreError as error:
+            if self._is_out_of_reach(error):
+                with self.scheduler.lock:
+                    self.scheduler.give_up(error)
+            raise
 
     def _traced(self, params: Mapping[str, Any]) -> Any:
         token = context.tracer.set(self)
@@ -221,17 +263,17 @@ class Controller:
             if not self.engine.liveness.check(self.scheduler.lease):
                 self.run = tasks.get(self.run.id)  # another process drives it by now
                 return
-            if self.run.parent is None:
-                self.engine.liveness.release(self.scheduler.lease)
             self.engine.store.cache.hit(*self.scheduler.hits)
             try:
                 self.run = tasks.transition(self.run.id, status, **changes)
+                if outputs:
+                    tasks.set_outputs(self.run.id, outputs)
             except IllegalTransition:
                 # Someone else ended the run first (abort marks it at once): that is how it ended.
                 self.run = tasks.get(self.run.id)
-                return
-            if outputs:
-                tasks.set_outputs(self.run.id, outputs)
+            if self.run.parent is None:
+                # Last: agents lock a run's place in its queue, which its end frees, and then its lease.
+                self.engine.liveness.release(self.scheduler.lease)
 
     # -- the tracer
 
@@ -239,14 +281,17 @@ class Controller:
         """See :class:`hpo_pipelines.context.Tracer`."""
         self._check()
         arguments = bind(component, args, kwargs, self.code, self.engine.artifacts)
-        step = self.scheduler.add(component, arguments)
+        with self._recording():
+            step = self.scheduler.add(component, arguments)
         step.look_at = self.look
         return step.stand_in()
 
     def nested(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """See :class:`hpo_pipelines.context.Tracer`."""
         self._check()
-        return self.engine.nested(self, pipeline, {name: result(value) for name, value in params.items()})
+        values = {name: result(value) for name, value in params.items()}
+        with self._recording():
+            return self.engine.nested(self, pipeline, values)
 
     def report(self, name: str, value: float, step: int | None) -> None:
         """See :class:`hpo_pipelines.context.Tracer`."""
@@ -257,13 +302,14 @@ class Controller:
     def report_all(self, reports: Sequence[tuple[str, float, int]]) -> None:
         """Record each (name, value, step) that the body reports, all at once."""
         journal, metrics = self.options.journal, self.engine.store.metrics
-        self.scheduler.recorder.refuse_if_taken()
-        with self.engine.store.transaction():
-            for name, value, number in reports:
-                other, values = (False, [value]) if journal is None else journal.reported(name, number, value)
-                if other:
-                    metrics.withdraw([self.run.id], name=name, step=number)
-                metrics.add([Metric(self.run.id, name, each, number, time.time()) for each in values])
+        with self._recording():
+            self.scheduler.recorder.refuse_if_taken()
+            with self.engine.store.transaction():
+                for name, value, number in reports:
+                    other, values = (False, [value]) if journal is None else journal.reported(name, number, value)
+                    if other:
+                        metrics.withdraw([self.run.id], name=name, step=number)
+                    metrics.add([Metric(self.run.id, name, each, number, time.time()) for each in values])
 
     def look(self, step: StepCall, name: str) -> Any:
         """The value of an output, for the body: waits for it, raises what the step raised."""

@@ -112,7 +112,11 @@ class Engine:
         executor = self.executor(scheduler.executor_of(step))
         if isinstance(executor, InlineExecutor):
             executor.use(assignment.snapshot_digest, scheduler.code)
-        executor.submit(assignment, scheduler.hear)
+        try:
+            executor.submit(assignment, scheduler.attempts.listened(assignment, scheduler.hear))
+        except HpoPipelinesError:
+            scheduler.attempts.forget(assignment)
+            raise
 
     def assignment(self, scheduler: Scheduler, step: StepCall) -> Assignment:
         """What a worker needs for the step's current attempt."""
@@ -199,6 +203,8 @@ class Engine:
         with self._lock:
             self._active.pop(controller.run.id, None)
             self._stopped.discard(controller.run.id)
+        if controller.let_go:
+            return self.consoles.drop(controller.run.id)
         try:
             self._tell(controller, self.consoles.forget)
         except HpoPipelinesError:

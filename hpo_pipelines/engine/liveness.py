@@ -29,6 +29,8 @@ class Liveness:
         self._process = os.getpid()
         self._owner = owner_name()
         self._held: set[str] = set()
+        self._dropped: set[str] = set()
+        """What is no longer held, and may still be in our name in the store."""
         self._renounced: set[str] = set()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -39,7 +41,7 @@ class Liveness:
     @property
     def owner(self) -> str:
         if self._process != os.getpid():  # a forked child is another process
-            self._process, self._owner, self._held = os.getpid(), owner_name(), set()
+            self._process, self._owner, self._held, self._dropped = os.getpid(), owner_name(), set(), set()
         return self._owner
 
     def claim(self, name: str, note: str = "") -> bool:
@@ -50,6 +52,7 @@ class Liveness:
         if name in self._renounced:
             return False
         leases, owner = self._store.leases, self.owner
+        self._dropped.discard(name)  # before it is ours again, see _give_back()
         claimed = leases.claim(name, owner, LEASE_SECONDS, note)
         if not claimed:
             holder = self.holder(name)
@@ -91,12 +94,16 @@ class Liveness:
         self._store.leases.release(name, self.owner)
 
     def drop(self, name: str) -> None:
-        """Let the lease run out: the store cannot be told."""
+        """Hold the lease no more, without the store, which may be out of reach.
+
+        It is given back by the next beat that reaches the store, else it runs out.
+        """
         with self._lock:
             self._held.discard(name)
+            self._dropped.add(name)
 
     def give_up(self, name: str) -> None:
-        """:meth:`release`, or, where the store cannot be told, let the lease run out."""
+        """:meth:`release`, or, where the store cannot be told, :meth:`drop`."""
         try:
             self.release(name)
         except HpoPipelinesError:
@@ -121,7 +128,7 @@ class Liveness:
         return holder is not None and not is_gone(holder.owner)
 
     def beat(self) -> None:
-        """Renew what is held. What was lost meanwhile is another's now, and no longer held."""
+        """Renew what is held, give back what was dropped. What was lost meanwhile is another's, and no longer held."""
         with self._lock:
             held = sorted(self._held)
         now = time.monotonic()
@@ -132,6 +139,15 @@ class Liveness:
                 if self.is_taken(name):
                     self.drop(name)
         self._beaten = now
+        for name in list(self._dropped):
+            self._give_back(name)
+
+    def _give_back(self, name: str) -> None:
+        last = self._store.leases.last(name)
+        # A thread of ours may be claiming it again: then it is no longer among the dropped, or not as it was.
+        if last is not None and last.owner == self.owner and name in self._dropped:
+            self._store.leases.release(name, self.owner, until=last.expires_at)
+        self._dropped.discard(name)
 
     def _start_beating(self) -> None:
         # A thread of its own: whatever else this process waits for, it lives.

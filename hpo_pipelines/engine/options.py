@@ -50,6 +50,8 @@ class RunOptions:
     """Set for a run that is its pipeline several times."""
     first_party: frozenset[str] = frozenset()
     """Installed modules that are the user's own code."""
+    shared: bool = False
+    """Whether another process goes on with it if this one cannot record for a moment how it goes."""
     echo: bool = True
     """Whether what the body prints is also shown, not only kept."""
 

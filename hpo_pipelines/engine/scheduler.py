@@ -19,6 +19,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.attempts import Attempts
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.recorder import Recorder
@@ -67,6 +68,7 @@ class Scheduler:
         self.lease: str = outer.lease if outer else lease_of(run.id)
         self.recorder = Recorder(engine.store, run, engine.liveness, self.executor_of, lease=self.lease)
         self.recorder.outer = outer.recorder if outer else None
+        self.attempts = Attempts()
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
         self._written_at = 0.0
@@ -97,21 +99,18 @@ class Scheduler:
                 else:
                     self._launch(step)
             except Exception as error:
-                self._break(error)  # the body may catch it, and nobody else would end the step
+                self.give_up(error)  # the body may catch it, and nobody else would end the step
                 raise
         return step
 
     def _new_step(self, component: Component[..., Any], arguments: Arguments) -> StepCall:
-        count = self._names.get(component.name, 0) + 1
-        self._names[component.name] = count
+        count = self._names[component.name] = self._names.get(component.name, 0) + 1
         name = component.name if count == 1 else f"{component.name}.{count}"
         position = len(self.steps)
         journal = self.options.journal
         recalled = journal.take(position, name, arguments.shown) if journal is not None else None
         step = StepCall(recalled.task.id if recalled else new_id(), name, component, arguments)
-        step.position = position
-        step.after = tuple(self._control)
-        step.recalled = recalled
+        step.position, step.after, step.recalled = position, tuple(self._control), recalled
         step.launch = partial(self._launch_released, step)
         self.steps.append(step)
         self._by_id[step.id] = step
@@ -200,7 +199,7 @@ class Scheduler:
                 if self.broken is None:
                     self.recorder.write()
             except HpoPipelinesError as error:
-                self._break(error)
+                self.give_up(error)
             finally:
                 self.lock.release()
 
@@ -359,7 +358,8 @@ class Scheduler:
         return attempt and replace(ended(attempt, seconds), status=status, error=error)
 
     def _not_completed(self, step: StepCall, assignment: Assignment, message: NotCompleted) -> None:
-        step.losses += type(message).__name__ == "Lost"
+        if type(message).__name__ == "Lost":
+            step.lose()
         retry = step.component.options.retry
         log = console.tail(assignment.console)
         verdict = judge(step.name, message, Tries(step.attempt - step.earlier, step.losses), retry, log)
@@ -429,9 +429,9 @@ class Scheduler:
         try:
             yield
         except Exception as error:  # noqa: BLE001 - kept, and raised as what ended the run
-            self._break(error)
+            self.give_up(error)
 
-    def _break(self, error: Exception) -> None:
+    def give_up(self, error: Exception) -> None:
         """Recording failed (a full disk, a lost database): every step ends, without another word to the store."""
         self.broken = self.broken or error
         for step in self.steps:
@@ -442,7 +442,7 @@ class Scheduler:
 
     def _end_broken(self, step: StepCall, error: Exception) -> None:
         if step.lease:
-            self.engine.liveness.give_up(step.lease)
+            self.engine.liveness.drop(step.lease)
         step.failure, step.error = Failure.of(error), error
         self._close(step)
         self._release_dependents(step)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,7 @@ from hpo_pipelines.failure import Failure
 from hpo_pipelines.output import Output, is_output, substitute
 from hpo_pipelines.snapshot import Code
 from hpo_pipelines.task import Attempt, Edge
-from hpo_pipelines.types import ArtifactRef
+from hpo_pipelines.types import ArtifactRef, Status
 
 BIG_LITERAL_BYTES = 64 * 1024
 """A literal argument from this size on travels as an artifact."""
@@ -247,6 +248,12 @@ class StepCall:
         self.look_at: Any = None
         self._values: dict[str, Any] = {}
         self._digests: dict[str, str] = {}
+
+    def lose(self) -> None:
+        """Its current attempt was lost, perhaps before anybody heard that it was begun."""
+        self.losses += 1
+        if self.running is None:
+            self.running = Attempt(self.id, self.attempt, Status.RUNNING, time.time())
 
     def look(self, name: str) -> Any:
         """See :class:`hpo_pipelines.output.Source`."""

@@ -77,7 +77,8 @@ class Connections:
         if alone and not writer.acquire(timeout=WAIT):
             raise StoreError(
                 f"Another thread of this process has been writing to the store for {WAIT:.0f} s. "
-                "Keep `with store.transaction()` blocks short."
+                "Keep `with store.transaction()` blocks short.",
+                passing=True,
             )
         try:
             connection = self._take()
@@ -94,7 +95,8 @@ class Connections:
             if not self._free.wait_for(lambda: not self._paused and self._count < LIMIT, WAIT):
                 raise StoreError(
                     f"All {LIMIT} connections of this process to the store stayed in use for {WAIT:.0f} s. "
-                    "Keep `with store.transaction()` blocks short."
+                    "Keep `with store.transaction()` blocks short.",
+                    passing=True,
                 )
             if self._refusal:
                 raise StoreError(self._refusal)

@@ -51,6 +51,9 @@ class Dialect(Protocol):
     def explain(self, error: DBAPIError) -> str:
         """What the database refused, and the cure."""
 
+    def passes(self, error: DBAPIError) -> bool:
+        """Whether the same may be granted later, with nothing changed: a lost connection, a lock."""
+
 
 _INSERT_METRICS = insert(metrics)
 _INSERT_EVENTS = insert(events)
@@ -148,7 +151,7 @@ class Database:
             yield outer
         except DBAPIError as error:
             outer.failed = True
-            raise StoreError(self.dialect.explain(error)) from error
+            raise self._refusal(error) from error
 
     @contextmanager
     def read(self, *, ordered: bool = False) -> Iterator[Connection]:
@@ -169,7 +172,7 @@ class Database:
         except DBAPIError as error:
             if outer is not None:
                 outer.failed = True
-            raise StoreError(self.dialect.explain(error)) from error
+            raise self._refusal(error) from error
 
     def rows(
         self, statement: Executable, values: Mapping[str, Any], *, ordered: bool = False
@@ -183,7 +186,10 @@ class Database:
         try:
             self.dialect.bell.wait(self.connections, arrived, seconds)
         except DBAPIError as error:
-            raise StoreError(self.dialect.explain(error)) from error
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: DBAPIError) -> StoreError:
+        return StoreError(self.dialect.explain(error), passing=self.dialect.passes(error))
 
     def _open(self) -> Transaction | None:
         mine = self._mine.transaction
@@ -200,7 +206,7 @@ class Database:
                 _refuse_failed(transaction)
                 transaction.flush()
         except DBAPIError as error:
-            raise StoreError(self.dialect.explain(error)) from error
+            raise self._refusal(error) from error
         if transaction.told:
             self.dialect.bell.ring()
 

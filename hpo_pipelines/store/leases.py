@@ -27,6 +27,7 @@ _RENEW = update(leases).where(_mine).values(expires_at=_until)
 _RENEW_ALL = _RENEW.returning(leases.c.name)
 _RENEW_ONE = _RENEW.where(leases.c.name == bindparam("of")).returning(leases.c.name)
 _RELEASE = delete(leases).where(leases.c.name == bindparam("of"), _mine)
+_RELEASE_AS_IT_WAS = _RELEASE.where(leases.c.expires_at == _until)
 
 
 @cache
@@ -86,9 +87,11 @@ class Leases:
                 renewed = [row for name in names for row in transaction.rows(_RENEW_ONE, {**values, "of": name})]
             return frozenset(name for (name,) in renewed)
 
-    def release(self, name: str, owner: str) -> bool:
-        """Give the lease back; ``False`` if ``owner`` does not have it."""
+    def release(self, name: str, owner: str, *, until: float | None = None) -> bool:
+        """Give the lease back; ``False`` if ``owner`` does not have it, or no longer as it was: ``until`` then."""
         with self._database.transaction() as transaction:
+            if until is not None:
+                return transaction.count(_RELEASE_AS_IT_WAS, {"of": name, "by": owner, "until": until}) == 1
             return transaction.count(_RELEASE, {"of": name, "by": owner}) == 1
 
     def named(self, prefix: str) -> list[Lease]:

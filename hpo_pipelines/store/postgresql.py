@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from hpo_pipelines.errors import StoreError
@@ -34,6 +34,9 @@ _CURES = {
     "55P03": "Another process has held its lock too long. Wait for it or stop it, then try again.",
     "57P": "The server is stopping or starting. Try again.",
 }
+
+_PASSING = ("08", "25P03", "40", "53300", "55P03", "57P")
+"""Those of them that nobody has to do anything about."""
 
 
 class Postgresql:
@@ -75,6 +78,12 @@ class Postgresql:
     def now(self, connection: Connection) -> float:
         row = connection.exec_driver_sql("SELECT extract(epoch FROM clock_timestamp())::float8")
         return float(row.scalar_one())
+
+    def passes(self, error: DBAPIError) -> bool:
+        state = getattr(error.orig, "sqlstate", None)
+        if state is None:  # said by the driver, not by the server
+            return error.connection_invalidated or isinstance(error, OperationalError)
+        return str(state).startswith(_PASSING)
 
     def explain(self, error: DBAPIError) -> str:
         state = getattr(error.orig, "sqlstate", None) or "08"

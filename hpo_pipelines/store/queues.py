@@ -1,7 +1,7 @@
 """``store.queues``: which runs wait in which queue, in which order, and what an agent takes next.
 
-An entry stays until its run has ended, so that a run whose agent went away is still the queue's. Who drives a run is
-said by the lease on it, here as everywhere.
+An entry goes when its run ends (:mod:`.tasks`), so that a run whose agent went away is still the queue's. Who drives a
+run is said by the lease on it, here as everywhere.
 """
 
 from __future__ import annotations
@@ -11,19 +11,37 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Double, Select, and_, bindparam, delete, func, literal, or_, select, tuple_, update
+from sqlalchemy import (
+    Double,
+    Integer,
+    Select,
+    and_,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    update,
+)
 from sqlalchemy.sql.dml import ReturningInsert
 
-from hpo_pipelines.store.database import Database
-from hpo_pipelines.store.filters import among
+from hpo_pipelines.store.database import Database, Transaction
+from hpo_pipelines.store.filters import among, batches
 from hpo_pipelines.store.records import from_json, to_json
-from hpo_pipelines.store.schema import insert_or, leases, queued, queues, tasks
-from hpo_pipelines.types import Status
+from hpo_pipelines.store.schema import events, insert_or, leases, queued, queues, tasks
+from hpo_pipelines.types import Kind, Status
 
 _LEASE = "run:"
 """What the name of the lease on driving a run begins with (``hpo_pipelines.engine.journal.lease_of``)."""
 
+ORPHANED = "orphaned"
+"""The kind of the event that an agent died with a run."""
+
 _names: Any = bindparam("names", expanding=True)
+_runs: Any = bindparam("runs", expanding=True)
 _now = bindparam("now", type_=Double)
 _WAITS = tasks.c.status == str(Status.QUEUED)
 _RUNS = tasks.c.status == str(Status.RUNNING)
@@ -53,13 +71,23 @@ _AHEAD = (
         tuple_(-queued.c.priority, queued.c.position) < tuple_(bindparam("before"), bindparam("position")),
     )
 )
-_ORPHANED = (
-    update(queued).where(queued.c.task == bindparam("of")).values(claims=queued.c.claims + 1).returning(queued.c.claims)
+_COUNT_DEATH = (
+    update(queued)
+    .where(queued.c.task == bindparam("of"))
+    .values(claims=case((bindparam("anew", type_=Integer) == 1, 1), else_=queued.c.claims + 1))
+    .returning(queued.c.claims)
 )
-_LEAVE = delete(queued).where(queued.c.task == bindparam("of"))
-_SWEEP = delete(queued).where(
-    queued.c.task.in_(select(tasks.c.id).where(among([status for status in Status if status.finished])))
+_LAST_DEATH = select(func.max(events.c.id)).where(events.c.task == bindparam("of"), events.c.kind == ORPHANED)
+_INSIDE = select(tasks.c.id).where(tasks.c.parent.in_(_runs), tasks.c.kind == str(Kind.PIPELINE))
+# What a step that has ended was heard of since.
+_PROGRESS = (
+    select(literal(1))
+    .select_from(events.join(tasks, tasks.c.id == events.c.task))
+    .where(tasks.c.parent.in_(_runs), tasks.c.kind == str(Kind.STEP), among((Status.COMPLETED, Status.FAILED)))
+    .where(events.c.id > bindparam("since"), events.c.kind.in_(("created", "status")))
+    .limit(1)
 )
+LEAVE = delete(queued).where(queued.c.task == bindparam("of"))
 _STATES = select(queues)
 
 
@@ -67,7 +95,7 @@ _STATES = select(queues)
 class Entry:
     """The run ``task`` in ``queue``: higher ``priority`` first, then lower ``position``.
 
-    ``claims`` counts the agents that took it and died; ``options`` say how it is to be driven.
+    ``claims`` counts the agents that died with it since a step of it ended; ``options`` say how it is to be driven.
     """
 
     position: int
@@ -93,6 +121,11 @@ def _entry(row: Sequence[Any]) -> Entry:
     return Entry(position, task, queue, priority, at, claims, from_json(options))
 
 
+def _state(row: Sequence[Any]) -> QueueState:
+    name, paused, capacity = row
+    return QueueState(name, bool(paused), capacity)
+
+
 @cache
 def _enter(dialect: str) -> ReturningInsert[Any]:
     statement = insert_or(dialect, queued)
@@ -102,10 +135,11 @@ def _enter(dialect: str) -> ReturningInsert[Any]:
 
 
 @cache
-def _set(dialect: str) -> Any:
+def _set(dialect: str, column: str) -> ReturningInsert[Any]:
+    """Set one column, so that of two who change a queue at once neither undoes the other's."""
     statement = insert_or(dialect, queues)
-    new = {name: statement.excluded[name] for name in ("paused", "capacity")}
-    return statement.on_conflict_do_update(index_elements=["name"], set_=new)
+    new = {column: statement.excluded[column]}
+    return statement.on_conflict_do_update(index_elements=["name"], set_=new).returning(*queues.c)
 
 
 @cache
@@ -145,14 +179,9 @@ class Queues:
             return entry
 
     def leave(self, task: str) -> None:
-        """The run ``task`` is in no queue any more; nothing if it was in none."""
+        """The run ``task``, which has not ended, is in no queue any more; nothing if it was in none."""
         with self._database.transaction() as transaction:
-            transaction.count(_LEAVE, {"of": task})
-
-    def sweep(self) -> None:
-        """Take what has ended, whoever ended it, out of the queues."""
-        with self._database.transaction() as transaction:
-            transaction.count(_SWEEP, {})
+            transaction.count(LEAVE, {"of": task})
 
     def first(self, names: Sequence[str]) -> Entry | None:
         """What is next in the queues ``names``: it waits, its queue is neither paused nor full, and nobody has it.
@@ -185,10 +214,28 @@ class Queues:
         return [(_entry(row), owner if owner is not None and until > now else None) for *row, owner, until in rows]
 
     def orphaned(self, task: str) -> int:
-        """Count one more agent that took ``task`` and died; how many there were."""
+        """Count one more agent that took ``task`` and died; how many there were since a step of it ended last."""
         with self._database.transaction() as transaction:
-            rows = transaction.rows(_ORPHANED, {"of": task})
-            return int(rows[0][0]) if rows else 0
+            anew = int(self._has_moved(transaction, task))
+            rows = transaction.rows(_COUNT_DEATH, {"of": task, "anew": anew})
+            if not rows:
+                return 0
+            deaths = int(rows[0][0])
+            transaction.event(task, ORPHANED, {"deaths": deaths})
+            return deaths
+
+    def _has_moved(self, transaction: Transaction, task: str) -> bool:
+        """Whether a step of ``task``, or of a run inside it, has ended since an agent died with it last."""
+        ((last,),) = transaction.rows(_LAST_DEATH, {"of": task})
+        level = [task]
+        while level:
+            for some in batches(level):
+                values = {"runs": some, "since": last or 0}
+                if transaction.connection.execute(_PROGRESS, values).first() is not None:
+                    return True
+            found = [transaction.connection.execute(_INSIDE, {"runs": some}) for some in batches(level)]
+            level = [run for rows in found for (run,) in rows]
+        return False
 
     def entry(self, task: str) -> Entry | None:
         """The place of the run ``task`` in its queue, None if it is in none."""
@@ -216,14 +263,18 @@ class Queues:
 
     def states(self) -> dict[str, QueueState]:
         """What is set for queues, by name; those of which nothing is set are left out."""
-        return {
-            name: QueueState(name, bool(paused), capacity)
-            for name, paused, capacity in self._database.rows(_STATES, {})
-        }
+        return {row[0]: _state(row) for row in self._database.rows(_STATES, {})}
 
-    def set(self, state: QueueState) -> None:
-        """Pause a queue, limit it, or lift both. Agents hear of it at once."""
+    def pause(self, name: str, paused: bool = True) -> QueueState:
+        """Pause a queue, or open it again; how it is set now. Agents hear of it at once."""
+        return self._change("paused", {"name": name, "paused": int(paused), "capacity": None})
+
+    def limit(self, name: str, capacity: int | None) -> QueueState:
+        """Let at most ``capacity`` runs of a queue be driven, any number with ``None``; how it is set now."""
+        return self._change("capacity", {"name": name, "paused": 0, "capacity": capacity})
+
+    def _change(self, column: str, values: Mapping[str, Any]) -> QueueState:
         with self._database.transaction() as transaction:
-            values = {"name": state.name, "paused": int(state.paused), "capacity": state.capacity}
-            transaction.count(_set(transaction.connection.dialect.name), values)
+            state = _state(transaction.rows(_set(transaction.connection.dialect.name, column), values)[0])
             transaction.event(state.name, "queue", {"paused": state.paused, "capacity": state.capacity})
+            return state

@@ -98,7 +98,8 @@ class Sqlite:
         if self._found and not os.path.exists(self._file):
             raise StoreError(
                 f"The store {self._file} is no longer there: it was moved or deleted, or its disk was taken away. "
-                "Put it back with the files beside it, then resume: nothing recorded in it was lost."
+                "Put it back with the files beside it, then resume: nothing recorded in it was lost.",
+                passing=True,
             )
 
     def prepare(self, connection: Connection) -> None:
@@ -125,6 +126,9 @@ class Sqlite:
     def now(self, connection: Connection) -> float:
         # SQLite runs in this process, and only processes of this machine open the file: one clock.
         return time.time()
+
+    def passes(self, error: DBAPIError) -> bool:
+        return _is(error, "BUSY")
 
     def explain(self, error: DBAPIError) -> str:
         cure = next((cure for name, cure in _CURES.items() if _is(error, name)), "")

@@ -19,6 +19,7 @@ from hpo_pipelines.store.database import Transaction
 from hpo_pipelines.store.details import Details, write_edges
 from hpo_pipelines.store.events import story
 from hpo_pipelines.store.filters import TaskFilter
+from hpo_pipelines.store.queues import LEAVE
 from hpo_pipelines.store.records import task_of, task_row
 from hpo_pipelines.store.references import find, not_found
 from hpo_pipelines.store.removal import Removal, inside
@@ -109,8 +110,8 @@ class Tasks(Details, Archiving, Removal):
         """Move a task to ``status`` and apply ``changes`` (as :meth:`update`), in one step.
 
         ``expect`` narrows the statuses it may be moved from. ``started_at`` and ``finished_at`` follow the status
-        unless given; an event ``status`` says from, to and why. Raises IllegalTransition, with the task's story, if
-        it may not be moved, and TaskNotFound; then nothing is changed.
+        unless given; an event ``status`` says from, to and why; a run that has ended leaves its queue. Raises
+        IllegalTransition, with the task's story, if it may not be moved, and TaskNotFound; then nothing is changed.
         """
         refuse_fixed(changes)
         sources = frozenset(one for one, after in TRANSITIONS.items() if status in after)
@@ -123,7 +124,10 @@ class Tasks(Details, Archiving, Removal):
                 raise self._illegal(task_id, status, expect)
             data = {"from": moved[0][PREVIOUS], "to": status, "reason": changes.get("reason")}
             transaction.event(task_id, "status", data)
-        return task_of(moved[0])
+            task = task_of(moved[0])
+            if status.finished and task.kind is Kind.PIPELINE and task.parent is None:
+                transaction.count(LEAVE, {"of": task_id})
+        return task
 
     def reopen(self, study_id: str) -> Task:
         """Set a completed study running again, for more trials; any other task that completed is final.

@@ -6,9 +6,11 @@ import threading
 import warnings
 
 import optuna
+from optuna.storages import InMemoryStorage
 
 from hpo_pipelines.study.goals import feasible
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.rebuilt import is_behind
 
 _COMPLETE = (optuna.trial.TrialState.COMPLETE,)
 
@@ -17,14 +19,12 @@ class Analysis:
     """Values and importances of one study; safe to use from many threads."""
 
     def __init__(self, study: Study) -> None:
+        self._study = study
         self.goals = study.goals
         """The objectives, in the order of each trial's values; their directions; the constraints."""
         self._optuna = study.optuna_study
         self._lock = threading.Lock()
         self._importances: dict[int, tuple[int, dict[str, float]]] = {}
-
-    def _done(self) -> list[optuna.trial.FrozenTrial]:
-        return list(self._optuna.get_trials(deepcopy=False, states=_COMPLETE))
 
     @property
     def values(self) -> dict[int, float]:
@@ -70,6 +70,13 @@ class Analysis:
             if known is None or known[0] != len(done):
                 known = self._importances[objective] = len(done), _importances(self._optuna, done, objective)
             return dict(known[1])
+
+    def _done(self) -> list[optuna.trial.FrozenTrial]:
+        # What was made from our store is not told what happens; nor is the file of a study that another machine drives.
+        if isinstance(self._optuna._storage, InMemoryStorage) or is_behind(self._optuna, self._study.runs):
+            self._optuna = self._study.optuna_study
+        done: list[optuna.trial.FrozenTrial] = self._optuna.get_trials(deepcopy=False, states=_COMPLETE)
+        return done
 
 
 def _importances(study: optuna.Study, done: list[optuna.trial.FrozenTrial], objective: int) -> dict[str, float]:

@@ -12,6 +12,7 @@ from hpo_pipelines.errors import StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study.goals import Goals, least_violated
+from hpo_pipelines.study.rebuilt import is_behind, rebuilt
 from hpo_pipelines.study.sampling import storage
 from hpo_pipelines.study.trial import Trial, spreads_of
 from hpo_pipelines.task import Task
@@ -101,8 +102,22 @@ class Study:
 
     @property
     def optuna_study(self) -> optuna.Study:
-        """Optuna's own study, for its plots and analyses."""
-        return optuna.load_study(study_name=self.name, storage=storage(self._storage_url, self.workspace.home, self.id))
+        """Optuna's own study, for its plots and analyses.
+
+        In memory, made from our store, where its storage is a file of another machine, or has less.
+        """
+        known, runs = self._stored_by_optuna, self.runs
+        if known is not None and not is_behind(known, runs):
+            return known
+        return rebuilt(runs, self.space, self.goals, name=self.name)
+
+    @property
+    def _stored_by_optuna(self) -> optuna.Study | None:
+        try:
+            place = storage(self._storage_url, self.workspace.home, self.id)
+            return optuna.load_study(study_name=self.name, storage=place)
+        except KeyError:  # no study of this name
+            return None
 
     @property
     def _storage_url(self) -> str | None:
@@ -120,17 +135,18 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """Every trial that has a run, in the order of their numbers."""
-        frozen = {trial.number: trial for trial in self.optuna_study.get_trials(deepcopy=False)}
+        complete = self.optuna_study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        told = {trial.number: trial for trial in complete}
         runs, goals = self.runs, self.goals
         reported = self._reported(runs) if self.repeats else {}
         made = []
         for run in runs:
-            trial = frozen[run.task.trial or 0]
-            done = trial.state == optuna.trial.TrialState.COMPLETE
-            values = tuple(trial.values) if done else None
-            violations = dict(trial.constraints) if done else {}
+            number = run.task.trial or 0
+            trial = told.get(number)
+            values = tuple(trial.values) if trial else None
+            violations = dict(trial.constraints) if trial else {}
             spreads = spreads_of(goals.names, values, reported[run.id]) if values and run.id in reported else None
-            made.append(Trial(trial.number, run.task.params, values, run.status, run, violations, spreads))
+            made.append(Trial(number, run.task.params, values, run.status, run, violations, spreads))
         return made
 
     @property

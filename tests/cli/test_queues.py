@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from cli.conftest import BODIES, Hpo, Shell
 from services import wait_until
 
 from hpo_pipelines import Workspace
+from hpo_pipelines.agent import Agent
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -82,6 +85,49 @@ def test_one_that_waits_may_be_run_here(hpo: Hpo) -> None:
     ended = hpo("run", "simple#1")
     assert (ended.code, ended.out) == (0, "3\n")
     assert hpo("agent", "--until-idle").err.splitlines()[-1] == "0 runs driven"
+
+
+def test_one_that_waits_is_run_as_it_was_enqueued_unless_told_otherwise(hpo: Hpo, home: Path) -> None:
+    hpo("run", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2")
+
+    def reused(run: str, *options: str) -> list[bool]:
+        assert hpo("run", run, *options).code == 0
+        return [step["reused_from"] is not None for step in hpo("show", run, "--json").document["steps"]]
+
+    for _ in range(3):
+        assert hpo("enqueue", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2", "--refresh", "number").code == 0
+    assert reused("simple#2") == [False, True]
+    assert reused("simple#3", "--no-reuse") == [False, False]
+    for option in (("--executor", "local"), ("-P", "x=3"), ("--tag", "new")):
+        ended = hpo("run", "simple#4", *option)
+        assert ended.code == 2
+        assert "leave out -P, --executor and --tag, or make one with others: `hpo clone simple#4`" in ended.err
+    with agent(home, "default"):
+        assert reused("simple#4", "--queue", "default") == [False, True]
+
+
+@pytest.mark.parametrize("name", ["gpu größe", "größe", "a'b", "-x"])
+def test_what_is_said_to_help_can_be_pasted_into_a_shell(hpo: Hpo, home: Path, name: str) -> None:
+    ended = hpo("enqueue", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2", f"--queue={name}")
+    assert ended.code == 19
+    table = re.search(r"declared by a table (\[.*\]) in", ended.err)
+    assert table is not None
+    (home / "config.toml").write_text(f"{table.group(1)}\n")
+    assert hpo("enqueue", f"{BODIES}:simple", "-P", "x=1", "-P", "y=2", f"--queue={name}").code == 0
+    program, *starts = cure(hpo)
+    assert program == "hpo"
+    with Workspace(home=home) as place:
+        listening = Agent(place, [name]).listening
+        place.engine.liveness.claim(listening.lease, listening.note())
+        assert hpo("queues", "pause", "--", name).code == 0
+        _, *opens = cure(hpo)
+        assert hpo(*opens).out == f"{name} is open\n"
+    assert hpo(*starts, "--until-idle").err.splitlines()[-1] == "1 run driven"
+
+
+def cure(hpo: Hpo) -> list[str]:
+    """The words of the command that is said to help."""
+    return shlex.split(hpo("show", "simple#1", "--json").document["reason"].split("`")[1])
 
 
 def test_unknown_queues_and_runs_are_refused_before_anything_is_recorded(hpo: Hpo) -> None:

@@ -42,6 +42,15 @@ def holding(gate: str):
 """
 
 
+STUDY = """
+@pipeline(project="jobs")
+def tuned(gate: str = {gate!r}, x: int = 1):
+    held = result(hold(gate))
+    print("x is", x, held)
+    return double(x)
+"""
+
+
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
     with short_folder() as folder:
@@ -119,12 +128,66 @@ class TestOnACluster:
         trials = [run for run in workspace.runs() if run.task.study is not None]
         assert [run.status for run in trials] == [Status.COMPLETED] * 3
 
+    def test_a_study_from_its_file_goes_on_without_its_client(
+        self, cluster: Shell, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        write_study(cluster, gate := tmp_path / "gate")
+        client = cluster.start("submit", "study.yaml")
+        assert client.stderr is not None
+        said = client.stderr.readline()
+        assert "was submitted as hpo-" in said
+        job = said.partition(" ")[0]
+        wait_until(lambda: bool(under_way(workspace)), "a trial to begin", 120)
+        client.kill()
+        assert cluster("submit", "status", job).out == f"Ray job {job}: running (Job is currently running.)\n"
+        gate.touch()
+        wait_until(lambda: workspace.store.tasks.find("nightly").status.finished, "the study to end", 120)
+        trials = [run for run in workspace.runs() if run.task.study is not None]
+        assert [run.status for run in trials] == [Status.COMPLETED] * 3
+        assert {run.value for run in trials} == {2 * int(run.params["x"]) for run in trials}
+        followed = cluster("submit", "logs", "-f", job)
+        assert followed.code == 0
+        assert f"{job}: succeeded" in followed.err
+        assert "best value = " in followed.out
+        assert cluster("submit", "status", job, "--json").document["ray"] == "succeeded"
+        shown = cluster("show", "nightly", "--json").document  # Optuna's file of it stayed there
+        assert [row["value"] for row in shown["trials"]] == [run.value for run in reversed(trials)]
+
+    def test_a_study_that_is_stopped_ends_its_trials_and_can_go_on(
+        self, cluster: Shell, workspace: Workspace, tmp_path: Path
+    ) -> None:
+        write_study(cluster, gate := tmp_path / "gate")
+        job = cluster("submit", "study.yaml", "--no-follow", "--json").document["job"]
+        wait_until(lambda: bool(under_way(workspace)), "a trial to begin", 120)
+        assert cluster("submit", "stop", job, "--json").document["ray"] == "stopped"
+        wait_until(lambda: not under_way(workspace), "its trials to end")
+        assert workspace.store.tasks.find("nightly").status is not Status.COMPLETED
+        gate.touch()
+        ended = cluster("resume", "nightly", "--plain")  # here, where nothing is but the store
+        assert ended.code == 0, ended.err + ended.out
+        done = [run for run in workspace.runs() if run.status is Status.COMPLETED]
+        assert len(done) == 3
+
     def test_without_the_token_it_says_so(self, cluster: Shell) -> None:
         for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH"):
             cluster.environment.pop(name)
         refused = cluster("submit", "pipelines.py:doubled")
         assert refused.code == 19
         assert "wants its token: set RAY_AUTH_TOKEN" in refused.err
+
+
+def write_study(cluster: Shell, gate: Path) -> None:
+    (cluster.folder / "pipelines.py").write_text(PIPELINES + STUDY.format(gate=str(gate)))
+    (cluster.folder / "study.yaml").write_text(
+        "pipeline: pipelines.py:tuned\nname: nightly\nn_trials: 3\nn_jobs: 2\n"
+        "params: {x: {type: int, low: 1, high: 9}}\n"
+    )
+
+
+def under_way(workspace: Workspace) -> list[str]:
+    """The trials whose first step runs."""
+    runs = [run for run in workspace.runs() if run.task.study is not None and run.status is Status.RUNNING]
+    return [run.label for run in runs if any(step.status is Status.RUNNING for step in run.steps.values())]
 
 
 def running(workspace: Workspace, name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 import pytest
 from clusters import Nodes, attached, marked, short_folder
+from engine.contract import ProcessContract
 from engine.going import Going
 from samples import spread
 from services import wait_until
 
 from hpo_pipelines import Status, Workspace
 from hpo_pipelines.engine import RunOptions
+from hpo_pipelines.types import Queue
 
 pytestmark = pytest.mark.integration
 
@@ -45,6 +48,30 @@ def workspace(nodes: Nodes, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         patch.setenv("HPO_QUEUES", json.dumps(QUEUES))
         with Workspace(home=folder / "home", artifacts=f"file://{folder / 'artifacts'}") as opened:
             yield opened
+
+
+class TestTwoNodes(ProcessContract):
+    """What every run keeps to, with every other step on the other node."""
+
+    executor = "ray"
+    shares_files = False
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def workspace(cls, workspace: Workspace) -> Iterator[Workspace]:
+        """The module's, with steps sent to the nodes by turns: Ray would send each to the first that has room."""
+        declared, turns = workspace.engine.queue, itertools.cycle(("one", "two"))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(
+                workspace.engine,
+                "queue",
+                lambda name: Queue(name, {"node": next(turns)}) if name == "default" else declared(name),
+            )
+            yield workspace
+
+    def test_steps_run_on_both(self, workspace: Workspace) -> None:
+        run = self.run(workspace, spread.anywhere, times=4)
+        assert set(run.value) == {"one one one", "two two two"}
 
 
 def visits(folder: Path, kind: str) -> list[str]:

@@ -20,6 +20,7 @@ from hpo_pipelines.engine.flights import lease_of
 from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.owner import machine
 from hpo_pipelines.store import Store
+from hpo_pipelines.store.leases import Lease
 
 
 @pytest.fixture
@@ -156,6 +157,40 @@ def test_a_beat_does_not_take_back_what_another_has_by_now(store: Store) -> None
     eventually(over)  # `there` does not beat either, and `here` renews nothing for it
     assert taken is not None
     assert taken.owner == there.owner
+
+
+def test_what_was_dropped_is_given_back_by_the_next_beat(store: Store) -> None:
+    here, there = Liveness(store), Liveness(store)
+    assert here.claim("key:a")
+    assert here.claim("key:b")
+    here.drop("key:a")
+    assert not there.claim("key:a")
+    here.beat()
+    assert there.claim("key:a")
+    assert not there.claim("key:b")
+    here.beat()  # it has nothing more to give back
+    assert there.holds("key:a")
+    assert store.leases.last("key:a") is not None
+
+
+@pytest.mark.parametrize("when", ["before it is looked at", "before it is given back"])
+def test_what_was_dropped_and_is_claimed_again_meanwhile_stays_ours(
+    store: Store, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    here = Liveness(store)
+    assert here.claim("key:a")
+    here.drop("key:a")
+    last = store.leases.last
+
+    def claiming(name: str) -> Lease | None:
+        found = last(name) if when == "before it is given back" else None
+        assert here.claim(name)
+        return found or last(name)
+
+    monkeypatch.setattr(store.leases, "last", claiming)
+    here.beat()
+    assert here.holds("key:a")
+    assert last("key:a") is not None
 
 
 @pytest.mark.integration

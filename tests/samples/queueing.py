@@ -51,6 +51,18 @@ def telling(folder: str, n: int = 0) -> int:
 
 
 @pipeline
+def stubborn(folder: str, n: int = 0) -> int:
+    """Waits for the file ``open``, and has a value for whatever goes wrong then."""
+    n = result(first(folder, n))
+    wait_for(Path(folder, "open"))
+    try:
+        report("seen", float(n))
+        return result(quick(folder, n))  # type: ignore[no-any-return]
+    except Exception:  # noqa: BLE001 - the point of it
+        return -1
+
+
+@pipeline
 def leaving(folder: str) -> int:
     sys.exit(3)
 

@@ -55,6 +55,17 @@ def on_two(numbers: np.ndarray, folder: str) -> int:
     return int(numbers.sum())
 
 
+@component(cache=False)
+def where() -> str:
+    return here()
+
+
+@pipeline(project="samples")
+def anywhere(times: int) -> list[str]:
+    """Where each of so many steps ran, one after the other."""
+    return [result(where()) for _ in range(times)]
+
+
 @pipeline(project="samples")
 def across(folder: str) -> int:
     return on_two(on_one(folder), folder)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import functools
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from store.conftest import Build
@@ -60,9 +62,11 @@ class QueuesContract:
 
     def test_a_paused_queue_and_a_full_one_give_nothing(self, build: Build) -> None:
         one, two = self.waiting(build), self.waiting(build)
-        build.store.queues.set(QueueState("services", paused=True))
+        assert build.store.queues.pause("services") == QueueState("services", paused=True)
         assert self.take(build.store) is None
-        build.store.queues.set(QueueState("services", capacity=1))
+        assert build.store.queues.limit("services", 1) == QueueState("services", paused=True, capacity=1)
+        assert self.take(build.store) is None
+        assert build.store.queues.pause("services", paused=False) == QueueState("services", capacity=1)
         assert self.take(build.store) == one.id
         build.store.tasks.transition(one.id, Status.RUNNING)
         assert self.take(build.store) is None
@@ -91,13 +95,47 @@ class QueuesContract:
         assert build.store.queues.orphaned(runs[0].id) == 2
         assert build.store.queues.orphaned("unknown") == 0
 
-    def test_leaving_and_sweeping(self, build: Build) -> None:
-        left, ended, stays = (self.waiting(build) for _ in range(3))
+    def test_who_is_taken_out_or_has_ended_leaves_no_entry(self, build: Build) -> None:
+        left, ended, stays, kept = (self.waiting(build) for _ in range(4))
         build.store.queues.leave(left.id)
         build.store.queues.leave("unknown")
         build.store.tasks.transition(ended.id, Status.ABORTED)
-        build.store.queues.sweep()
-        assert [build.store.queues.entry(run.id) is None for run in (left, ended, stays)] == [True, True, False]
+        build.store.tasks.transition(stays.id, Status.RUNNING)
+        with pytest.raises(ValueError, match="not now"), build.store.transaction():
+            build.store.tasks.transition(kept.id, Status.ABORTED)
+            raise ValueError("not now")
+        found = [build.store.queues.entry(run.id) is None for run in (left, ended, stays, kept)]
+        assert found == [True, True, False, False]
+
+    def test_a_change_of_a_queue_leaves_alone_what_another_changes_at_the_same_time(self, build: Build) -> None:
+        changes = [
+            change
+            for number in range(20)
+            for change in (
+                functools.partial(build.store.queues.pause, f"queue{number}"),
+                functools.partial(build.store.queues.limit, f"queue{number}", 3),
+            )
+        ]
+        with ThreadPoolExecutor(8) as threads:
+            for done in [threads.submit(change) for change in changes]:
+                done.result(60)
+        wanted = {QueueState(f"queue{number}", paused=True, capacity=3) for number in range(20)}
+        assert set(build.store.queues.states().values()) == wanted
+
+    def test_deaths_are_counted_since_a_step_ended_last(self, build: Build) -> None:
+        run = self.waiting(build)
+        build.store.tasks.transition(run.id, Status.RUNNING)
+        under_way, inner = build.step(run, status=Status.RUNNING), build.run(parent=run.id, status=Status.RUNNING)
+        orphaned = build.store.queues.orphaned
+        assert [orphaned(run.id), orphaned(run.id)] == [1, 2]
+        build.store.tasks.transition(under_way.id, Status.QUEUED)
+        build.store.tasks.transition(under_way.id, Status.RUNNING)
+        assert orphaned(run.id) == 3
+        build.store.tasks.transition(under_way.id, Status.COMPLETED)
+        assert [orphaned(run.id), orphaned(run.id)] == [1, 2]
+        build.step(inner, status=Status.COMPLETED)
+        assert [orphaned(run.id), orphaned(run.id)] == [1, 2]
+        assert build.kinds(run).count("orphaned") == 7
 
     def test_a_deleted_run_leaves_its_queue(self, build: Build) -> None:
         run = self.waiting(build)

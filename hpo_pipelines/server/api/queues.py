@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
@@ -12,7 +11,6 @@ from hpo_pipelines.description import described_queues
 from hpo_pipelines.errors import ConfigError, TaskNotFound
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
-from hpo_pipelines.store.queues import QueueState
 from hpo_pipelines.waiting import agents as listening
 
 router = APIRouter(tags=["queues"])
@@ -87,9 +85,8 @@ def changed(site: Site, queue: str, *, paused: bool | None = None, capacity: int
     """Set what is given of ``queue``. Raises TaskNotFound for one that is not declared."""
     declared(site, queue)
     store = site.workspace.store
-    state = store.queues.states().get(queue, QueueState(queue))
-    if paused is not None:
-        state = replace(state, paused=paused)
-    if capacity is not None:
-        state = replace(state, capacity=capacity or None)
-    store.queues.set(state)
+    with store.transaction():
+        if paused is not None:
+            store.queues.pause(queue, paused)
+        if capacity is not None:
+            store.queues.limit(queue, capacity or None)

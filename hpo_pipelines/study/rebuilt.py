@@ -1,0 +1,65 @@
+"""Optuna's side of a study, made again from our store: where its own storage is another machine's, or is behind."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import optuna
+from optuna.trial import TrialState
+
+from hpo_pipelines.run import Run
+from hpo_pipelines.study import sampling
+from hpo_pipelines.study.goals import Goals
+from hpo_pipelines.study.outcome import outcome_of
+from hpo_pipelines.types import Status
+from search_spaces import Space
+
+_TOLD_SECONDS = 5.0
+"""How long whoever drives a study may take to tell Optuna what is in our store."""
+
+_STATES = {Status.PRUNED: TrialState.PRUNED, Status.FAILED: TrialState.FAIL}
+
+
+def is_behind(known: optuna.Study, runs: Sequence[Run]) -> bool:
+    """Whether ``known`` lacks trials that have runs, or how these ended."""
+    states = {trial.number: trial.state for trial in known.get_trials(deepcopy=False)}
+    late = time.time() - _TOLD_SECONDS
+    for run in runs:
+        state = states.get(run.task.trial or 0)
+        over = run.status.finished and run.status is not Status.ABORTED and (run.task.finished_at or late) < late
+        if state is None or (over and not state.is_finished()):
+            return True
+    return False
+
+
+def rebuilt(runs: Sequence[Run], space: Space, goals: Goals, *, name: str) -> optuna.Study:
+    """A study in memory with a trial for each of ``runs``, its parameters, and the values or state that it ended with.
+
+    A number without a run is one of a sample that was infeasible. What runs, or is to be resumed, is running.
+    """
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        made = optuna.create_study(
+            study_name=name, directions=list(goals.directions), sampler=optuna.samplers.RandomSampler(0)
+        )
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+    of = {run.task.trial or 0: run for run in runs}
+    for number in range(max(of, default=-1) + 1):
+        trial = made.ask()
+        if number not in of:
+            sampling.refuse(made, trial, [])
+            continue
+        run = of[number]
+        drawn = sampling.enqueued(space, run.task.params)
+        if drawn is not None:
+            made._storage.set_trial_system_attr(trial._trial_id, "fixed_params", drawn)
+            sampling.suggest(optuna.Trial(made, trial._trial_id), space)
+        if run.status.finished and run.status is not Status.ABORTED:
+            outcome = outcome_of(run.workspace, run.task, goals)
+            sampling.constrain(made, number, outcome.violations)
+            values = None if outcome.values is None else list(outcome.values)
+            made.tell(number, values, state=_STATES.get(run.status, TrialState.FAIL) if values is None else None)
+    return made
