@@ -194,6 +194,7 @@ function draw() {
   drawHistory(c);
   drawParallel(c);
   drawTable();
+  if (!performance.getEntriesByName("drawn").length) requestAnimationFrame(() => requestAnimationFrame(() => performance.mark("drawn")));
 }
 
 async function select(number, push = true) {
