@@ -1,4 +1,4 @@
-"""``python -m benchmarks.pages [--trials N] [--rounds N] [--home FOLDER]``: how soon the page of a large study is drawn.
+"""``python -m benchmarks.pages [--trials N] [--rounds N] [--home FOLDER]``: how soon a large study is drawn.
 
 A study of N (10,000) trials of four steps is recorded through the store, ``hpo up`` serves it, and each of the
 requests of its page is asked for alone (seconds to the first byte, bytes as they are sent, the server's CPU seconds);
@@ -26,6 +26,7 @@ import psutil
 from playwright.sync_api import Page, Response, sync_playwright
 
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking")
+REST = "#importance svg"
 DRAWN = "() => performance.getEntriesByName('drawn').length > 0"
 
 
@@ -132,6 +133,7 @@ def _drawn(url: str, study: str, server: psutil.Process, rounds: int) -> list[di
             page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
             page.goto(f"{url}/cluster")
             rows.append({"case": f"page, round {round}", **_opened(page, f"{url}/studies/{study}", server)})
+            page.wait_for_selector(REST, timeout=300_000)  # not a part of the next round
             page.context.close()
         browser.close()
     return rows

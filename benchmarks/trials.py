@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import FrozenTrial, TrialState
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 
 from hpo_pipelines import Categorical, Float, Int, Study, Workspace, component, pipeline, report
 from hpo_pipelines.study import sampling
@@ -29,6 +29,15 @@ SPACE = Space(
         "model": Categorical(["linear", "tree", "boosted"]),
     }
 )
+DISTRIBUTIONS: dict[str, BaseDistribution] = {
+    "lr": FloatDistribution(1e-4, 1.0, log=True),
+    "depth": IntDistribution(2, 16),
+    "dropout": FloatDistribution(0.0, 0.6),
+    "decay": FloatDistribution(1e-6, 1e-1, log=True),
+    "features": IntDistribution(8, 512, log=True),
+    "model": CategoricalDistribution(["linear", "tree", "boosted"]),
+}
+"""The same for Optuna."""
 STEPS = ("load", "prepare", "fit", "evaluate")
 
 
@@ -55,7 +64,12 @@ def evaluate(fitted: float) -> float:
 
 def score(lr: float, depth: int, dropout: float, decay: float, model: str) -> float:
     """A smooth peak, and one model better than the others."""
-    off = (math.log10(lr) + 2) ** 2 / 6 + (depth - 9) ** 2 / 200 + (dropout - 0.2) ** 2 + (math.log10(decay) + 4) ** 2 / 90
+    off = (
+        (math.log10(lr) + 2) ** 2 / 6
+        + (depth - 9) ** 2 / 200
+        + (dropout - 0.2) ** 2
+        + (math.log10(decay) + 4) ** 2 / 90
+    )
     return 0.95 - 0.1 * off - {"linear": 0.08, "tree": 0.03, "boosted": 0.0}[model]
 
 
@@ -148,27 +162,15 @@ def _attempt(step: Task) -> Attempt:
 
 
 def _tell_optuna(workspace: Workspace, study: Task, trials: list[_Trial]) -> None:
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    beside = optuna.create_study(
-        storage=sampling.storage(None, workspace.home, study.id), study_name=study.name, direction="maximize"
-    )
-    optuna.logging.set_verbosity(verbosity)
-    distributions: dict[str, BaseDistribution] = {
-        "lr": FloatDistribution(1e-4, 1.0, log=True),
-        "depth": IntDistribution(2, 16),
-        "dropout": FloatDistribution(0.0, 0.6),
-        "decay": FloatDistribution(1e-6, 1e-1, log=True),
-        "features": IntDistribution(8, 512, log=True),
-        "model": CategoricalDistribution(["linear", "tree", "boosted"]),
-    }
+    """As a driver does it: each parameter and each result an entry of the journal of its own."""
+    storage = sampling.storage(None, workspace.home, study.id)
+    ident = storage.create_new_study([StudyDirection.MAXIMIZE], study.name)
     states = {
         Status.COMPLETED: TrialState.COMPLETE, Status.FAILED: TrialState.FAIL, Status.PRUNED: TrialState.PRUNED,
     }  # fmt: skip
-    beside.add_trials([_frozen(trial, distributions, states[trial.status]) for trial in trials])
-
-
-def _frozen(trial: _Trial, distributions: dict[str, BaseDistribution], state: TrialState) -> FrozenTrial:
-    return optuna.trial.create_trial(
-        state=state, params=dict(trial.params), distributions=distributions, value=trial.value
-    )
+    for trial in trials:
+        told = storage.create_new_trial(ident)
+        for name, distribution in DISTRIBUTIONS.items():
+            storage.set_trial_param(told, name, distribution.to_internal_repr(trial.params[name]), distribution)
+        values = None if trial.value is None else [trial.value]
+        storage.set_trial_state_values(told, states[trial.status], values)

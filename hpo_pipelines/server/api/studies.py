@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from hpo_pipelines.description import described, described_accounting
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import SiteOf
-from hpo_pipelines.server.trials import columns, summary
+from hpo_pipelines.server.studies import accounting, columns, finished, importances, summary
 
 router = APIRouter(tags=["studies"])
 
@@ -24,13 +24,15 @@ def studies(site: SiteOf) -> PlainJson:
 def study(site: SiteOf, study: str) -> PlainJson:
     """One study, by its id or name: direction, objective, space, counts, best value, cost."""
     found = site.study(study)
+    said = summary(site, found.task)
+    version = finished(said["counts"])
     return PlainJson(
         {
-            **summary(site, found.task),
+            **said,
             "space": found.task.params["space"],
             "base": found.task.params["base"],
-            "accounting": described_accounting(found.accounting),
-            "importances": site.analysis(found).importances,
+            "accounting": described_accounting(accounting(site, found, version, exact=True)),
+            "importances": importances(site, found, version, exact=True),
         }
     )
 
