@@ -100,6 +100,7 @@ def test_dragging_along_an_axis_filters(page: Page, study: Study) -> None:
     assert match is not None
     low, high = float(match[1]), float(match[2])
     slack = 1e-4 * (high - low)  # the address has five digits
+    expect(page.locator("#trials")).not_to_have_attribute("aria-busy", "true")
     sure = {number for number, value in values(study).items() if low + slack <= value <= high - slack}
     shown_rows = page.locator("#trials tbody tr").evaluate_all("rows => rows.map(row => Number(row.dataset.trial))")
     assert sure <= set(shown_rows)

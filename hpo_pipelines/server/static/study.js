@@ -26,11 +26,15 @@ function filter() {
 }
 
 // -- table
+let asked = 0; // an answer that a later one has overtaken is not shown
 async function drawTable(rows = null) {
-  const query = new URLSearchParams({ sort, brush: brushText() });
+  const query = new URLSearchParams({ sort, brush: brushText() }), mine = ++asked, body = $("#trials tbody");
+  $("#trials").setAttribute("aria-busy", "true");
   if (rows) query.set("rows", rows);
-  const text = await fragment(`${base}/part/rows?${query}`), body = $("#trials tbody");
+  const text = await fragment(`${base}/part/rows?${query}`);
+  if (mine !== asked) return;
   if (rows) await morph(body, text); else replace(body, text);
+  $("#trials").removeAttribute("aria-busy");
   mark();
   describe();
 }
@@ -68,6 +72,7 @@ function draw() {
   drawParallel(data, kept, brushes);
 }
 const brushed = throttled(120, () => {
+  $("#trials").setAttribute("aria-busy", "true");
   writeAddress();
   filter();
   drawHistory(data, kept, selected);
@@ -85,7 +90,8 @@ async function select(number, push = true) {
   await inspect();
 }
 async function inspect() {
-  replace($("#trial"), await fragment(`${base}/part/trial${selected === null ? "" : `?trial=${selected}`}`));
+  const number = selected, text = await fragment(`${base}/part/trial${number === null ? "" : `?trial=${number}`}`);
+  if (number === selected) replace($("#trial"), text);
 }
 
 // -- reading: the whole once, then what may have changed since
