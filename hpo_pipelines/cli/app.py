@@ -27,6 +27,7 @@ COMMANDS = {
     "submit": ("submit", "Run a pipeline, or any of these commands, on a Ray cluster; follow and stop it."),
     "best": ("studies", "Show the best trial of a study."),
     "studies": ("studies", "List studies."),
+    "study": ("studies", "Stop a study, wherever it is driven from, or extend it."),
     "compare": ("compare", "Compare runs: differences only, unless --all."),
     "rm": ("removal", "Delete runs and studies."),
     "space": ("spaces", "List, show and import search spaces."),

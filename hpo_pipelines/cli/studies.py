@@ -1,4 +1,4 @@
-"""Commands about studies: ``optimize``, ``best``, ``studies``."""
+"""Commands about studies: ``optimize``, ``best``, ``studies``, ``study``."""
 
 from __future__ import annotations
 
@@ -178,6 +178,41 @@ def studies(*, as_json: bool) -> int:
         for study in found
     ]
     click.echo(table(rows))
+    return 0
+
+
+@click.group()
+def study() -> None:
+    """Act on a study, wherever it is driven from. hpo studies lists them, hpo show shows one, hpo resume goes on."""
+
+
+@study.command()
+@click.argument("name", metavar="STUDY", shell_complete=complete_study)
+@click.option("--abort", is_flag=True, help="Abort what runs, instead of finishing it.")
+def stop(*, name: str, abort: bool) -> int:
+    """Stop STUDY: it asks for no more trials, and ends when those that run have; once more aborts them."""
+    from hpo_pipelines.study import stop as stop_study
+
+    found = _called(name)
+    stop_study(found, abort=abort)
+    aborting = found.task.params.get("stop") == "abort"
+    said = "aborts what runs" if aborting else f"finishes what runs; hpo study stop {name} again aborts it"
+    click.echo(f"{name} {said}; hpo resume {name} goes on with it")
+    return 0
+
+
+@study.command()
+@click.argument("name", metavar="STUDY", shell_complete=complete_study)
+@click.argument("trials", type=click.IntRange(1))
+def extend(*, name: str, trials: int) -> int:
+    """Have STUDY run TRIALS more than it was asked for."""
+    from hpo_pipelines.study import extend as extend_study
+
+    found = _called(name)
+    driven = extend_study(found, trials)
+    total = found.task.params["asked"].get("n_trials")
+    cure = "" if driven else f"; nobody drives it: hpo resume {name} does"
+    click.echo(f"{name} is asked for {total} trials{cure}")
     return 0
 
 

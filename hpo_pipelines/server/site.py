@@ -13,6 +13,7 @@ from hpo_pipelines.errors import CodeUnavailable, HpoPipelinesError, TaskNotFoun
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.server.agent import Driving
 from hpo_pipelines.server.derived import Derived
+from hpo_pipelines.server.driving import StudyDriving
 from hpo_pipelines.server.feed import Feed
 from hpo_pipelines.server.trials import Trials, goals
 from hpo_pipelines.snapshot import Content
@@ -31,11 +32,16 @@ class Site:
     agent: Driving
     feed: Feed
     has_mlflow: bool = False
+    studying: StudyDriving = field(init=False)
     _contents: dict[str, Content] = field(default_factory=dict)
     derived: Derived = field(default_factory=Derived)
     _analyses: dict[str, Analysis] = field(default_factory=dict)
     _trials: dict[str, tuple[int, Trials]] = field(default_factory=dict)
     """Of each study that was looked at: the store's last event then, and the trials."""
+
+    def __post_init__(self) -> None:
+        self.studying = StudyDriving(self.workspace)
+        self.studying.take_up()
 
     # -- finding
 
@@ -139,6 +145,7 @@ class Site:
 
     def close(self) -> None:
         self.feed.close()
+        self.studying.close()
         self.agent.close()
 
 

@@ -6,11 +6,10 @@ as running is matched to its run by (study, number); a finished run is told, an 
 
 from __future__ import annotations
 
-import contextlib
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from typing import Any
@@ -22,14 +21,14 @@ from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StudyError
-from hpo_pipelines.owner import spoken
 from hpo_pipelines.run import Run
-from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.lease import leased, supersede
 from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.progress import Progress, shown
 from hpo_pipelines.study.queued import QueuedTrial
+from hpo_pipelines.study.requests import ABORT, LOOK_SECONDS, Requests
 from hpo_pipelines.study.samplers import exhaustive
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
@@ -70,6 +69,7 @@ class Driver:
         self._first: str | None = None
         """The run of trial 0."""
         self._changed: Callable[[Progress], None] = lambda progress: None
+        self._requests = Requests(study.workspace.store, study.id)
         self._deadline = math.inf if limits.timeout is None else time.monotonic() + limits.timeout
 
     def optimize(self, progress: bool | Callable[[Progress], None] | None, asked: Mapping[str, Any]) -> None:
@@ -77,11 +77,12 @@ class Driver:
 
         ``asked`` is kept with the study, for whoever resumes it without saying it again.
         """
-        with self._leased(), shown(progress, self.progress) as changed:
+        with leased(self.study), shown(progress, self.progress) as changed:
             self._changed = changed
             self._reuse = asked.get("reuse", True)
             store = self.workspace.store
             store.tasks.update(self.study.id, params={**self.study.task.params, "asked": dict(asked)})
+            self._requests.begin()
             status = store.tasks.get(self.study.id).status
             if status is Status.COMPLETED:
                 store.tasks.reopen(self.study.id)
@@ -91,10 +92,36 @@ class Driver:
                 retried = self._reconcile()
                 self._enqueue_base()
                 self._run(retried)
+                while not self._has_ended():
+                    self._run(retried)
             except BaseException as error:
                 store.tasks.transition(self.study.id, Status.ABORTED, reason=f"{type(error).__name__}: {error}")
                 raise
+
+    def _has_ended(self) -> bool:
+        """Record the end, unless something was asked at the last moment that keeps the study going."""
+        store = self.workspace.store
+        with store.transaction():
+            store.tasks.update(self.study.id)  # locks its row: what is asked from now on finds it ended
+            self._heed()
+            if self._may_ask(0, 0):
+                return False
             self._close()
+            return True
+
+    def _heed(self) -> None:
+        """Follow what was asked of the study meanwhile."""
+        asked = self._requests.look()
+        with self._lock:
+            for point in asked.points:
+                self.optuna.enqueue_trial(point)
+        if asked.n_trials != self.limits.n_trials:
+            self.limits = replace(self.limits, n_trials=asked.n_trials)
+            self.progress.total = asked.n_trials
+        if asked.stop is not None and not self._stopping:
+            self._finish_what_runs("asked to stop: finishing what runs; hpo study stop again aborts it")
+        if asked.stop == ABORT and not self._aborting:
+            self._abort()
 
     # -- resuming
 
@@ -168,6 +195,7 @@ class Driver:
             try:
                 while True:
                     try:
+                        self._heed()
                         while len(running) < self.limits.n_jobs and self._may_ask(len(running), len(retried)):
                             number = retried.pop(0) if retried else None
                             running.add(pool.submit(self._trial, number))
@@ -187,14 +215,14 @@ class Driver:
                 self._abort()
                 raise
 
-    def _finish_what_runs(self) -> None:
+    def _finish_what_runs(self, note: str = "finishing what runs; Ctrl-C again aborts it") -> None:
         self._stopping = "interrupted"
-        self.progress.note = "finishing what runs; Ctrl-C again aborts it"
+        self.progress.note = note
         self._changed(self.progress)
 
-    def _patience(self) -> float | None:
+    def _patience(self) -> float:
         left = self._deadline - time.monotonic()
-        return None if math.isinf(left) or left <= 0 else left
+        return LOOK_SECONDS if left <= 0 else min(left, LOOK_SECONDS)
 
     def _may_ask(self, running: int, retried: int) -> bool:
         if self._stopping:
@@ -321,7 +349,7 @@ class Driver:
             )
             with self.workspace.store.transaction():
                 if again:
-                    self._supersede(trial.number)
+                    supersede(self.study, trial.number)
                 run = self.workspace.store.tasks.create(clone)
                 if self.queue is None:
                     self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
@@ -331,16 +359,6 @@ class Driver:
                 # Trials of a pipeline are clones of the first one, which has the base parameters.
                 self._first = run.id
             return run
-
-    def _supersede(self, number: int) -> None:
-        """An unfinished run of this trial, left by a crash, makes way for the new one."""
-        left = TaskFilter(kind=Kind.PIPELINE, study=self.study.id, trial=number)
-        for run in self.workspace.store.tasks.list(left, limit=None):
-            if not run.status.finished:
-                self.workspace.store.tasks.transition(run.id, Status.ABORTED, reason="its driver went away")
-            self.workspace.store.tasks.update(
-                run.id, study=None, trial=None, notes=f"left by a crash of {self.study.name}"
-            )
 
     def _watch(self, trial: optuna.Trial) -> Callable[[str, str, float, int], str | None] | None:
         if isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
@@ -427,19 +445,3 @@ class Driver:
             # Not COMPLETED, which is final: the same name with more trials goes on.
             reason = "timeout" if self._stopping else f"{done} of {total} trials"
             store.tasks.transition(self.study.id, Status.COMPLETED, reason=reason)
-
-    # -- one driver at a time
-
-    @contextlib.contextmanager
-    def _leased(self) -> Iterator[None]:
-        liveness, name = self.workspace.engine.liveness, f"study:{self.study.id}"
-        if liveness.holds(name) or not liveness.claim(name, self.study.name):
-            holder = liveness.holder(name)
-            who = spoken(holder.owner) if holder else "another process"
-            raise StudyError(
-                f"study {self.study.name!r} is being run by {who}; wait for it, stop it, or choose another name."
-            )
-        try:
-            yield
-        finally:
-            liveness.give_up(name)
