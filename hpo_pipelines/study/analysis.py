@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import warnings
+from functools import cached_property
 
 import optuna
 
 from hpo_pipelines.study.goals import feasible
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.results import JournalResults, OptunaResults, Results
+from hpo_pipelines.study.sampling import journal_path
 
 _COMPLETE = (optuna.trial.TrialState.COMPLETE,)
 
@@ -19,27 +22,34 @@ class Analysis:
     def __init__(self, study: Study) -> None:
         self.goals = study.goals
         """The objectives, in the order of each trial's values; their directions; the constraints."""
-        self._optuna = study.optuna_study
+        self._study = study
         self._lock = threading.Lock()
         self._importances: dict[int, tuple[int, dict[str, float]]] = {}
+
+    @cached_property
+    def _results(self) -> Results:
+        if self._study.task.params.get("storage") is None:
+            return JournalResults(journal_path(self._study.workspace.home, self._study.id))
+        return OptunaResults(self._optuna)
+
+    @cached_property
+    def _optuna(self) -> optuna.Study:
+        return self._study.optuna_study
 
     def _done(self) -> list[optuna.trial.FrozenTrial]:
         return list(self._optuna.get_trials(deepcopy=False, states=_COMPLETE))
 
     @property
-    def values(self) -> dict[int, float]:
-        """The value of each completed trial, by its number. For several objectives the first one's."""
-        return {number: values[0] for number, values in self.objectives.items()}
-
-    @property
-    def objectives(self) -> dict[int, tuple[float, ...]]:
-        """One value for each objective of each completed trial, by the trial's number."""
+    def values(self) -> dict[int, tuple[float, ...]]:
+        """The values of each completed trial, one for each objective, by its number."""
         with self._lock:
-            return {trial.number: tuple(trial.values) for trial in self._done()}
+            return dict(self._results.values())
 
     @property
     def violations(self) -> dict[int, dict[str, float]]:
         """By how much each completed trial violates each constraint; 0 or less where it does not."""
+        if not self.goals.constraints:
+            return {number: {} for number in self.values}
         with self._lock:
             return {trial.number: dict(trial.constraints) for trial in self._done()}
 
@@ -49,9 +59,9 @@ class Analysis:
 
         Best first by the first objective; of one objective at most one.
         """
-        with self._lock:
-            done = [trial for trial in self._done() if feasible(trial.constraints)]
-        return self.goals.front({trial.number: tuple(trial.values) for trial in done})
+        violations, values = self.violations, self.values
+        done = {number: values[number] for number, each in violations.items() if feasible(each) and number in values}
+        return self.goals.front(done)
 
     @property
     def importances(self) -> dict[str, float]:
@@ -61,18 +71,20 @@ class Analysis:
     def importances_of(self, objective: int) -> dict[str, float]:
         """How much of an objective, by its place, each sampled parameter explains, by PED-ANOVA, highest first.
 
-        Empty where Optuna cannot say: fewer than two completed trials, or all of one value. The method is that of
-        Watanabe, Bansal, Hutter (IJCAI 2023).
+        Empty where Optuna cannot say: fewer than two completed trials, or all of one value. Computed anew when more
+        have completed: seconds for thousands of trials. The method is that of Watanabe, Bansal, Hutter (IJCAI 2023).
         """
         with self._lock:
-            done = self._done()
+            done = len(self._results.values())
             known = self._importances.get(objective)
-            if known is None or known[0] != len(done):
-                known = self._importances[objective] = len(done), _importances(self._optuna, done, objective)
+            if known is None or known[0] != done:
+                found = _importances(self._optuna, objective) if done > 1 else {}
+                known = self._importances[objective] = done, found
             return dict(known[1])
 
 
-def _importances(study: optuna.Study, done: list[optuna.trial.FrozenTrial], objective: int) -> dict[str, float]:
+def _importances(study: optuna.Study, objective: int) -> dict[str, float]:
+    done = study.get_trials(deepcopy=False, states=_COMPLETE)
     if len({trial.values[objective] for trial in done}) < 2:
         return {}
     # Of a study with one objective Optuna minds the direction itself; any other number it takes as one to minimize.
