@@ -91,13 +91,14 @@ class Site:
             return before[1]
         rows = [] if before is None else before[1].rows
         counts = store.studies.counts(study.id)
-        values = self.analysis(study).values
+        analysis = self.analysis(study)
+        values, infeasible = analysis.values, analysis.infeasible
         found = None
         if before is not None:
             first = rows[before[1].settled - 1].trial + 1 if before[1].settled else 0
-            found = before[1].read_on(store.studies.rows(study.id, first=first), values)
+            found = before[1].read_on(store.studies.rows(study.id, first=first), values, infeasible)
         if found is None or len(found.rows) != sum(counts.values()):  # some were deleted, say
-            found = Trials(goals(study.task), study.space, store.studies.rows(study.id), values)
+            found = Trials(goals(study.task), study.space, store.studies.rows(study.id), values, infeasible)
         self._trials[study.id] = news, found
         return found
 

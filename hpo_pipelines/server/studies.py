@@ -24,8 +24,9 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
     study = Study(site.workspace, task)
     counts = site.workspace.store.studies.counts(task.id)
     (goal, *others) = goals(task)
-    values = site.analysis(study).values
-    best = max(values, key=lambda number: (goal.sign * values[number][0], -number), default=None)
+    analysis = site.analysis(study)
+    values, infeasible = analysis.values, analysis.infeasible
+    best = max(values.keys() - infeasible, key=lambda number: (goal.sign * values[number][0], -number), default=None)
     run = None if best is None else _run_of(site, task.id, best)
     return {
         "id": task.id,

@@ -78,6 +78,8 @@ class Trials:
     space: Space
     rows: Sequence[TrialRow]
     values: Mapping[int, tuple[float, ...]]
+    infeasible: frozenset[int] = frozenset()
+    """Those of them, by number, that violate a constraint of the study: they are never best."""
 
     @cached_property
     def settled(self) -> int:
@@ -91,9 +93,11 @@ class Trials:
             return row.trial not in self.values and index >= len(self.rows) - _LATEST
         return row.status not in _FINISHED or row.status == "aborted"
 
-    def read_on(self, rows: Sequence[TrialRow], values: Mapping[int, tuple[float, ...]]) -> Trials:
+    def read_on(
+        self, rows: Sequence[TrialRow], values: Mapping[int, tuple[float, ...]], infeasible: frozenset[int]
+    ) -> Trials:
         """With ``rows`` in place of those that were not settled."""
-        return replace(self, rows=[*self.rows[: self.settled], *rows], values=values)
+        return replace(self, rows=[*self.rows[: self.settled], *rows], values=values, infeasible=infeasible)
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -114,9 +118,9 @@ class Trials:
 
     @cached_property
     def ranked(self) -> list[TrialRow]:
-        """Those with a value, the best first, the earlier of equals first; by the main objective."""
+        """The feasible ones with a value, the best first, the earlier of equals first; by the main objective."""
         sign = self.goals[0].sign
-        done = [row for row in self.rows if row.trial in self.values]
+        done = [row for row in self.rows if row.trial in self.values and row.trial not in self.infeasible]
         return sorted(done, key=lambda row: (-sign * self.values[row.trial][0], row.trial))
 
     @property
@@ -276,11 +280,11 @@ def _column(name: str, values: Sequence[Any], item: Distribution) -> Column:
 
 
 def front(trials: Trials) -> Iterator[TrialRow]:
-    """The trials that no other is better than in every objective (Pareto); of two objectives in n log n."""
+    """The feasible trials that no other is better than in every objective (Pareto); of two objectives in n log n."""
     losses = {
         number: tuple(-goal.sign * value for goal, value in zip(trials.goals, values, strict=True))
         for number, values in trials.values.items()
-        if number in trials.by_number
+        if number in trials.by_number and number not in trials.infeasible
     }
     kept: list[tuple[float, ...]] = []
     for number in sorted(losses, key=lambda number: (losses[number], number)):

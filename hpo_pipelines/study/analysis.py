@@ -54,14 +54,18 @@ class Analysis:
             return {trial.number: dict(trial.constraints) for trial in self._done()}
 
     @property
+    def infeasible(self) -> frozenset[int]:
+        """The completed trials that violate a constraint of the study: they have values, and are never best."""
+        return frozenset(number for number, each in self.violations.items() if not feasible(each))
+
+    @property
     def best(self) -> list[int]:
         """The numbers of the feasible trials that no other is better than: of several objectives the Pareto front.
 
         Best first by the first objective; of one objective at most one.
         """
-        violations, values = self.violations, self.values
-        done = {number: values[number] for number, each in violations.items() if feasible(each) and number in values}
-        return self.goals.front(done)
+        infeasible = self.infeasible
+        return self.goals.front({number: each for number, each in self.values.items() if number not in infeasible})
 
     @property
     def importances(self) -> dict[str, float]:

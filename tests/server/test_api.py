@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from samples import shown
+from samples import shown, studied
 from services import wait_until
 
-from hpo_pipelines import Float, Study, Workspace, optimize
+from hpo_pipelines import Categorical, Float, Study, Workspace, optimize
 from hpo_pipelines.errors import OUTCOMES, TaskNotFound
 from hpo_pipelines.run import Run
 from hpo_pipelines.server import create_app
@@ -254,6 +254,15 @@ def test_a_study_with_its_trials(client: TestClient, base: Run) -> None:
     assert best["params"] == study.best_params
     assert "rest" in [item["name"] for item in get(client, "/studies")["items"]]
     assert "rest" in get(client, "/studies/rust", 404)["detail"]
+
+
+def test_what_violates_a_constraint_is_never_best(client: TestClient, workspace: Workspace) -> None:
+    study = optimize(
+        studied.weighed, {"x": Categorical([0.2, 0.9]), "y": 0.0}, "fitted.auc", n_trials=2, sampler="grid",
+        constraints="fitted.size <= 5", name="bounded", executor="inline", progress=False, workspace=workspace,
+    )  # fmt: skip
+    found = get(client, "/studies/bounded")
+    assert (found["best_value"], found["best_trial"]) == (0.2, study.best_trial.number)
 
 
 def test_the_members_of_a_group_are_columns_of_their_own(client: TestClient, workspace: Workspace) -> None:
