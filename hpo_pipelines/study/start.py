@@ -180,7 +180,8 @@ def begin(
     basis.check(parsed, place, base)
     again = repeats_of(repeats, place.code(base)[0], base, parsed)
     wanted = Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, storage, parsed, again)
-    study = Study(place, study_task(place, base, wanted, allow_changes=allow_changes))
+    asked = {**vars(limits), **means.as_asked()}
+    study = Study(place, study_task(place, base, wanted, asked, allow_changes=allow_changes))
     return prepared(study, wanted, base, limits, means)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,13 @@ class Wanted:
         }
 
 
-def study_task(workspace: Workspace, base: Task, wanted: Wanted, *, allow_changes: bool) -> Task:
-    """The study's record: the one with its name, checked against what is wanted now, or a new one."""
+def study_task(
+    workspace: Workspace, base: Task, wanted: Wanted, asked: Mapping[str, Any], *, allow_changes: bool
+) -> Task:
+    """The study's record: the one with its name, checked against what is wanted now, or a new one.
+
+    A new one has what is ``asked`` from the first moment: it can be resumed even if its driver never comes to begin.
+    """
     params = wanted.as_params(base)
     found = find(workspace, wanted.name)
     if found is None:
@@ -51,7 +57,7 @@ def study_task(workspace: Workspace, base: Task, wanted: Wanted, *, allow_change
                 name=wanted.name,
                 project=base.project,
                 pipeline=base.pipeline,
-                params=params,
+                params={**params, "asked": dict(asked)},
                 snapshot=base.snapshot,
                 cloned_from=base.id if base.number is not None else None,
                 executor=base.executor,

@@ -16,8 +16,9 @@ from samples import bodies
 
 from hpo_pipelines import Float, Int, Status, StudyError, Workspace, optimize
 from hpo_pipelines.owner import machine
-from hpo_pipelines.study import Study
+from hpo_pipelines.study import Study, resume
 from hpo_pipelines.study.handle import find
+from hpo_pipelines.study.start import begin
 
 DRIVER = """
 import sys
@@ -140,6 +141,14 @@ def test_ctrl_c_once_finishes_what_runs_and_leaves_it_resumable(tmp_path: Path) 
     again = start(home, folder)
     output, _ = again.communicate(timeout=120)
     assert "completed 12 of 12 trials" in output
+
+
+def test_a_study_that_was_recorded_and_never_begun_can_be_resumed(tmp_path: Path) -> None:
+    with Workspace(home=tmp_path) as workspace:
+        begin(workspace, bodies.simple, {"x": Int(1, 9)}, n_trials=2, name="recorded", executor="inline")
+        task = find(workspace, "recorded")
+        assert task is not None
+        assert resume(workspace, task, progress=False).reason == "2 of 2 trials"
 
 
 def test_a_study_that_another_living_process_runs_is_refused_and_a_dead_ones_is_taken_over(tmp_path: Path) -> None:
