@@ -1,4 +1,4 @@
-"""``hpo study``: what a study has found, in the terminal and as a table for other tools."""
+"""``hpo study``: what a study has found, in the terminal and as a table; stopping and extending it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _study_argument = click.argument("name", metavar="STUDY", shell_complete=complet
 
 @click.group()
 def study() -> None:
-    """Look at a study. hpo studies lists them, hpo optimize starts one, hpo resume goes on with one."""
+    """Look at a study, or act on it. hpo studies lists them, hpo optimize starts one, hpo resume goes on with one."""
 
 
 @study.command()
@@ -109,6 +109,36 @@ def export(*, name: str, csv: str | None, parquet: str | None) -> int:
     written = [path for path in (csv, parquet) if path not in (None, "-")]
     if written:
         click.echo(f"{len(frame)} trials in {' and '.join(map(str, written))}", err=True)
+    return 0
+
+
+@study.command()
+@_study_argument
+@click.option("--abort", is_flag=True, help="Abort what runs, instead of finishing it.")
+def stop(*, name: str, abort: bool) -> int:
+    """Stop STUDY: it asks for no more trials, and ends when those that run have; once more aborts them."""
+    from hpo_pipelines.study import stop as stop_study
+
+    found = _called(name)
+    stop_study(found, abort=abort)
+    aborting = found.task.params.get("stop") == "abort"
+    said = "aborts what runs" if aborting else f"finishes what runs; hpo study stop {name} again aborts it"
+    click.echo(f"{name} {said}; hpo resume {name} goes on with it")
+    return 0
+
+
+@study.command()
+@_study_argument
+@click.argument("trials", type=click.IntRange(1))
+def extend(*, name: str, trials: int) -> int:
+    """Have STUDY run TRIALS more than it was asked for."""
+    from hpo_pipelines.study import extend as extend_study
+
+    found = _called(name)
+    driven = extend_study(found, trials)
+    total = found.task.params["asked"].get("n_trials")
+    cure = "" if driven else f"; nobody drives it: hpo resume {name} does"
+    click.echo(f"{name} is asked for {total} trials{cure}")
     return 0
 
 

@@ -13,8 +13,11 @@ from hpo_pipelines.errors import CodeUnavailable, HpoPipelinesError, TaskNotFoun
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.server.access import Access
 from hpo_pipelines.server.agent import Driving
+from hpo_pipelines.server.derived import Derived
+from hpo_pipelines.server.driving import StudyDriving
 from hpo_pipelines.server.feed import Feed
 from hpo_pipelines.server.sweeping import Sweeping
+from hpo_pipelines.server.trials import Trials, goals
 from hpo_pipelines.snapshot import Content
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import Analysis, Study
@@ -34,11 +37,17 @@ class Site:
     has_mlflow: bool = False
     access: Access = field(default_factory=Access)
     sweeping: Sweeping = field(init=False)
+    studying: StudyDriving = field(init=False)
     _contents: dict[str, Content] = field(default_factory=dict)
+    derived: Derived = field(default_factory=Derived)
     _analyses: dict[str, Analysis] = field(default_factory=dict)
+    _trials: dict[str, tuple[int, Trials]] = field(default_factory=dict)
+    """Of each study that was looked at: the store's last event then, and the trials."""
 
     def __post_init__(self) -> None:
         self.sweeping = Sweeping(self.workspace)
+        self.studying = StudyDriving(self.workspace)
+        self.studying.take_up()
 
     # -- finding
 
@@ -69,10 +78,33 @@ class Site:
         return self.workspace.store.tasks.list(TaskFilter(kind=Kind.STUDY, archived=archived), limit=None)
 
     def analysis(self, study: Study) -> Analysis:
-        """What Optuna knows of ``study``."""
+        """What Optuna knows of ``study``: its trials' values, and the importance of its parameters."""
         if study.id not in self._analyses:
             self._analyses[study.id] = Analysis(study)
         return self._analyses[study.id]
+
+    def trials(self, study: Study) -> Trials:
+        """The trials of ``study`` as they stand; of one that was looked at before, only what may have changed is read.
+
+        Safe to use from many threads.
+        """
+        store = self.workspace.store
+        news = store.events.last()
+        before = self._trials.get(study.id)
+        if before is not None and before[0] == news:
+            return before[1]
+        rows = [] if before is None else before[1].rows
+        counts = store.studies.counts(study.id)
+        analysis = self.analysis(study)
+        values, infeasible = analysis.values, analysis.infeasible
+        found = None
+        if before is not None:
+            first = rows[before[1].settled - 1].trial + 1 if before[1].settled else 0
+            found = before[1].read_on(store.studies.rows(study.id, first=first), values, infeasible)
+        if found is None or len(found.rows) != sum(counts.values()):  # some were deleted, say
+            found = Trials(goals(study.task), study.space, store.studies.rows(study.id), values, infeasible)
+        self._trials[study.id] = news, found
+        return found
 
     # -- code
 
@@ -118,6 +150,7 @@ class Site:
 
     def close(self) -> None:
         self.feed.close()
+        self.studying.close()
         self.agent.close()
         self.sweeping.close()
 

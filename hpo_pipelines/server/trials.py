@@ -1,115 +1,296 @@
-"""A study's trials as columns, and what its page says of the whole."""
+"""A study's trials as columns: read on as the study goes on, filtered, sorted, and made small for charts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, TypeGuard
 
-from hpo_pipelines.server.site import Site
+from hpo_pipelines.errors import ParameterError
+from hpo_pipelines.parameters.shapes import closest
 from hpo_pipelines.server.templating import value_text
-from hpo_pipelines.store import TaskFilter
-from hpo_pipelines.study import Study
+from hpo_pipelines.store.studies import TrialRow
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, Status
-from search_spaces import Distribution
+from hpo_pipelines.types import Status
+from search_spaces import Categorical, Distribution, Space
 from search_spaces.groups import flattened
 
+DIGITS = 5
+"""Charts get so many digits of the range that is shown: one in 100,000 is far below a pixel."""
+_BRUSH = re.compile(r"(.+):(-?[\d.eE+-]+)\.\.(-?[\d.eE+-]+)")
+_LATEST = 100
+_FINISHED = frozenset(str(status) for status in Status if status.finished)
+Brushes = Mapping[str, tuple[float, float]]
 
-def summary(site: Site, task: Task, runs: Sequence[Task] | None = None) -> dict[str, Any]:
-    """What lists say of a study: name, status, how many trials stand where, the best value and its run.
 
-    ``runs`` are those of its trials, where they have been read already.
-    """
-    study = Study(site.workspace, task)
-    runs = trial_runs(site, task.id) if runs is None else runs
-    counts: dict[str, int] = {}
-    for run in runs:
-        counts[str(run.status)] = counts.get(str(run.status), 0) + 1
-    values = site.analysis(study).values
-    best = best_of(values, study.direction)
-    best_run = next((run for run in runs if run.trial == best), None)
-    return {
-        "id": task.id,
-        "name": task.name,
-        "project": task.project,
-        "pipeline": task.pipeline,
-        "status": str(task.status),
-        "abandoned": study.is_abandoned,
-        "reason": task.reason,
-        "direction": study.direction,
-        "objective": study.objective,
-        "trials": len(runs),
-        "counts": counts,
-        "best_value": None if best is None else values[best],
-        "best_trial": best,
-        "best_run": None if best_run is None else best_run.id,
-        "best_run_label": None if best_run is None else best_run.label,
-        "cloned_from": task.cloned_from,
-        "created_at": task.created_at,
-        "started_at": task.started_at,
-        "finished_at": task.finished_at,
-        "seconds": task.seconds,
+@dataclass(frozen=True)
+class Goal:
+    """One objective: what it is called, and which ``direction`` is better."""
+
+    name: str
+    direction: str
+
+    @property
+    def sign(self) -> int:
+        """1 where more is better, else -1."""
+        return 1 if self.direction == "maximize" else -1
+
+
+def goals(task: Task) -> tuple[Goal, ...]:
+    """The objectives of the study ``task``, the main one first."""
+    objectives, directions = task.params["objective"], task.params["direction"]
+    names = objectives if isinstance(objectives, list | tuple) else [objectives]
+    ways = directions if isinstance(directions, list | tuple) else [directions] * len(names)
+    return tuple(Goal(name or "value", str(way)) for name, way in zip(names, ways, strict=True))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One parameter over all trials, None where a trial has none: numbers, or texts of a category."""
+
+    name: str
+    values: Sequence[Any]
+    log: bool = False
+    choices: Sequence[str] | None = None
+    """Every text of a category, in order; None for numbers."""
+
+    def at(self, index: int) -> float | None:
+        """Where the value stands on the parameter's axis: of a category the place among the choices."""
+        value = self.values[index]
+        if value is None or self.choices is None:
+            return value  # type: ignore[no-any-return]
+        return float(self._places[value])
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {text: place for place, text in enumerate(self.choices or ())}
+
+
+@dataclass(frozen=True)
+class Trials:
+    """Every trial of a study, in the order of their numbers, with ``values`` of those that completed, by number."""
+
+    goals: tuple[Goal, ...]
+    space: Space
+    rows: Sequence[TrialRow]
+    values: Mapping[int, tuple[float, ...]]
+    infeasible: frozenset[int] = frozenset()
+    """Those of them, by number, that violate a constraint of the study: they are never best."""
+
+    @cached_property
+    def settled(self) -> int:
+        """How many at the beginning cannot change any more."""
+        return next((index for index in range(len(self.rows)) if self._may_change(index)), len(self.rows))
+
+    def _may_change(self, index: int) -> bool:
+        row = self.rows[index]
+        if row.status == "completed":
+            # Its value is told a moment after its end; one that has none later never had.
+            return row.trial not in self.values and index >= len(self.rows) - _LATEST
+        return row.status not in _FINISHED or row.status == "aborted"
+
+    def read_on(
+        self, rows: Sequence[TrialRow], values: Mapping[int, tuple[float, ...]], infeasible: frozenset[int]
+    ) -> Trials:
+        """With ``rows`` in place of those that were not settled."""
+        return replace(self, rows=[*self.rows[: self.settled], *rows], values=values, infeasible=infeasible)
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many have which status."""
+        found: dict[str, int] = {}
+        for row in self.rows:
+            found[row.status] = found.get(row.status, 0) + 1
+        return found
+
+    @property
+    def finished(self) -> int:
+        """How many have ended."""
+        return sum(count for status, count in self.counts.items() if status in _FINISHED)
+
+    @cached_property
+    def by_number(self) -> dict[int, TrialRow]:
+        return {row.trial: row for row in self.rows}
+
+    @cached_property
+    def ranked(self) -> list[TrialRow]:
+        """The feasible ones with a value, the best first, the earlier of equals first; by the main objective."""
+        sign = self.goals[0].sign
+        done = [row for row in self.rows if row.trial in self.values and row.trial not in self.infeasible]
+        return sorted(done, key=lambda row: (-sign * self.values[row.trial][0], row.trial))
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The best by the main objective."""
+        return self.ranked[0] if self.ranked else None
+
+    @cached_property
+    def columns(self) -> dict[str, Column]:
+        """The sampled parameters by name; what the space fixes is left out."""
+        varied = [name for name in self.space.order() if len(self.space[name].examples()) > 1]
+        sampled = [flattened(varied, row.params) for row in self.rows]
+        return {name: _column(name, [params.get(name) for params in sampled], self.space[name]) for name in varied}
+
+    # -- filtered and sorted
+
+    def at(self, name: str, index: int) -> float | None:
+        """Where trial ``index`` stands on the axis ``name``: a parameter or an objective."""
+        for place, goal in enumerate(self.goals):
+            if goal.name == name:
+                values = self.values.get(self.rows[index].trial)
+                return None if values is None else values[place]
+        return self.columns[name].at(index) if name in self.columns else None
+
+    def kept(self, brushes: Brushes) -> list[int]:
+        """Which trials (by their place) lie in every range of ``brushes``."""
+        found = range(len(self.rows))
+        for name, (low, high) in brushes.items():
+            inside = [self._is_inside(name, index, low, high) for index in found]
+            found = [index for index, is_inside in zip(found, inside, strict=True) if is_inside]  # type: ignore[assignment]
+        return list(found)
+
+    def _is_inside(self, name: str, index: int, low: float, high: float) -> bool:
+        value = self.at(name, index)
+        return value is not None and low - 1e-12 <= value <= high + 1e-12
+
+    def ordered(self, kept: Sequence[int], sort: str) -> list[int]:
+        """The trials ``kept`` by ``sort``: ``number``, ``value``, ``seconds``, ``p.NAME``, an objective's name; with
+        ``-`` the highest first. Those that have none come last. Raises ParameterError for another."""
+        key, descending = sort.removeprefix("-"), sort.startswith("-")
+        found = {index: value for index in kept if (value := self._sorted_by(key, index)) is not None}
+        known = sorted(found, key=lambda index: found[index], reverse=descending)
+        return [*known, *(index for index in kept if index not in found)]
+
+    def _sorted_by(self, key: str, index: int) -> float | None:
+        row = self.rows[index]
+        if key == "number":
+            return row.trial
+        if key == "seconds":
+            return row.seconds
+        name = self.goals[0].name if key == "value" else key.removeprefix("p.")
+        if key.startswith("p.") and name in self.columns:
+            return self.columns[name].at(index)
+        if any(goal.name == name for goal in self.goals):
+            return self.at(name, index)
+        known = ["number", "value", "seconds", *(f"p.{name}" for name in self.columns)]
+        raise ParameterError(f"trials cannot be sorted by {key!r}; {closest(key, known)}")
+
+    # -- for charts
+
+    def chart(self, first: int = 0) -> dict[str, Any]:
+        """Columns of the trials from number ``first`` on, as exact as a screen can show, for the page of the study.
+
+        ``settled`` is the number from which on they may change yet, ``total`` how many there are in all.
+        """
+        begin = next((index for index, row in enumerate(self.rows) if row.trial >= first), len(self.rows))
+        rows, settled = self.rows[begin:], self.settled
+        words = list(dict.fromkeys(row.status for row in rows))
+        place = {word: index for index, word in enumerate(words)}
+        return {
+            "settled": self.rows[settled].trial if settled < len(self.rows) else self._next,
+            "total": len(self.rows),
+            "number": [row.trial for row in rows],
+            "statuses": words,
+            "status": [place[row.status] for row in rows],
+            "objectives": [
+                {"name": goal.name, "direction": goal.direction, "values": self._shown(place, rows)}
+                for place, goal in enumerate(self.goals)
+            ],
+            "params": {name: _chart(column, begin) for name, column in self.columns.items()},
+        }
+
+    def chart_json(self, first: int = 0) -> bytes:
+        """:meth:`chart` as it is sent; the whole of it is made once."""
+        if first > 0:
+            return _json(self.chart(first))
+        return self._whole
+
+    @cached_property
+    def _whole(self) -> bytes:
+        return _json(self.chart())
+
+    @property
+    def _next(self) -> int:
+        return self.rows[-1].trial + 1 if self.rows else 0
+
+    def _shown(self, goal: int, rows: Sequence[TrialRow]) -> list[float | None]:
+        everything = [values[goal] for values in self.values.values()]
+        chosen = (self.values.get(row.trial) for row in rows)
+        return rounded([None if values is None else values[goal] for values in chosen], everything)
+
+
+def brushes(text: str) -> dict[str, tuple[float, float]]:
+    """``lr:0.01..0.4;fit.auc:0.8..1`` from an address; what is not of this form is left out."""
+    found = {}
+    for part in text.split(";"):
+        match = _BRUSH.fullmatch(part)
+        if match:
+            try:
+                found[match[1]] = float(match[2]), float(match[3])
+            except ValueError:
+                continue
+    return found
+
+
+def rounded(values: Sequence[float | None], everything: Sequence[float] | None = None) -> list[float | None]:
+    """``values`` to :data:`DIGITS` digits of the range of ``everything`` and of themselves; infinities are left out."""
+    known = [value for value in (values if everything is None else everything) if _is_number(value)]
+    spread = max(known) - min(known) if known else 0.0
+    most = max(map(abs, known), default=0.0)
+    digits = DIGITS if spread == 0.0 or most == 0.0 else max(0, math.ceil(math.log10(most / spread))) + DIGITS
+    form = f"%.{min(17, digits)}g"
+    return [_short(value, form) if _is_number(value) else None for value in values]
+
+
+def _is_number(value: float | None) -> TypeGuard[float]:
+    return value is not None and math.isfinite(value)
+
+
+def _short(value: float, form: str) -> float:
+    return value if isinstance(value, int) else float(form % value)
+
+
+def _json(chart: Mapping[str, Any]) -> bytes:
+    return json.dumps(chart, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode("utf-8", "replace")
+
+
+def _chart(column: Column, begin: int) -> dict[str, Any]:
+    if column.choices is None:
+        whole = column.values if not column.log else None
+        return {"log": column.log, "values": rounded(column.values[begin:], None if whole is None else _numbers(whole))}
+    places = (column.at(index) for index in range(begin, len(column.values)))
+    return {"choices": list(column.choices), "values": [None if place is None else int(place) for place in places]}
+
+
+def _numbers(values: Sequence[Any]) -> list[float]:
+    return [value for value in values if value is not None]
+
+
+def _column(name: str, values: Sequence[Any], item: Distribution) -> Column:
+    if all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values):
+        return Column(name, values, log=bool(item.as_dict().get("log", False)))
+    texts = [None if value is None else value_text(value) for value in values]
+    declared = list(map(value_text, item.choices)) if isinstance(item, Categorical) else []
+    others = sorted({text for text in texts if text is not None} - set(declared))
+    return Column(name, texts, choices=tuple(dict.fromkeys([*declared, *others])))
+
+
+def front(trials: Trials) -> Iterator[TrialRow]:
+    """The feasible trials that no other is better than in every objective (Pareto); of two objectives in n log n."""
+    losses = {
+        number: tuple(-goal.sign * value for goal, value in zip(trials.goals, values, strict=True))
+        for number, values in trials.values.items()
+        if number in trials.by_number and number not in trials.infeasible
     }
-
-
-def trial_runs(site: Site, study: str) -> list[Task]:
-    """The runs of a study's trials, in the order of their numbers."""
-    found = site.workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, study=study, top=True), limit=None)
-    return sorted(found, key=lambda task: task.trial or 0)
-
-
-def best_of(values: Mapping[int, float], direction: str) -> int | None:
-    """The number of the trial with the best value, the earliest of equals."""
-    sign = 1 if direction == "maximize" else -1
-    return max(values, key=lambda number: (sign * values[number], -number), default=None)
-
-
-def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
-    """The trials past number ``after``: one list for each thing that is known of them."""
-    runs = [task for task in trial_runs(site, study.id) if (task.trial or 0) > after]
-    values = site.analysis(study).values
-    space = study.space
-    varied = [name for name in space.order() if len(space[name].examples()) > 1]
-    sampled = [flattened(varied, run.params) for run in runs]
-    steps = site.workspace.store.overview.steps([run.id for run in runs])
-    return {
-        "name": study.name,
-        "objective": study.objective or "value",
-        "direction": study.direction,
-        "number": [run.trial for run in runs],
-        "value": [values.get(run.trial or 0) for run in runs],
-        "status": [str(run.status) for run in runs],
-        "run": [run.id for run in runs],
-        "label": [run.label for run in runs],
-        "seconds": [None if run.seconds is None else round(run.seconds, 3) for run in runs],
-        "steps": [steps[run.id].total for run in runs],
-        "reused": [steps[run.id].reused for run in runs],
-        "params": {name: _column([params.get(name) for params in sampled], space[name]) for name in varied},
-    }
-
-
-def _column(values: Sequence[Any], item: Distribution) -> dict[str, Any]:
-    """Numbers as they are, anything else as a text of a category."""
-    numeric = all(value is None or (isinstance(value, int | float) and not isinstance(value, bool)) for value in values)
-    if numeric:
-        return {"type": "number", "log": bool(item.as_dict().get("log", False)), "values": list(values)}
-    return {
-        "type": "category",
-        "log": False,
-        "values": [None if value is None else value_text(value) for value in values],
-    }
-
-
-def shared_work(site: Site, runs: Sequence[Task]) -> list[dict[str, Any]]:
-    """Of each component: how often it ran in ``runs``, how often it was reused, and the seconds that this saved."""
-    tasks = site.workspace.store.tasks
-    children = [task for steps in tasks.children_of([run.id for run in runs]).values() for task in steps]
-    done = [task for task in children if task.kind is Kind.STEP and task.status is Status.COMPLETED]
-    origins = tasks.get_all(list({task.reused_from for task in done if task.reused_from}))
-    found: dict[str, dict[str, Any]] = {}
-    for task in done:
-        row = found.setdefault(str(task.component), {"component": task.component, "ran": 0, "reused": 0, "saved": 0.0})
-        row["reused" if task.reused_from else "ran"] += 1
-        if task.reused_from in origins:
-            row["saved"] += origins[task.reused_from].seconds or 0.0
-    return list(found.values())
+    kept: list[tuple[float, ...]] = []
+    for number in sorted(losses, key=lambda number: (losses[number], number)):
+        mine = losses[number]
+        # What comes later is nowhere better than what came before in the first; of two, the last kept is the lowest.
+        against = kept[-1:] if len(mine) == 2 else kept
+        if not any(mine != other and all(b <= a for a, b in zip(mine, other, strict=True)) for other in against):
+            kept.append(mine)
+            yield trials.by_number[number]

@@ -26,6 +26,7 @@ from hpo_pipelines.store.postgresql import Postgresql
 from hpo_pipelines.store.queues import Queues
 from hpo_pipelines.store.snapshots import Snapshots
 from hpo_pipelines.store.sqlite import Sqlite
+from hpo_pipelines.store.studies import Studies
 from hpo_pipelines.store.tasks import Tasks
 
 
@@ -50,6 +51,7 @@ class Store:
         self.leases = Leases(database)
         self.queues = Queues(database)
         self.snapshots = Snapshots(database)
+        self.studies = Studies(database)
         self._database = database
 
     @classmethod

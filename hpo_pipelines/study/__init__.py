@@ -2,7 +2,8 @@
 
 from hpo_pipelines.study.analysis import Analysis
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.requests import enqueue, extend, is_driven, stop
 from hpo_pipelines.study.resumption import resume
 from hpo_pipelines.study.start import optimize
 
-__all__ = ["Analysis", "Study", "optimize", "resume"]
+__all__ = ["Analysis", "Study", "enqueue", "extend", "is_driven", "optimize", "resume", "stop"]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import warnings
+from collections.abc import Mapping
+from functools import cached_property
 
 import optuna
 from optuna.storages import InMemoryStorage
@@ -11,6 +13,8 @@ from optuna.storages import InMemoryStorage
 from hpo_pipelines.study.goals import feasible
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.rebuilt import is_behind
+from hpo_pipelines.study.results import JournalResults
+from hpo_pipelines.study.sampling import journal_path
 
 _COMPLETE = (optuna.trial.TrialState.COMPLETE,)
 
@@ -19,29 +23,50 @@ class Analysis:
     """Values and importances of one study; safe to use from many threads."""
 
     def __init__(self, study: Study) -> None:
-        self._study = study
         self.goals = study.goals
         """The objectives, in the order of each trial's values; their directions; the constraints."""
-        self._optuna = study.optuna_study
+        self._study = study
         self._lock = threading.Lock()
         self._importances: dict[int, tuple[int, dict[str, float]]] = {}
 
-    @property
-    def values(self) -> dict[int, float]:
-        """The value of each completed trial, by its number. For several objectives the first one's."""
-        return {number: values[0] for number, values in self.objectives.items()}
+    @cached_property
+    def _journal(self) -> JournalResults | None:
+        """What this machine's file says of the study, where Optuna keeps it in one."""
+        if self._study.task.params.get("storage") is not None:
+            return None
+        return JournalResults(journal_path(self._study.workspace.home, self._study.id))
+
+    @cached_property
+    def _optuna(self) -> optuna.Study:
+        return self._study.optuna_study
+
+    def _values(self) -> Mapping[int, tuple[float, ...]]:
+        if self._journal is not None:
+            # Counted first: a trial is in the file before its run is in our store, unless another machine drives it.
+            runs = sum(self._study.workspace.store.studies.counts(self._study.id).values())
+            values = self._journal.values()
+            if self._journal.trials >= runs:
+                return values
+        return {trial.number: tuple(trial.values) for trial in self._done()}
 
     @property
-    def objectives(self) -> dict[int, tuple[float, ...]]:
-        """One value for each objective of each completed trial, by the trial's number."""
+    def values(self) -> dict[int, tuple[float, ...]]:
+        """The values of each completed trial, one for each objective, by its number."""
         with self._lock:
-            return {trial.number: tuple(trial.values) for trial in self._done()}
+            return dict(self._values())
 
     @property
     def violations(self) -> dict[int, dict[str, float]]:
         """By how much each completed trial violates each constraint; 0 or less where it does not."""
+        if not self.goals.constraints:
+            return {number: {} for number in self.values}
         with self._lock:
             return {trial.number: dict(trial.constraints) for trial in self._done()}
+
+    @property
+    def infeasible(self) -> frozenset[int]:
+        """The completed trials that violate a constraint of the study: they have values, and are never best."""
+        return frozenset(number for number, each in self.violations.items() if not feasible(each))
 
     @property
     def best(self) -> list[int]:
@@ -49,9 +74,8 @@ class Analysis:
 
         Best first by the first objective; of one objective at most one.
         """
-        with self._lock:
-            done = [trial for trial in self._done() if feasible(trial.constraints)]
-        return self.goals.front({trial.number: tuple(trial.values) for trial in done})
+        infeasible = self.infeasible
+        return self.goals.front({number: each for number, each in self.values.items() if number not in infeasible})
 
     @property
     def importances(self) -> dict[str, float]:
@@ -61,14 +85,15 @@ class Analysis:
     def importances_of(self, objective: int) -> dict[str, float]:
         """How much of an objective, by its place, each sampled parameter explains, by PED-ANOVA, highest first.
 
-        Empty where Optuna cannot say: fewer than two completed trials, or all of one value. The method is that of
-        Watanabe, Bansal, Hutter (IJCAI 2023).
+        Empty where Optuna cannot say: fewer than two completed trials, or all of one value. Computed anew when more
+        have completed: seconds for thousands of trials. The method is that of Watanabe, Bansal, Hutter (IJCAI 2023).
         """
         with self._lock:
-            done = self._done()
+            done = len(self._values())
             known = self._importances.get(objective)
-            if known is None or known[0] != len(done):
-                known = self._importances[objective] = len(done), _importances(self._optuna, done, objective)
+            if known is None or known[0] != done:
+                trials = self._done()  # which may make Optuna's side anew
+                known = self._importances[objective] = done, _importances(self._optuna, trials, objective)
             return dict(known[1])
 
     def _done(self) -> list[optuna.trial.FrozenTrial]:

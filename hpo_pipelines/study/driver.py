@@ -6,10 +6,10 @@ as running is matched to its run by (study, number); a finished run is told, an 
 
 from __future__ import annotations
 
-import contextlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 from typing import Any
 
 from optuna.trial import TrialState
@@ -17,15 +17,16 @@ from optuna.trial import TrialState
 from hpo_pipelines.accounting import accounting
 from hpo_pipelines.engine import Controller
 from hpo_pipelines.engine.options import Watch
-from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StudyError
-from hpo_pipelines.owner import spoken
+from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition
 from hpo_pipelines.study import reconciliation, sampling
 from hpo_pipelines.study.goals import Goals
+from hpo_pipelines.study.lease import leased
 from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.outcome import Outcome, outcome_of
 from hpo_pipelines.study.progress import Progress, shown
 from hpo_pipelines.study.pruning import Pruning
 from hpo_pipelines.study.queued import QueuedTrial
+from hpo_pipelines.study.requests import ABORT, LOOK_SECONDS, Requests
 from hpo_pipelines.study.samplers import exhaustive
 from hpo_pipelines.study.stopping import Ended, Stop, StopRules
 from hpo_pipelines.study.trialruns import Driven, TrialRuns
@@ -56,6 +57,7 @@ class Driver:
         """That it has the study, which is recorded as running."""
         self._aborting = False
         self._driven: dict[int, Driven] = {}
+        self._requests = Requests(self.workspace.store, self.study.id)
         self._changed: Callable[[Progress], None] = lambda progress: None
 
     def optimize(self, progress: bool | Callable[[Progress], None] | None, asked: Mapping[str, Any]) -> None:
@@ -63,13 +65,14 @@ class Driver:
 
         ``asked`` is kept with the study, for whoever resumes it without saying it again.
         """
-        with self._leased(), shown(progress, self.progress) as changed:
+        with leased(self.study), shown(progress, self.progress) as changed:
             self._changed = changed
             self.runs.reuse = asked.get("reuse", True)
             self.runs.results = frozenset(self.pruning.metrics)
             store = self.workspace.store
             params = {**self.study.task.params, "asked": dict(asked), "stopped_by": None}
             store.tasks.update(self.study.id, params=params)
+            self._requests.begin()
             status = store.tasks.get(self.study.id).status
             if status is Status.COMPLETED:
                 store.tasks.reopen(self.study.id)
@@ -82,10 +85,36 @@ class Driver:
                 self._count()
                 self._enqueue_base()
                 self._run(retried)
+                while not self._has_ended():
+                    self._run(retried)
             except BaseException as error:
                 store.tasks.transition(self.study.id, Status.ABORTED, reason=f"{type(error).__name__}: {error}")
                 raise
+
+    def _has_ended(self) -> bool:
+        """Record the end, unless something was asked at the last moment that keeps the study going."""
+        store = self.workspace.store
+        with store.transaction():
+            store.tasks.update(self.study.id)  # locks its row: what is asked from now on finds it ended
+            self._heed()
+            if self._may_ask(0, 0):
+                return False
             self._close()
+            return True
+
+    def _heed(self) -> None:
+        """Follow what was asked of the study meanwhile."""
+        asked = self._requests.look()
+        with self._lock:
+            for point in asked.points:
+                self.optuna.enqueue_trial(point)
+        if asked.n_trials != self.limits.n_trials:
+            self.limits = replace(self.limits, n_trials=asked.n_trials)
+            self.progress.total = asked.n_trials
+        if asked.stop is not None and not self._stopping:
+            self.finish("asked to stop: finishing what runs; hpo study stop again aborts it")
+        if asked.stop == ABORT and not self._aborting:
+            self.abort()
 
     # -- resuming
 
@@ -135,12 +164,13 @@ class Driver:
             try:
                 while True:
                     try:
+                        self._heed()
                         while len(running) < self.limits.n_jobs and self._may_ask(len(running), len(retried)):
                             number = retried.pop(0) if retried else None
                             running.add(pool.submit(self._trial, number))
                         if not running:
                             return
-                        finished, _ = wait(running, self.rules.seconds_left, FIRST_COMPLETED)
+                        finished, _ = wait(running, self._patience(), FIRST_COMPLETED)
                     except KeyboardInterrupt:
                         if self._stopping == "interrupted":
                             raise
@@ -154,11 +184,15 @@ class Driver:
                 self.abort()
                 raise
 
-    def finish(self) -> None:
+    def finish(self, note: str = "finishing what runs; Ctrl-C again aborts it") -> None:
         """Begin no more trials; those under way end. Any thread may call it."""
         self._stopping = "interrupted"
-        self.progress.note = "finishing what runs; Ctrl-C again aborts it"
+        self.progress.note = note
         self._changed(self.progress)
+
+    def _patience(self) -> float:
+        left = self.rules.seconds_left
+        return LOOK_SECONDS if left is None else min(left, LOOK_SECONDS)
 
     def _may_ask(self, running: int, retried: int) -> bool:
         if self._stopping or self._stop is not None:
@@ -269,19 +303,3 @@ class Driver:
         with store.transaction():
             store.tasks.update(self.study.id, params={**self.study.task.params, "stopped_by": stop.rule})
             store.tasks.transition(self.study.id, status, reason=stop.reason)
-
-    # -- one driver at a time
-
-    @contextlib.contextmanager
-    def _leased(self) -> Iterator[None]:
-        liveness, name = self.workspace.engine.liveness, f"study:{self.study.id}"
-        if liveness.holds(name) or not liveness.claim(name, self.study.name):
-            holder = liveness.holder(name)
-            who = spoken(holder.owner) if holder else "another process"
-            raise StudyError(
-                f"study {self.study.name!r} is being run by {who}; wait for it, stop it, or choose another name."
-            )
-        try:
-            yield
-        finally:
-            liveness.give_up(name)

@@ -55,7 +55,12 @@ def storage(url: str | None, home: Path, study: str) -> BaseStorage:
 
 def journal(home: Path, study: str) -> StudyJournal:
     """The journal of the study with id ``study``."""
-    return StudyJournal(home / "optuna" / f"{study}.journal")
+    return StudyJournal(journal_path(home, study))
+
+
+def journal_path(home: Path, study: str) -> Path:
+    """Where the journal of the study with id ``study`` is."""
+    return home / "optuna" / f"{study}.journal"
 
 
 def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:

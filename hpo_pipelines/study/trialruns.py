@@ -14,12 +14,12 @@ from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.engine.repeats import Repeats
-from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.lease import supersede
 from hpo_pipelines.study.queued import QueuedTrial
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, Status
+from hpo_pipelines.types import Status
 from search_spaces import Space
 
 Driven = Controller | QueuedTrial
@@ -132,7 +132,7 @@ class TrialRuns:
             )
             with self.workspace.store.transaction():
                 if again:
-                    self._supersede(trial.number)
+                    supersede(self.study, trial.number)
                 run = self.workspace.store.tasks.create(clone)
                 if self.queue is None:
                     self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
@@ -142,13 +142,3 @@ class TrialRuns:
                 # Trials of a pipeline are clones of the first one, which has the base parameters.
                 self.first = run.id
             return run
-
-    def _supersede(self, number: int) -> None:
-        """An unfinished run of this trial, left by a crash, makes way for the new one."""
-        left = TaskFilter(kind=Kind.PIPELINE, study=self.study.id, trial=number)
-        for run in self.workspace.store.tasks.list(left, limit=None):
-            if not run.status.finished:
-                self.workspace.store.tasks.transition(run.id, Status.ABORTED, reason="its driver went away")
-            self.workspace.store.tasks.update(
-                run.id, study=None, trial=None, notes=f"left by a crash of {self.study.name}"
-            )

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
-from samples import shown
+from samples import shown, studied
 from services import wait_until
 
-from hpo_pipelines import Float, Workspace, optimize
+from hpo_pipelines import Categorical, Float, Study, Workspace, optimize
 from hpo_pipelines.errors import OUTCOMES, TaskNotFound
 from hpo_pipelines.run import Run
 from hpo_pipelines.server import create_app
@@ -256,6 +256,15 @@ def test_a_study_with_its_trials(client: TestClient, base: Run) -> None:
     assert "rest" in get(client, "/studies/rust", 404)["detail"]
 
 
+def test_what_violates_a_constraint_is_never_best(client: TestClient, workspace: Workspace) -> None:
+    study = optimize(
+        studied.weighed, {"x": Categorical([0.2, 0.9]), "y": 0.0}, "fitted.auc", n_trials=2, sampler="grid",
+        constraints="fitted.size <= 5", name="bounded", executor="inline", progress=False, workspace=workspace,
+    )  # fmt: skip
+    found = get(client, "/studies/bounded")
+    assert (found["best_value"], found["best_trial"]) == (0.2, study.best_trial.number)
+
+
 def test_the_members_of_a_group_are_columns_of_their_own(client: TestClient, workspace: Workspace) -> None:
     space = {"model": {"params": {"x": Float(0.0, 1.0), "y": Float(2.0, 3.0)}}}
     study = optimize(
@@ -357,3 +366,72 @@ def test_requests_at_once_do_not_trip_over_each_other(client: TestClient, base: 
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+# -- acting on studies
+
+
+def test_a_study_is_started_stopped_gone_on_with_and_extended(
+    client: TestClient, base: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("gated")
+    space = {
+        "lr": {"low": 0.1, "high": 1.0},
+        "folder": {"value": str(folder)},
+        "gate": {"value": "go"},
+    }
+    wanted = {"run": base.id, "space": space, "objective": "fit.auc", "n_trials": 3, "name": "asked", "seed": 1}
+    study = post(client, "/studies", 201, wanted)
+    assert (study["name"], study["asked"], study["objective"]) == ("asked", 3, "fit.auc")
+    assert post(client, "/studies", 409, wanted)["type"] == "StudyError"
+    wait_until((folder / "go.began").exists, "the first trial to begin")
+    assert post(client, "/studies/asked/stop", 202)["status"] == "running"
+    (folder / "go").touch()
+    wait_until(lambda: get(client, "/studies/asked")["status"] == "aborted", "the study to stop")
+    assert get(client, "/studies/asked")["counts"] == {"completed": 1}
+    assert "is not running" in post(client, "/studies/asked/stop", 409)["detail"]
+    post(client, "/studies/asked/resume", 202)
+    wait_until(lambda: get(client, "/studies/asked")["counts"] == {"completed": 3}, "the rest of the trials")
+    wait_until(lambda: get(client, "/studies/asked")["status"] == "completed", "the study to end")
+    assert post(client, "/studies/asked/resume", 409)["type"] == "StudyError"
+    assert post(client, "/studies/asked/extend", 202, {"trials": 2})["asked"] == 5
+    wait_until(lambda: get(client, "/studies/asked")["counts"] == {"completed": 5}, "two more trials")
+    wait_until(lambda: get(client, "/studies/asked")["status"] == "completed", "the study to end again")
+    post(client, "/studies/asked/trials", 202, {"params": {"lr": 0.3}})
+    wait_until(lambda: get(client, "/studies/asked")["counts"] == {"completed": 6}, "the trial that was asked for")
+    assert get(client, "/studies/asked/trials")["params"]["lr"]["values"][5] == 0.3
+    assert get(client, "/studies/asked/best")["number"] == 5, "fit.auc is best at lr=0.3"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "said"),
+    [
+        ("/studies", {"run": "churn", "space": {"rl": {"low": 0, "high": 1}}, "n_trials": 1}, 422, "rl"),
+        ("/studies", {"run": "churn", "space": {"lr": {"low": 2}}, "n_trials": 1}, 422, "high"),
+        ("/studies", {"run": "churn", "space": {"lr": {"low": 0.1, "high": 1}}, "n_trials": 0}, 422, "n_trials"),
+        ("/studies", {"run": "none#1", "space": {}, "n_trials": 1}, 404, "none"),
+        ("/studies/none/stop", {}, 404, "none"),
+        ("/studies/refusing/extend", {"trials": 0}, 422, "trials"),
+        ("/studies/refusing/trials", {"params": {"lr": 5.0}}, 422, "is not a point"),
+        ("/studies/refusing/trials", {"params": {"lr": 0.5, "rows": 3}}, 422, "rows"),
+    ],
+)
+def test_what_cannot_be_asked_of_a_study_is_refused(
+    client: TestClient, base: Run, refusing: Study, path: str, body: Any, status: int, said: str
+) -> None:
+    before = len(get(client, "/studies")["items"])
+    assert said in post(client, path, status, body)["detail"]
+    assert len(get(client, "/studies")["items"]) == before
+    assert refusing.task.params["asked"]["n_trials"] == 1
+
+
+@pytest.fixture(scope="module")
+def refusing(base: Run) -> Study:
+    space = {"lr": Float(0.1, 1.0)}
+    return optimize(base, space, "fit.auc", n_trials=1, name="refusing", progress=False, executor="inline")
+
+
+def test_another_sites_page_starts_and_stops_no_study(client: TestClient, refusing: Study) -> None:
+    for path in ("/studies", "/studies/refusing/stop", "/studies/refusing/extend", "/studies/refusing/trials"):
+        answer = client.post(f"{API}{path}", json={}, headers={"Sec-Fetch-Site": "cross-site"})
+        assert (answer.status_code, answer.json()["type"]) == (403, "Forbidden")

@@ -143,8 +143,7 @@ def test_a_missing_metric_of_a_constraint_fails_the_trial_and_says_so(workspace:
 def test_front_and_constraints_together_and_what_pages_get(workspace: Workspace) -> None:
     found = study(workspace, "pages", **BOTH, constraints="fitted.size >= 1")
     analysis = Analysis(found)
-    assert analysis.objectives == {trial.number: trial.values for trial in found.trials}
-    assert analysis.values == {trial.number: trial.value for trial in found.trials}
+    assert analysis.values == {trial.number: trial.values for trial in found.trials}
     assert analysis.violations == {trial.number: dict(trial.violations) for trial in found.trials}
     assert analysis.best == [trial.number for trial in found.best_trials]
     assert all(found.trials[number].is_feasible for number in analysis.best)

@@ -4,17 +4,60 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
+from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from hpo_pipelines.description import described, described_accounting
 from hpo_pipelines.server.api.runs import Archived
 from hpo_pipelines.server.etags import UNCHANGED, IfNoneMatch, tagged
 from hpo_pipelines.server.plainjson import LARGEST, PlainJson
-from hpo_pipelines.server.site import SiteOf
-from hpo_pipelines.server.trials import columns, summary
+from hpo_pipelines.server.site import Site, SiteOf
+from hpo_pipelines.server.studies import accounting, columns, finished, importances, summary
+from hpo_pipelines.study import Study
+from hpo_pipelines.study import enqueue as enqueue_trial
+from hpo_pipelines.study import extend as extend_study
+from hpo_pipelines.study import stop as stop_study
+from hpo_pipelines.waiting import CONTROLLERS
 
 router = APIRouter(tags=["studies"])
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class StudyRequest(_Strict):
+    """A study over a run, whose clones its trials are."""
+
+    run: str = Field(description="Its id or name.", examples=["churn#48"])
+    space: dict[str, Any] = Field(
+        description="What each parameter may be, as in a study file.",
+        examples=[{"lr": {"low": 1e-5, "high": 0.1, "log": True}}],
+    )
+    objective: str | None = Field(
+        default=None, description="STEP.METRIC, or a returned key; null: the returned number."
+    )
+    direction: str = Field(default="maximize", pattern="^(maximize|minimize)$")
+    n_trials: int = Field(ge=1, le=1_000_000)
+    n_jobs: int = Field(default=1, ge=1, le=1000, description="Trials in flight.")
+    sampler: str | None = Field(default=None, examples=["tpe(multivariate=true)"])
+    pruner: str | None = None
+    seed: int | None = Field(default=None, ge=0, lt=2**32)
+    name: str | None = Field(default=None, min_length=1, max_length=200)
+    queue: str = Field(default=CONTROLLERS, description="Agents of this queue drive the trials.")
+
+
+class StopRequest(_Strict):
+    abort: bool = Field(default=False, description="Abort what runs, instead of finishing it; as asking again does.")
+
+
+class ExtendRequest(_Strict):
+    trials: int = Field(ge=1, le=1_000_000, description="How many more.")
+
+
+class TrialRequest(_Strict):
+    params: dict[str, Any] = Field(description="A value for each parameter of the space.", examples=[{"lr": 0.03}])
 
 
 @router.get("/studies", response_model=dict[str, Any])
@@ -23,17 +66,25 @@ def studies(site: SiteOf, *, archived: Archived = False) -> PlainJson:
     return PlainJson({"items": [summary(site, task) for task in site.studies(archived=archived)]})
 
 
+@router.post("/studies", status_code=201, response_model=dict[str, Any])
+def start(site: SiteOf, wanted: Annotated[StudyRequest, Body()]) -> PlainJson:
+    """Start a study; agents drive its trials. 409 for a name that is taken."""
+    return PlainJson(summary(site, started(site, wanted).task), status_code=201)
+
+
 @router.get("/studies/{study}", response_model=dict[str, Any], responses=UNCHANGED)
 def study(site: SiteOf, study: str, *, if_none_match: IfNoneMatch = None) -> Response:
     """One study, by its id or name: direction, objective, space, counts, best value, cost."""
     found = site.study(study)
+    said = summary(site, found.task)
+    version = finished(said["counts"])
     return tagged(
         {
-            **summary(site, found.task),
+            **said,
             "space": found.task.params["space"],
             "base": found.task.params["base"],
-            "accounting": described_accounting(found.accounting),
-            "importances": site.analysis(found).importances,
+            "accounting": described_accounting(accounting(site, found, version, exact=True)),
+            "importances": importances(site, found, version, exact=True),
         },
         if_none_match,
     )
@@ -62,3 +113,52 @@ def best(site: SiteOf, study: str) -> PlainJson:
             "run": described(trial.run, steps=False),
         }
     )
+
+
+@router.post("/studies/{study}/stop", status_code=202, response_model=dict[str, Any])
+def stop(site: SiteOf, study: str, wanted: Annotated[StopRequest | None, Body()] = None) -> PlainJson:
+    """Stop a running study, wherever it is driven: what runs is finished or, asked again, aborted. 409 if none does."""
+    found = site.study(study)
+    stop_study(found, abort=wanted is not None and wanted.abort)
+    return PlainJson(summary(site, found.task), status_code=202)
+
+
+@router.post("/studies/{study}/resume", status_code=202, response_model=dict[str, Any])
+def resume(site: SiteOf, study: str) -> PlainJson:
+    """Go on with a study that was stopped or abandoned, as it was asked for last. 409 when there is nothing to do."""
+    return PlainJson(summary(site, site.studying.go_on(site.study(study)).task), status_code=202)
+
+
+@router.post("/studies/{study}/extend", status_code=202, response_model=dict[str, Any])
+def extend(site: SiteOf, study: str, wanted: Annotated[ExtendRequest, Body()]) -> PlainJson:
+    """Have a study run more trials; one that nobody drives is driven on here."""
+    return PlainJson(summary(site, extended(site, site.study(study), wanted.trials).task), status_code=202)
+
+
+@router.post("/studies/{study}/trials", status_code=202, response_model=dict[str, Any])
+def enqueue(site: SiteOf, study: str, wanted: Annotated[TrialRequest, Body()]) -> PlainJson:
+    """Have a study run one more trial next, with these parameters. 422 for what is no point of its space."""
+    found = site.study(study)
+    pipeline, _ = site.workspace.code(found.task)
+    return PlainJson(
+        summary(site, enqueued(site, found, pipeline.parameters.decode(wanted.params)).task), status_code=202
+    )
+
+
+# -- shared with the pages
+
+
+def started(site: Site, wanted: StudyRequest) -> Study:
+    """The study that ``wanted`` asks for, running."""
+    options = wanted.model_dump(exclude={"run", "space", "objective", "direction"}, exclude_none=True)
+    return site.studying.start(site.run(wanted.run), wanted.space, wanted.objective, wanted.direction, options)
+
+
+def extended(site: Site, study: Study, trials: int) -> Study:
+    """``study`` with more trials to run, driven."""
+    return study if extend_study(study, trials) else site.studying.go_on(study)
+
+
+def enqueued(site: Site, study: Study, params: dict[str, Any]) -> Study:
+    """``study`` with one more trial, of ``params`` (decoded), driven."""
+    return study if enqueue_trial(study, params) else site.studying.go_on(study)

@@ -1,0 +1,184 @@
+"""What pages and REST say of a study: in lists, in its facts, and of each of its trials."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpo_pipelines.accounting import Accounting
+from hpo_pipelines.server.listing import rows_of
+from hpo_pipelines.server.site import Site
+from hpo_pipelines.server.trials import Trials, front, goals
+from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.store.studies import Shared, TrialRow
+from hpo_pipelines.study import Study
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind
+from search_spaces.groups import flattened
+
+BEST = 5
+"""How many of the best trials are offered for comparison."""
+
+
+def summary(site: Site, task: Task) -> dict[str, Any]:
+    """What lists say of a study: name, status, how many trials stand where, the best value and its run."""
+    study = Study(site.workspace, task)
+    counts = site.workspace.store.studies.counts(task.id)
+    (goal, *others) = goals(task)
+    analysis = site.analysis(study)
+    values, infeasible = analysis.values, analysis.infeasible
+    best = max(values.keys() - infeasible, key=lambda number: (goal.sign * values[number][0], -number), default=None)
+    run = None if best is None else _run_of(site, task.id, best)
+    return {
+        "id": task.id,
+        "name": task.name,
+        "project": task.project,
+        "pipeline": task.pipeline,
+        "status": str(task.status),
+        "abandoned": study.is_abandoned,
+        "reason": task.reason,
+        "direction": task.params["direction"],
+        "objective": task.params["objective"],
+        "goals": [vars(each) for each in (goal, *others)],
+        "trials": sum(counts.values()),
+        "asked": (task.params.get("asked") or {}).get("n_trials"),
+        "counts": counts,
+        "best_value": None if best is None else values[best][0],
+        "best_trial": best,
+        "best_run": None if run is None else run.id,
+        "best_run_label": None if run is None else run.label,
+        "cloned_from": task.cloned_from,
+        "created_at": task.created_at,
+        "started_at": task.started_at,
+        "finished_at": task.finished_at,
+        "seconds": task.seconds,
+    }
+
+
+def _run_of(site: Site, study: str, trial: int) -> Task | None:
+    found = site.workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, study=study, trial=trial, top=True), limit=1)
+    return found[0] if found else None
+
+
+# -- what takes long: see hpo_pipelines.server.derived
+
+
+def accounting(site: Site, study: Study, version: int, *, exact: bool = False) -> Accounting:
+    """What the trials have cost and saved, as it was when ``version`` of them had ended."""
+    return site.derived.get(("accounting", study.id), version, lambda: study.accounting, exact=exact)
+
+
+def importances(site: Site, study: Study, version: int, *, exact: bool = False) -> dict[str, float]:
+    """How much of the objective each parameter explains."""
+    return site.derived.get(("importances", study.id), version, lambda: site.analysis(study).importances, exact=exact)
+
+
+def shared_work(site: Site, study: Study, version: int) -> list[Shared]:
+    """Of each component how often it ran and how often it was reused."""
+    return site.derived.get(("work", study.id), version, lambda: site.workspace.store.studies.work(study.id))
+
+
+def finished(counts: dict[str, int]) -> int:
+    """How many trials have ended, of those that :func:`summary` counts: the version of what is derived from them."""
+    return sum(count for status, count in counts.items() if status not in ("draft", "queued", "running"))
+
+
+# -- the parts of the page
+
+
+def facts(site: Site, study: Study, *, patient: bool) -> dict[str, Any]:
+    """The numbers at the top of the page. Without ``patient`` what takes long is None where it is not known yet."""
+    trials = site.trials(study)
+    said, version = summary(site, study.task), trials.finished
+    costs: Accounting | None = site.derived.known(("accounting", study.id), version)
+    work: list[Shared] | None = site.derived.known(("work", study.id), version)
+    if patient:
+        costs, work = accounting(site, study, version), shared_work(site, study, version)
+    first = trials.rows[0] if trials.rows else None
+    base = None if first is None or first.trial != 0 else trials.values.get(0)
+    gain = None
+    if base is not None and said["best_trial"] not in (None, 0):
+        gain = said["best_value"] - base[0]
+    return {
+        "study": said,
+        "task": study.task,
+        "goals": trials.goals,
+        "front": list(front(trials)) if len(trials.goals) > 1 else [],
+        "accounting": costs,
+        "steps_ran": None if work is None else sum(row.ran for row in work),
+        "steps_reused": None if work is None else sum(row.reused for row in work),
+        "gain": gain,
+        "better": gain is not None and (gain > 0) == (trials.goals[0].sign > 0),
+        "base_label": None if first is None else _label(study.task, first),
+        "top": [row.run for row in trials.ranked[:BEST]],
+    }
+
+
+def _label(study: Task, row: TrialRow) -> str:
+    return f"{study.pipeline}#{row.number}"
+
+
+def work(site: Site, study: Study) -> dict[str, Any]:
+    """How often each step ran and was reused."""
+    trials = site.trials(study)
+    found = shared_work(site, study, trials.finished)
+    return {
+        "work": found,
+        "most": max((row.ran + row.reused for row in found), default=1),
+        "trials": len(trials.rows),
+    }
+
+
+def inspected(site: Site, study: Study, number: int | None) -> dict[str, Any]:
+    """One trial for the inspector: the chosen one, else the best, else none."""
+    trials = site.trials(study)
+    best = -1 if trials.best is None else trials.best.trial
+    row = trials.by_number.get(best if number is None else number)
+    task = None if row is None else site.workspace.store.tasks.get_all([row.run]).get(row.run)
+    names = trials.space.order()
+    base = flattened(names, trials.rows[0].params) if trials.rows else {}
+    mine = flattened(names, row.params) if row is not None else {}
+    values = None if row is None else trials.values.get(row.trial)
+    return {
+        "study": study.task,
+        "goals": trials.goals,
+        "trial": task,
+        "is_best": row is not None and row.trial == best,
+        "values": values or [None] * len(trials.goals),
+        "row": None if task is None else rows_of(site, [task])[0],
+        "params": [
+            {"name": name, "value": mine[name], "was": base.get(name), "changed": mine[name] != base.get(name)}
+            for name in names
+            if name in mine
+        ],
+    }
+
+
+def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
+    """The trials past number ``after``, as REST gives them: one list for each thing that is known of them."""
+    trials: Trials = site.trials(study)
+    begin = next((index for index, row in enumerate(trials.rows) if row.trial > after), len(trials.rows))
+    rows = trials.rows[begin:]
+    steps = site.workspace.store.overview.steps([row.run for row in rows])
+    values = [trials.values.get(row.trial) for row in rows]
+    return {
+        "name": study.name,
+        "objective": trials.goals[0].name,
+        "direction": trials.goals[0].direction,
+        "number": [row.trial for row in rows],
+        "value": [None if each is None else each[0] for each in values],
+        "values": [None if each is None else list(each) for each in values],
+        "status": [row.status for row in rows],
+        "run": [row.run for row in rows],
+        "label": [_label(study.task, row) for row in rows],
+        "seconds": [None if row.seconds is None else round(row.seconds, 3) for row in rows],
+        "steps": [steps[row.run].total for row in rows],
+        "reused": [steps[row.run].reused for row in rows],
+        "params": {
+            column.name: {
+                "type": "number" if column.choices is None else "category",
+                "log": column.log,
+                "values": list(column.values[begin:]),
+            }
+            for column in trials.columns.values()
+        },
+    }
