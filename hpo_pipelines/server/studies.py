@@ -11,6 +11,7 @@ from hpo_pipelines.server.trials import Trials, front, goals
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.store.studies import Shared, TrialRow
 from hpo_pipelines.study import Study
+from hpo_pipelines.study.samplers import exhaustive
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind
 from search_spaces.groups import flattened
@@ -109,7 +110,21 @@ def facts(site: Site, study: Study, *, patient: bool) -> dict[str, Any]:
         "gain": gain,
         "better": gain is not None and (gain > 0) == (trials.goals[0].sign > 0),
         "base_label": None if first is None else _label(study.task, first),
+        "can": possible(study.task, said["status"], abandoned=said["abandoned"]),
+        "stopping": study.task.params.get("stop") is not None,
         "top": [row.run for row in trials.ranked[:BEST]],
+    }
+
+
+def possible(task: Task, status: str, *, abandoned: bool) -> dict[str, bool]:
+    """What can be done with the study now."""
+    asked = task.params.get("asked") or {}
+    sampler = asked.get("sampler")
+    recorded = not isinstance(sampler, dict) or "object" not in sampler
+    return {
+        "stop": status == "running" and not abandoned,
+        "resume": recorded and (abandoned or status in ("aborted", "failed")),
+        "extend": recorded and bool(asked) and not (recorded and exhaustive(sampler)),
     }
 
 
@@ -140,6 +155,7 @@ def inspected(site: Site, study: Study, number: int | None) -> dict[str, Any]:
     values = None if row is None else trials.values.get(row.trial)
     return {
         "study": study.task,
+        "can": possible(study.task, str(study.task.status), abandoned=False),
         "goals": trials.goals,
         "trial": task,
         "is_best": row is not None and row.trial == best,

@@ -34,7 +34,7 @@ def form(request: Request, site: SiteOf, run: str) -> Response:
 @router.post("/runs/{run}/new")
 async def submit(request: Request, site: SiteOf, run: str) -> Response:
     """Record a clone and queue it; what does not fit is said at its field, and then nothing is recorded."""
-    given = _given(await request.body())
+    given = given_in(await request.body())
     base = site.run(run)
 
     def made() -> Run | dict[str, str]:
@@ -55,7 +55,7 @@ async def submit(request: Request, site: SiteOf, run: str) -> Response:
 @router.post("/runs/{run}/forecast")
 async def forecast(request: Request, site: SiteOf, run: str) -> Response:
     """What such a clone would reuse and what it would run."""
-    given = _given(await request.body())
+    given = given_in(await request.body())
     base = site.run(run)
 
     def planned() -> dict[str, Any]:
@@ -70,7 +70,8 @@ async def forecast(request: Request, site: SiteOf, run: str) -> Response:
     return rendered(request, "forecast.html", **await run_in_threadpool(planned))
 
 
-def _given(body: bytes) -> dict[str, str]:
+def given_in(body: bytes) -> dict[str, str]:
+    """The fields of a form that was sent, each with its last value."""
     fields = parse_qs(body.decode("utf-8", "replace"), keep_blank_values=True)
     return {name: values[-1] for name, values in fields.items()}
 

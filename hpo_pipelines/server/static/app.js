@@ -71,6 +71,7 @@ async function openNew(url) {
   if (dialog.open || document.body.dataset.role === "viewer") return;
   const body = $("#dialog-body");
   replace(body, await fragment(url));
+  dialog.setAttribute("aria-label", $("h2", body)?.textContent ?? "Form");
   dialog.showModal();
   $("[autofocus]", dialog)?.focus();
 }

@@ -1,0 +1,169 @@
+"""Studies are started, stopped, extended and given points from the page, and are driven by the server."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+from samples import shown
+from server_process import start
+from services import wait_until
+
+from hpo_pipelines import Study, Workspace
+from hpo_pipelines.run import Run
+from hpo_pipelines.types import Status
+
+pytestmark = [pytest.mark.integration, pytest.mark.browser]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("marks")
+
+
+@pytest.fixture(scope="module")
+def base(workspace: Workspace, folder: Path) -> Run:
+    return workspace.run(shown.churn, {"folder": str(folder)})
+
+
+@pytest.fixture
+def held(workspace: Workspace, base: Run, folder: Path, request: pytest.FixtureRequest) -> Run:
+    """A draft whose clones wait in ``fit`` for a file called like the test."""
+    return base.clone(gate=request.node.name)
+
+
+def test_a_study_is_started_over_a_run(page: Page, watch: Any, workspace: Workspace, base: Run) -> None:
+    watch.allow("422")
+    page.goto(f"/runs/{base.id}")
+    page.get_by_role("button", name="New study").click()
+    dialog = page.locator("#dialog")
+    expect(dialog.get_by_role("heading", name="New study of churn")).to_be_visible()
+    # From its type and its value, 0.1.
+    expect(dialog.get_by_label("lr, lowest")).to_have_value("0.01")
+    expect(dialog.get_by_label("lr, highest")).to_have_value("1")
+    expect(dialog.get_by_label("model, choices as a JSON list")).to_have_value('["tree", "linear"]')
+    dialog.get_by_role("button", name="Start").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("tick one parameter or more")
+    dialog.get_by_label("lr", exact=True).check()
+    dialog.get_by_label("model", exact=True).check()
+    dialog.get_by_label("lr, lowest").fill("2")
+    dialog.get_by_role("button", name="Start").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("low")
+    dialog.get_by_label("lr, lowest").fill("0.1")
+    dialog.get_by_label("Objective").select_option("fit.auc")
+    dialog.get_by_label("Trials").fill("4")
+    dialog.get_by_label("Name").fill("from the page")
+    dialog.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("/studies/"))
+    expect(page.locator("h1")).to_contain_text("Completed")
+    expect(page.locator("#trials tr[data-trial]")).to_have_count(4)
+    study = Study.called(workspace, "from the page")
+    assert (study.objective, study.direction) == ("fit.auc", "maximize")
+    assert set(study.space) == {"lr", "model"}
+    assert study.task.cloned_from == base.id
+    assert study.trials[0].params["lr"] == 0.1, "the run's own values go first"
+
+
+def test_a_running_study_is_stopped_resumed_and_extended(
+    page: Page, workspace: Workspace, held: Run, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    gate = folder / request.node.name
+    started(page, held, "to be stopped", trials=3)
+    wait_until(Path(f"{gate}.began").exists, "the first trial to begin")
+    page.get_by_role("button", name="Stop").click()
+    expect(page.get_by_role("button", name="Abort")).to_be_visible()
+    gate.touch()
+    expect(page.locator("h1")).to_contain_text("Aborted")
+    study = Study.called(workspace, "to be stopped")
+    assert [run.status for run in study.runs] == [Status.COMPLETED] * len(study.runs)
+    assert len(study.runs) < 3
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("h1")).to_contain_text("Completed")
+    expect(page.locator("#trials tr[data-trial]")).to_have_count(3)
+    page.get_by_label("How many more trials").fill("2")
+    page.get_by_role("button", name="More trials").click()
+    expect(page.locator("#trials tr[data-trial]")).to_have_count(5)
+    expect(page.locator("h1")).to_contain_text("Completed")
+
+
+def test_stopping_twice_aborts_what_runs(
+    page: Page, workspace: Workspace, held: Run, folder: Path, request: pytest.FixtureRequest
+) -> None:
+    gate = folder / request.node.name
+    started(page, held, "to be aborted", trials=3)
+    wait_until(Path(f"{gate}.began").exists, "the first trial to begin")
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("button", name="Abort").click()
+    expect(page.locator("h1")).to_contain_text("Aborted")
+    study = Study.called(workspace, "to be aborted")
+    assert {run.status for run in study.runs} == {Status.ABORTED}
+
+
+def test_a_trial_is_enqueued_with_other_values(page: Page, watch: Any, workspace: Workspace, base: Run) -> None:
+    watch.allow("422")
+    study = started(page, base, "for a point", trials=2)
+    expect(page.locator("h1")).to_contain_text("Completed")
+    page.locator("#trials tr[data-trial='1'] a").click()
+    inspector = page.locator("#trial")
+    expect(inspector.locator("h2")).to_contain_text("Trial 1")
+    inspector.get_by_role("button", name="Enqueue in study").click()
+    dialog = page.locator("#dialog")
+    expect(dialog.get_by_label("lr", exact=True)).to_have_value(repr(study.runs[1].params["lr"]))
+    dialog.get_by_label("lr", exact=True).fill("7")
+    dialog.get_by_role("button", name="Enqueue").click()
+    expect(dialog.get_by_role("alert")).to_contain_text("got 7")
+    dialog.get_by_label("lr", exact=True).fill("0.3")
+    dialog.get_by_role("button", name="Enqueue").click()
+    page.wait_for_url(re.compile(f"/studies/{study.id}$"))
+    expect(page.locator("#trials tr[data-trial='2']")).to_contain_text("0.3")
+    expect(page.locator("h1")).to_contain_text("Completed")
+    assert study.runs[2].params["lr"] == 0.3
+    assert study.best_trial.number == 2
+
+
+def test_the_next_server_goes_on_with_what_one_has_left(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "ran"
+    for each in (home, folder):
+        each.mkdir()
+    (home / "config.toml").write_text('executor = "local"\n')
+    with Workspace(home=home) as workspace:
+        base = workspace.run(shown.churn, {"folder": str(folder)})
+        held = base.clone(gate="go")
+        first = start(home, "--no-mlflow")
+        import httpx2
+
+        wanted: dict[str, Any] = {
+            "run": held.id, "space": {"lr": {"low": 0.1, "high": 1.0}}, "objective": "fit.auc", "n_trials": 3,
+            "name": "left",
+        }  # fmt: skip
+        assert httpx2.post(f"{first.url}/api/v1/studies", json=wanted, timeout=60).status_code == 201
+        wait_until((folder / "go.began").exists, "the first trial to begin")
+        first.process.kill()
+        first.process.wait(30)
+        study = Study.called(workspace, "left")
+        assert study.is_abandoned
+        (folder / "go").touch()
+        second = start(home, "--no-mlflow")
+        try:
+            wait_until(lambda: study.status is Status.COMPLETED, "the next server to go on")
+            assert [run.status for run in study.runs] == [Status.COMPLETED] * 3
+        finally:
+            second.stop()
+
+
+def started(page: Page, base: Run, name: str, trials: int) -> Study:
+    """A study over ``base`` from the form, running."""
+    page.goto(f"/runs/{base.id}/study")
+    page.get_by_label("lr", exact=True).check()
+    page.get_by_label("lr, lowest").fill("0.1")
+    page.get_by_label("Objective").select_option("fit.auc")
+    page.get_by_label("Trials").fill(str(trials))
+    page.get_by_label("In flight").fill("1")
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("/studies/"))
+    expect(page.locator("h1")).to_contain_text(name)
+    return Study.called(base.workspace, name)
