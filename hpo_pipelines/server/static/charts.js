@@ -49,6 +49,7 @@ export function start(pick, brushed) {
     if (name !== "parallel") charts[name].on("click", (event) => { if (event.value?.length > 2) pick(event.value[2]); });
   }
   charts.parallel.on("axisareaselected", () => {
+    if (charts.restoring) return;
     const names = axesOf(charts.data), found = {};
     names.forEach((name, dim) => {
       const interval = charts.parallel.getModel().getComponent("parallelAxis", dim).activeIntervals[0];
@@ -144,6 +145,7 @@ export function drawParallel(data, kept, brushes) {
     const column = goals.get(name) ?? data.params[name];
     return { name, column, choices: column.choices, log: Boolean(column.log), limits: column.choices ? null : widened(range(column.values), column.log) };
   });
+  charts.scales = scales;
   charts.parallel.setOption({
     animation: false, textStyle: text(c),
     parallel: { left: 60, right: 70, top: 40, bottom: 16, parallelAxisDefault: { nameLocation: "end", nameGap: 14, nameTextStyle: mono(c), axisLine: { lineStyle: { color: c.muted } }, axisTick: { lineStyle: { color: c.line } }, axisLabel: { ...text(c), textBorderColor: c.surface, textBorderWidth: 3 }, areaSelectStyle: { width: 18, color: c.run, opacity: 0.18, borderColor: c.run, borderWidth: 1 }, realtime: true } },
@@ -152,11 +154,12 @@ export function drawParallel(data, kept, brushes) {
       : { dim, name, type: log ? "log" : "value", min: limits[0], max: limits[1], axisLabel: { formatter: short, showMinLabel: false, showMaxLabel: false }, splitNumber: 4 }),
     series: { type: "parallel", silent: true, data: [] }, // no lines: see drawLines
   }, { notMerge: true });
+  charts.restoring = true;
   for (const [name, [from, to]] of Object.entries(brushes)) {
     const dim = names.indexOf(name);
     if (dim >= 0) charts.parallel.dispatchAction({ type: "axisAreaSelect", parallelAxisId: charts.parallel.getOption().parallelAxis[dim].id, parallelAxisIndex: dim, intervals: [[from, to]] });
   }
-  charts.scales = scales;
+  charts.restoring = false;
   drawLines(data, kept);
 }
 
@@ -192,13 +195,13 @@ export function drawLines(data, kept) {
   for (let i = 0; i < data.number.length; i++) if (goal.values[i] !== null) done.push(i);
   done.sort((a, b) => (kept[a] - kept[b]) || sign * (goal.values[a] - goal.values[b])); // the best last, on top
   const lit = done.filter((i) => kept[i]).length, [low, high] = range(goal.values);
-  const faint = Math.max(0.035, Math.min(0.9, 60 / Math.max(1, lit))); // many lines are to show where they are dense
+  const faint = Math.max(0.06, Math.min(0.9, 60 / Math.max(1, lit))); // many lines are to show where they are dense
   const each = Math.ceil(done.length / 1500); // lines drawn at a stroke
   for (let from = 0; from < done.length; from += each) {
     const some = done.slice(from, from + each), on = kept[some[0]];
     const share = high > low ? (goal.values[some[0]] - low) / (high - low) : 1, good = sign > 0 ? share : 1 - share;
     context.strokeStyle = on ? between(c.idle, c.run, good) : c.idle;
-    context.globalAlpha = on ? faint * (0.4 + 0.6 * good) : Math.max(0.012, 0.08 * Math.min(1, 200 / done.length));
+    context.globalAlpha = on ? faint * (0.5 + 0.5 * good) : Math.max(0.012, 0.08 * Math.min(1, 200 / done.length));
     context.beginPath();
     for (const i of some) {
       let drawing = false;
