@@ -146,12 +146,13 @@ export function drawParallel(data, kept, brushes) {
     return { name, column, choices: column.choices, log: Boolean(column.log), limits: column.choices ? null : widened(range(column.values), column.log) };
   });
   charts.scales = scales;
+  const areaSelectStyle = { width: 18, color: c.run, opacity: 0.22, borderColor: c.run, borderWidth: 1 };
   charts.parallel.setOption({
     animation: false, textStyle: text(c),
-    parallel: { left: 60, right: 70, top: 40, bottom: 16, parallelAxisDefault: { nameLocation: "end", nameGap: 14, nameTextStyle: mono(c), axisLine: { lineStyle: { color: c.muted } }, axisTick: { lineStyle: { color: c.line } }, axisLabel: { ...text(c), textBorderColor: c.surface, textBorderWidth: 3 }, areaSelectStyle: { width: 18, color: c.run, opacity: 0.18, borderColor: c.run, borderWidth: 1 }, realtime: true } },
+    parallel: { left: 60, right: 70, top: 40, bottom: 16, parallelAxisDefault: { nameLocation: "end", nameGap: 14, nameTextStyle: mono(c), axisLine: { lineStyle: { color: c.muted } }, axisTick: { lineStyle: { color: c.line } }, axisLabel: { ...text(c), textBorderColor: c.surface, textBorderWidth: 3 }, realtime: true } },
     parallelAxis: scales.map(({ name, choices, log, limits }, dim) => choices
-      ? { dim, name, type: "category", data: choices }
-      : { dim, name, type: log ? "log" : "value", min: limits[0], max: limits[1], axisLabel: { formatter: short, showMinLabel: false, showMaxLabel: false }, splitNumber: 4 }),
+      ? { dim, name, areaSelectStyle, type: "category", data: choices }
+      : { dim, name, areaSelectStyle, type: log ? "log" : "value", min: limits[0], max: limits[1], axisLabel: { formatter: short, showMinLabel: false, showMaxLabel: false }, splitNumber: 4 }),
     series: { type: "parallel", silent: true, data: [] }, // no lines: see drawLines
   }, { notMerge: true });
   charts.restoring = true;
