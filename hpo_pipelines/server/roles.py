@@ -26,7 +26,7 @@ class Role(IntEnum):
 ROLES = tuple(str(role) for role in Role)
 DUTIES = {
     Role.VIEWER: "looks at everything",
-    Role.RUNNER: "starts, stops, annotates and archives runs",
+    Role.RUNNER: "starts, stops, annotates and archives runs and studies",
     Role.AUTHOR: "sends code, and deletes",
 }
 
@@ -61,14 +61,15 @@ _VIEWER: _Rules = {
         ),
         "/", "/pipelines", "/pipelines/{project}/{pipeline}", "/pipelines/{project}/{pipeline}/runs.csv",
         "/runs/{run}", "/runs/{run}/part/{part}",
-        "/studies", "/studies/{study}", "/studies/{study}/part/{part}", "/compare", "/cluster", "/search",
+        "/studies", "/studies/{study}", "/studies/{study}/chart", "/studies/{study}/part/{part}", "/compare", "/cluster", "/search",
         "/mlflow", "/mlflow-run/{run}",
     ],
     _READS: ["/mlflow/{path:path}"],
 }  # fmt: skip
 
 _RUNNER: _Rules = {
-    ("GET",): ["/runs/{run}/new"],  # it loads the run's code, as what follows does
+    # These load the run's code, as what follows does.
+    ("GET",): ["/runs/{run}/new", "/runs/{run}/study", "/studies/{study}/enqueue"],
     ("POST",): [
         *(
             _API + path
@@ -76,10 +77,13 @@ _RUNNER: _Rules = {
                 "/runs/{run}/plan", "/runs/{run}/clone", "/runs/{run}/submit", "/runs/{run}/rerun",
                 "/runs/{run}/resume", "/runs/{run}/abort", "/runs/{run}/archive", "/runs/{run}/restore",
                 "/pipelines/{project}/{pipeline}/archive", "/pipelines/{project}/{pipeline}/restore",
+                "/studies", "/studies/{study}/stop", "/studies/{study}/resume", "/studies/{study}/extend",
+                "/studies/{study}/trials",
             )
         ),
         "/runs/{run}/new", "/runs/{run}/forecast", "/runs/{run}/do/{action}", "/queues/{queue}/do/{action}",
         "/pipelines/{project}/{pipeline}/do/{action}",
+        "/runs/{run}/study", "/studies/{study}/enqueue", "/studies/{study}/do/{action}",
     ],
     ("PATCH",): [f"{_API}/runs/{{run}}", f"{_API}/queues/{{queue}}"],
     _WRITES: ["/mlflow/{path:path}"],

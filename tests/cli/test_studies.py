@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from cli.conftest import BODIES, Hpo
 
+from hpo_pipelines import Study, Workspace
+
 
 def optimize(hpo: Hpo, *arguments: str, target: str = f"{BODIES}:simple"):  # type: ignore[no-untyped-def]
     return hpo("optimize", target, *arguments)
@@ -207,3 +209,19 @@ seed: 1
     assert all(run["reason"].startswith("pruned at checked step 0: auc ") for run in pruned)
     one = hpo("optimize", str(path), "--objective", "trained.score", "--name", "one", "-n", "2", "--json").document
     assert (one["objective"], one["direction"]) == ("trained.score", "maximize")
+
+
+def test_a_study_is_extended_and_gone_on_with(hpo: Hpo, home: Path) -> None:
+    assert optimize(hpo, "-P", "x=int(1,5)", "-n", "2", "--name", "grows").code == 0
+    refused = hpo("study", "stop", "grows")
+    assert refused.code == 18
+    assert "is not running" in refused.err
+    extended = hpo("study", "extend", "grows", "3")
+    assert (extended.code, extended.out) == (
+        0,
+        "grows is asked for 5 trials; nobody drives it: hpo resume grows does\n",
+    )
+    assert hpo("resume", "grows").code == 0
+    with Workspace(home=home) as workspace:
+        assert len(Study.called(workspace, "grows").runs) == 5
+    assert hpo("study", "stop", "none").code == 18
