@@ -63,6 +63,8 @@ def test_axe_finds_nothing(chromium: Browser, served: Any, base: Run, broken: Ru
         "/studies",
         "/cluster",
         f"/studies/{study.id}",
+        f"/studies/{study.id}/enqueue?trial=1",
+        f"/runs/{base.id}/study",
         f"/compare?runs={base.id},{broken.id}",
         "/runs/01NOTHING",
     ]
