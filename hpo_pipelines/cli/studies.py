@@ -183,12 +183,11 @@ def studies(*, as_json: bool) -> int:
 
 def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
     """What ``hpo show`` prints of a study: what it is, its best trial, and its trials by value."""
-    from hpo_pipelines.accounting import accounting
     from hpo_pipelines.cli.describing import accounting_text, described_accounting, styled, table
     from hpo_pipelines.study import Study
 
     study = Study(place, task)
-    sums = accounting(place.store, task)
+    sums = place.accounting(task)
     trials = study.trials
     if as_json:
         rows = [
@@ -292,7 +291,7 @@ def _has_studies(place: Workspace) -> bool:
 
 
 def _none_yet(place: Workspace) -> str:
-    return f"No studies yet in {place.home}: hpo optimize FILE.py:PIPELINE --space FILE -n 30 starts one."
+    return f"No studies yet in {place.place}: hpo optimize FILE.py:PIPELINE --space FILE -n 30 starts one."
 
 
 def _best(study: Study) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from hpo_pipelines.accounting import Accounting, accounting
+from hpo_pipelines.accounting import Accounting
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
@@ -121,7 +121,7 @@ class Study:
     @property
     def accounting(self) -> Accounting:
         """Seconds that the steps of its trials took, wasted, and saved by reuse."""
-        return accounting(self.workspace.store, self.task)
+        return self.workspace.accounting(self.task)
 
     @property
     def best_trial(self) -> Trial:

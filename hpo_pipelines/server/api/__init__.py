@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from hpo_pipelines.server.api import actions, details, events, queues, runs, studies
+from hpo_pipelines.server.api import actions, details, events, queues, records, runs, studies, submission
 from hpo_pipelines.server.problems import DOCUMENTED
 
 PREFIX = "/api/v1"
 
 router = APIRouter(prefix=PREFIX, responses=DOCUMENTED)
-for part in (runs, details, actions, studies, queues, events):
+for part in (runs, details, actions, submission, studies, queues, events, records):
     router.include_router(part.router)
