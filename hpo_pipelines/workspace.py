@@ -108,8 +108,9 @@ class Workspace:
         *,
         executor: str | None = None,
         tags: Sequence[str] = (),
+        snapshot: str | None = None,
     ) -> Task:
-        """The record of a draft, its code stored, itself not yet.
+        """The record of a draft, its code stored (under the digest ``snapshot`` if it is already), itself not yet.
 
         Raises ParameterError, and ConfigError for a component whose queue is not declared.
         """
@@ -124,7 +125,7 @@ class Workspace:
             project=pipeline.project,
             pipeline=pipeline.name,
             params=pipeline.parameters.encode(values),
-            snapshot=self.record_code(pipeline),
+            snapshot=snapshot or self.record_code(pipeline),
             executor=executor,
             git=git_state(os.getcwd()),
             tags=tuple(tags),

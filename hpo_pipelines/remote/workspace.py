@@ -50,13 +50,14 @@ class RemoteWorkspace(Workspace):
         url = store if store is not None and is_server(store) else settings.server
         if artifacts is not None:
             raise ConfigError(f"artifacts={artifacts!r}: those of {url} are where its server keeps them; leave it out.")
-        self._server = Connection(url)
+        self.server = Connection(url)
+        """Asked for whatever is not read through the store."""
         # A folder that lasts as long as this: what was read is the server's, and may change there.
         self.home = Path(tempfile.mkdtemp(prefix="hpo-served-"))
         self._forget = weakref.finalize(self, shutil.rmtree, self.home, ignore_errors=True)
-        self.settings = replace(settings, server=self._server.url, queues=ServedQueues(self._server))
-        self.store = RemoteStore(self._server)
-        self.artifacts = ServedArtifacts(self._server, self.home / "artifacts")
+        self.settings = replace(settings, server=self.server.url, queues=ServedQueues(self.server))
+        self.store = RemoteStore(self.server)
+        self.artifacts = ServedArtifacts(self.server, self.home / "artifacts")
         self.consoles = Consoles(self.store, self.home, shared=True)
         self.engine = Engine(self.store, self.artifacts, self.consoles)
         self._codes: dict[str, tuple[Pipeline[..., Any], Code]] = {}
@@ -65,7 +66,7 @@ class RemoteWorkspace(Workspace):
 
     @property
     def place(self) -> str:
-        return self._server.url
+        return self.server.url
 
     # -- runs from pipelines
 
@@ -83,21 +84,20 @@ class RemoteWorkspace(Workspace):
         for component in components_of(pipeline):
             if component.options.resources.queue is not None:
                 self.settings.queue(component.options.resources.queue)
-        wanted = {
-            "snapshot": self.record_code(pipeline),
-            "params": _json(pipeline.parameters.encode(values)),
-            "executor": executor,
-            "tags": list(tags),
-            "git": git_state(os.getcwd()),
-        }
-        return self._made(self._server.post("/runs", wanted))
+        encoded = _json(pipeline.parameters.encode(values))
+        wanted = {**self.brought(pipeline), "params": encoded, "executor": executor, "tags": list(tags)}
+        return self._made(self.server.post("/runs", wanted))
+
+    def brought(self, pipeline: Pipeline[..., Any]) -> dict[str, Any]:
+        """What a request says of code from here: its digest, the server having it now, and where it came from."""
+        return {"snapshot": self.record_code(pipeline), "git": git_state(os.getcwd())}
 
     def record_code(self, pipeline: Pipeline[..., Any]) -> str:
         captured = capture(pipeline, first_party=frozenset(pipeline.first_party))
         with self._lock:
             if captured.digest not in self._codes:
                 if self.store.snapshots.get(captured.digest) is None:
-                    self._server.post_bytes("/snapshots", captured.content)
+                    self.server.post_bytes("/snapshots", captured.content)
                 self._codes.pop(self._entries.get(captured.entry, ""), None)
                 self._entries[captured.entry] = captured.digest
                 self._codes[captured.digest] = (pipeline, live())
@@ -124,7 +124,7 @@ class RemoteWorkspace(Workspace):
     ) -> Run:
         how = {"keep_options": True} if options is None else _asked(options)
         return self._made(
-            self._server.post(f"/runs/{quoted(run)}/submit", {"queue": queue, "priority": priority, **how})
+            self.server.post(f"/runs/{quoted(run)}/submit", {"queue": queue, "priority": priority, **how})
         )
 
     def clone(self, run: str, params: Mapping[str, Any], *, executor: str | None = None) -> Run:
@@ -133,7 +133,7 @@ class RemoteWorkspace(Workspace):
         values = pipeline.parameters.bind({**pipeline.parameters.decode(task.params), **params})
         encoded = pipeline.parameters.encode(values)
         wanted = {"params": _json({name: encoded[name] for name in params}), "executor": executor}
-        return self._made(self._server.post(f"/runs/{quoted(run)}/clone", wanted))
+        return self._made(self.server.post(f"/runs/{quoted(run)}/clone", wanted))
 
     def rerun_draft(
         self, run: str, *, failed: bool = False, from_step: str | None = None, refresh: RefreshOption = False
@@ -141,18 +141,18 @@ class RemoteWorkspace(Workspace):
         wanted = Refresh.of(refresh, from_step)
         named = wanted.everything or sorted(wanted.steps)
         asked = {"refresh": named, "from_step": from_step, "failed": failed, "submit": False}
-        made = self._made(self._server.post(f"/runs/{quoted(run)}/rerun", asked))
+        made = self._made(self.server.post(f"/runs/{quoted(run)}/rerun", asked))
         return made, RunOptions(refresh=wanted, prior=completed(self.store, run) if failed else {})
 
     def resume(self, run: str, *, from_step: str | None = None) -> Run:
         task = self.store.tasks.get(run)
         refuse_trial(self.store, task)
         printed = printed_by(Run(self, task))
-        made = self._made(self._server.post(f"/runs/{quoted(run)}/resume", {"from_step": from_step}))
+        made = self._made(self.server.post(f"/runs/{quoted(run)}/resume", {"from_step": from_step}))
         return self._followed(made, printed=printed)
 
     def abort(self, run: str) -> Run:
-        return self._made(self._server.post(f"/runs/{quoted(run)}/abort"))
+        return self._made(self.server.post(f"/runs/{quoted(run)}/abort"))
 
     def is_driving(self, run: str) -> bool:
         return False
@@ -174,13 +174,13 @@ class RemoteWorkspace(Workspace):
     # -- what is known of tasks
 
     def why(self, step: Task) -> Why:
-        return wire.why_of(self._server.get(f"/records/tasks/{quoted(step.id)}/why"))
+        return wire.why_of(self.server.get(f"/records/tasks/{quoted(step.id)}/why"))
 
     def why_run(self, run: Task) -> tuple[Why, ...]:
-        return tuple(wire.why_of(each) for each in self._server.get(f"/runs/{quoted(run.id)}/why")["items"])
+        return tuple(wire.why_of(each) for each in self.server.get(f"/runs/{quoted(run.id)}/why")["items"])
 
     def accounting(self, task: Task) -> Accounting:
-        return Accounting(**self._server.get(f"/records/tasks/{quoted(task.id)}/accounting"))
+        return Accounting(**self.server.get(f"/records/tasks/{quoted(task.id)}/accounting"))
 
     def plan(
         self, target: Pipeline[..., Any] | Run, params: Mapping[str, Any], *, refresh: Refresh | None = None
@@ -197,39 +197,41 @@ class RemoteWorkspace(Workspace):
             "params": _json({name: encoded[name] for name in params}),
             "refresh": refresh.everything or sorted(refresh.steps),
         }
-        return wire.plan_of(self._server.post(f"/runs/{quoted(target.id)}/plan", wanted))
+        return wire.plan_of(self.server.post(f"/runs/{quoted(target.id)}/plan", wanted))
 
     def trial_values(self, study: str) -> dict[int, float]:
         """The value of each completed trial of the study with this id, by its number."""
-        found = self._server.get(f"/studies/{quoted(study)}/trials")
-        return {
-            number: float(value)
-            for number, value in zip(found["number"], found["value"], strict=True)
-            if value is not None
-        }
+        found = self.server.get(f"/records/studies/{quoted(study)}/values")["values"]
+        return {int(number): float(value) for number, value in found.items()}
+
+    def fetch_journal(self, study: str) -> None:
+        """Bring Optuna's journal of the study with this id below :attr:`home`, as it is now. Raises StudyError."""
+        path = self.home / "optuna" / f"{study}.journal"
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(self.server.get_bytes(f"/studies/{quoted(study)}/journal"))
 
     # -- what needs the store itself
 
     def record_of(self, *args: Any, **options: Any) -> NoReturn:
-        raise refusal("a record that is not stored yet", self._server.url)
+        raise refusal("a record that is not stored yet", self.server.url)
 
     def controller(self, *args: Any, **options: Any) -> NoReturn:
-        raise refusal("driving a run", self._server.url)
+        raise refusal("driving a run", self.server.url)
 
     def cloned(self, *args: Any, **options: Any) -> NoReturn:
-        raise refusal("a record that is not stored yet", self._server.url)
+        raise refusal("a record that is not stored yet", self.server.url)
 
     def resumed(self, *args: Any, **options: Any) -> NoReturn:
-        raise refusal("driving a run", self._server.url)
+        raise refusal("driving a run", self.server.url)
 
     def taken_over(self, *args: Any, **options: Any) -> NoReturn:
-        raise refusal("driving a run", self._server.url)
+        raise refusal("driving a run", self.server.url)
 
     def end(self, run: str, status: Status, reason: str) -> NoReturn:
-        raise refusal(f"ending a run as {status}", self._server.url)
+        raise refusal(f"ending a run as {status}", self.server.url)
 
     def drain(self, timeout: float = 5.0) -> NoReturn:
-        raise refusal("waiting for MLflow", self._server.url)
+        raise refusal("waiting for MLflow", self.server.url)
 
     def tracking_problem(self) -> str | None:
         """None: MLflow is the server's to feed."""

@@ -67,6 +67,8 @@ class Driver:
         self._reuse = True
         self._left: dict[int, Task] = {}
         """The runs, by trial, that a crash or an abort left unfinished."""
+        self.begun = threading.Event()
+        """That it has the study, which is recorded as running."""
         self._first: str | None = None
         """The run of trial 0."""
         self._changed: Callable[[Progress], None] = lambda progress: None
@@ -87,6 +89,7 @@ class Driver:
                 store.tasks.reopen(self.study.id)
             elif status is not Status.RUNNING:
                 store.tasks.transition(self.study.id, Status.RUNNING)
+            self.begun.set()
             try:
                 retried = self._reconcile()
                 self._enqueue_base()
@@ -177,17 +180,18 @@ class Driver:
                     except KeyboardInterrupt:
                         if self._stopping == "interrupted":
                             raise
-                        self._finish_what_runs()
+                        self.finish()
                         continue
                     running -= finished
                     for future in finished:
                         future.result()
             except BaseException:
                 self._stopping = self._stopping or "an error"
-                self._abort()
+                self.abort()
                 raise
 
-    def _finish_what_runs(self) -> None:
+    def finish(self) -> None:
+        """Begin no more trials; those under way end. Any thread may call it."""
         self._stopping = "interrupted"
         self.progress.note = "finishing what runs; Ctrl-C again aborts it"
         self._changed(self.progress)
@@ -209,7 +213,8 @@ class Driver:
             return False
         return not self._stopping
 
-    def _abort(self) -> None:
+    def abort(self) -> None:
+        """Stop the trials under way; :meth:`finish` goes before it."""
         with self._lock:
             self._aborting = True
             controllers = list(self._controllers.values())

@@ -10,6 +10,7 @@ import optuna
 
 from hpo_pipelines.accounting import Accounting
 from hpo_pipelines.errors import StudyError
+from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study.sampling import storage
@@ -91,7 +92,9 @@ class Study:
 
     @property
     def optuna_study(self) -> optuna.Study:
-        """Optuna's own study, for its plots and analyses."""
+        """Optuna's own study, for its plots and analyses; of a server's study a copy as it is now."""
+        if isinstance(self.workspace, RemoteWorkspace):
+            self.workspace.fetch_journal(self.id)
         return optuna.load_study(study_name=self.name, storage=storage(self._storage_url, self.workspace.home, self.id))
 
     @property
@@ -110,13 +113,17 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """Every trial that has a run, in the order of their numbers."""
-        frozen = {trial.number: trial for trial in self.optuna_study.get_trials(deepcopy=False)}
-        made = []
-        for run in self.runs:
-            trial = frozen[run.task.trial or 0]
-            value = trial.value if trial.state == optuna.trial.TrialState.COMPLETE else None
-            made.append(Trial(trial.number, run.task.params, value, run.status, run))
-        return made
+        values = self.values
+        numbered = [(run.task.trial or 0, run) for run in self.runs]
+        return [Trial(number, run.task.params, values.get(number), run.status, run) for number, run in numbered]
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        """The value of each completed trial, by its number."""
+        if isinstance(self.workspace, RemoteWorkspace):
+            return self.workspace.trial_values(self.id)
+        done = self.optuna_study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        return {trial.number: trial.value for trial in done}
 
     @property
     def accounting(self) -> Accounting:

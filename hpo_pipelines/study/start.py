@@ -11,8 +11,9 @@ import optuna
 
 from hpo_pipelines.errors import ParameterError, SpaceError, StudyError
 from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
-from hpo_pipelines.study import samplers, sampling
+from hpo_pipelines.study import remote, samplers, sampling
 from hpo_pipelines.study.driver import Driver
 from hpo_pipelines.study.handle import Study, find
 from hpo_pipelines.study.limits import Limits
@@ -73,6 +74,61 @@ def optimize(
     from hpo_pipelines.workspace import default_workspace
 
     place = workspace or (target.workspace if isinstance(target, Run) else default_workspace())
+    asked: dict[str, Any] = {
+        "objective": objective, "direction": direction, "n_trials": n_trials, "timeout": timeout, "n_jobs": n_jobs,
+        "sampler": sampler, "pruner": pruner, "seed": seed, "name": name, "executor": executor, "queue": queue,
+        "max_failures": max_failures, "storage": storage, "allow_changes": allow_changes, "reuse": reuse,
+    }  # fmt: skip
+    if isinstance(place, RemoteWorkspace):
+        return Study(place, remote.optimize(place, target, _parsed(space), asked, progress))
+    return begin(place, target, space, **asked).drive(progress)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A pipeline whose code is recorded, by its digest: what is tuned where its files are not."""
+
+    pipeline: Pipeline[..., Any]
+    snapshot: str
+    git: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A study that is recorded and checked, not yet driven."""
+
+    driver: Driver
+    asked: Mapping[str, Any]
+
+    def drive(self, progress: bool | Callable[[Progress], None] | None = None) -> Study:
+        """Run its trials; the study as it is then."""
+        self.driver.optimize(progress, self.asked)
+        place = self.driver.workspace
+        return Study(place, place.store.tasks.get(self.driver.study.id))
+
+
+def begin(
+    place: Workspace,
+    target: Pipeline[..., Any] | Run | Recorded,
+    space: Space | Mapping[str, Any] | str | Path,
+    *,
+    objective: str | None = None,
+    direction: str = "maximize",
+    n_trials: int | None = None,
+    timeout: float | str | None = None,
+    n_jobs: int = 1,
+    sampler: str | Mapping[str, Any] | optuna.samplers.BaseSampler | None = None,
+    pruner: str | optuna.pruners.BasePruner | None = None,
+    seed: int | None = None,
+    name: str | None = None,
+    executor: str | None = None,
+    queue: str | None = None,
+    max_failures: int | None = None,
+    storage: str | None = None,
+    allow_changes: bool = False,
+    reuse: bool = True,
+) -> Begun:
+    """What :func:`optimize` drives. Raises what it raises before anything runs."""
     if direction not in DIRECTIONS:
         raise StudyError(f"direction={direction!r}: it is maximize or minimize.")
     if n_trials is None and timeout is None and not samplers.exhaustive(sampler):
@@ -95,8 +151,7 @@ def optimize(
     optuna_study = _optuna_study(study, wanted, samplers.sampler(sampler, fresh_seed, parsed), pruned_by)
     asked = {**vars(limits), "sampler": _named(sampler), "pruner": _named(pruner), "seed": seed, "reuse": reuse}
     driver = Driver(study, optuna_study, parsed, base, limits, queue=queue)
-    driver.optimize(progress, {**asked, "queue": queue})
-    return Study(place, place.store.tasks.get(study.id))
+    return Begun(driver, {**asked, "queue": queue})
 
 
 def resume(
@@ -111,6 +166,13 @@ def resume(
     ``n_trials``, the total, takes the place of the one that was asked for. Raises StudyError when all of its trials are
     there, when another process runs it, and when it had a sampler or pruner that is no name and so is not recorded.
     """
+    if isinstance(workspace, RemoteWorkspace):
+        return Study(workspace, remote.resume(workspace, study, n_trials, progress))
+    return begin_again(workspace, study, n_trials=n_trials).drive(progress)
+
+
+def begin_again(workspace: Workspace, study: Task, *, n_trials: int | None = None) -> Begun:
+    """What :func:`resume` drives. Raises what it raises before anything runs."""
     asked = {**study.params.get("asked", {})}
     asked["n_trials"] = n_trials or asked.get("n_trials")
     _refuse_to_resume(workspace, study, asked)
@@ -134,8 +196,7 @@ def resume(
     asked["n_trials"] = samplers.limit(sampler, space, asked["n_trials"], timed=asked.get("timeout") is not None)
     optuna_study = _optuna_study(handle, wanted, sampler, sampling.pruner(asked.get("pruner")))
     limits = Limits(asked["n_trials"], asked.get("timeout"), asked.get("n_jobs", 1), asked.get("max_failures"))
-    Driver(handle, optuna_study, space, base, limits, queue=asked.get("queue")).optimize(progress, asked)
-    return Study(workspace, workspace.store.tasks.get(study.id))
+    return Begun(Driver(handle, optuna_study, space, base, limits, queue=asked.get("queue")), asked)
 
 
 def _refuse_to_resume(workspace: Workspace, study: Task, asked: Mapping[str, Any]) -> None:
@@ -174,13 +235,17 @@ class _Wanted:
     space: Space
 
 
-def _base(workspace: Workspace, target: Pipeline[..., Any] | Run, space: Space, executor: str | None) -> Task:
+def _base(
+    workspace: Workspace, target: Pipeline[..., Any] | Run | Recorded, space: Space, executor: str | None
+) -> Task:
     """The record that trials are clones of: a run, or one of the pipeline's defaults that is never stored.
 
     What a pipeline has no default for comes from the space: fixed values now, the others with each trial.
     """
     if isinstance(target, Run):
         return replace(target.task, executor=executor or target.task.executor)
+    recorded = target if isinstance(target, Recorded) else None
+    target = target.pipeline if isinstance(target, Recorded) else target
     if not isinstance(target, Pipeline):
         raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
     _check_names(space, target)  # before what it lacks is missed: a misspelt name is the likelier reason
@@ -188,7 +253,10 @@ def _base(workspace: Workspace, target: Pipeline[..., Any] | Run, space: Space, 
     needed = {
         name: value for name, value in given.items() if name in target.parameters and target.parameters[name].required
     }
-    base = workspace.record_of(target, needed, executor=executor)
+    snapshot = None if recorded is None else recorded.snapshot
+    base = workspace.record_of(target, needed, executor=executor, snapshot=snapshot)
+    if recorded is not None:
+        base = replace(base, git=recorded.git)
     drawn = {name for name in needed if not isinstance(space.get(name), Fixed)}
     return replace(base, params={name: value for name, value in base.params.items() if name not in drawn})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_pipelines.description import described
 from hpo_pipelines.errors import CodeUnavailable, ParameterError
-from hpo_pipelines.pipeline import components_of
+from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.run import Run
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
@@ -59,26 +60,18 @@ def draft(site: SiteOf, wanted: Annotated[DraftRequest, Body()]) -> PlainJson:
 def drafted(site: Site, wanted: DraftRequest) -> Run:
     """The draft that ``wanted`` describes. Raises CodeUnavailable, ParameterError, ConfigError."""
     workspace = site.workspace
-    if workspace.store.snapshots.get(wanted.snapshot) is None:
-        raise CodeUnavailable(f"no code with the digest {wanted.snapshot!r} is recorded here; send it to /snapshots.")
-    task = Task(new_id(), Kind.PIPELINE, "", "", snapshot=wanted.snapshot)
-    pipeline, _ = workspace.code(task)
-    for component in components_of(pipeline):
-        if component.options.resources.queue is not None:
-            workspace.settings.queue(component.options.resources.queue)
-    task = Task(
-        id=task.id,
-        kind=Kind.PIPELINE,
-        name=pipeline.name,
-        project=pipeline.project,
-        pipeline=pipeline.name,
-        params=pipeline.parameters.encode(pipeline.parameters.bind(pipeline.parameters.decode(wanted.params))),
-        snapshot=wanted.snapshot,
-        executor=wanted.executor,
-        git=wanted.git,
-        tags=tuple(wanted.tags),
-    )
-    return Run(workspace, workspace.store.tasks.create(task))
+    pipeline = entry_of(site, wanted.snapshot)
+    params = pipeline.parameters.decode(wanted.params)
+    task = workspace.record_of(pipeline, params, executor=wanted.executor, tags=wanted.tags, snapshot=wanted.snapshot)
+    return Run(workspace, workspace.store.tasks.create(replace(task, git=wanted.git)))
+
+
+def entry_of(site: Site, snapshot: str) -> Pipeline[..., Any]:
+    """The pipeline of the code with the digest ``snapshot``. Raises CodeUnavailable."""
+    if site.workspace.store.snapshots.get(snapshot) is None:
+        raise CodeUnavailable(f"no code with the digest {snapshot!r} is recorded here; send it to /snapshots.")
+    pipeline, _ = site.workspace.code(Task(new_id(), Kind.PIPELINE, snapshot, "", snapshot=snapshot))
+    return pipeline
 
 
 def _checked(content: bytes) -> Content:
