@@ -8,7 +8,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -112,7 +112,8 @@ class RemoteWorkspace(Workspace):
             cure = "rerun it" if task.status is Status.COMPLETED else "resume it, or rerun it"
             raise IllegalTransition(f"{task.label} is {task.status}: only a draft is started; {cure}.")
         options = options or RunOptions()
-        return self._followed(self._submitted(run, options), echo=options.echo)
+        with self._aborted_if_interrupted(run):
+            return follow(self._submitted(run, options), echo=options.echo)
 
     def enqueue(
         self, run: str, *, queue: str | None = None, priority: int | None = None, options: RunOptions | None = None
@@ -148,8 +149,9 @@ class RemoteWorkspace(Workspace):
         task = self.store.tasks.get(run)
         refuse_trial(self.store, task)
         printed = printed_by(Run(self, task))
-        made = self._made(self.server.post(f"/runs/{quoted(run)}/resume", {"from_step": from_step}))
-        return self._followed(made, printed=printed)
+        with self._aborted_if_interrupted(run):
+            made = self._made(self.server.post(f"/runs/{quoted(run)}/resume", {"from_step": from_step}))
+            return follow(made, printed=printed)
 
     def abort(self, run: str) -> Run:
         return self._made(self.server.post(f"/runs/{quoted(run)}/abort"))
@@ -157,15 +159,16 @@ class RemoteWorkspace(Workspace):
     def is_driving(self, run: str) -> bool:
         return False
 
-    def _followed(self, run: Run, *, echo: bool = True, printed: int = 0) -> Run:
+    @contextmanager
+    def _aborted_if_interrupted(self, run: str) -> Iterator[None]:
+        """As the driver of a run does where it is interrupted: the run is not left to go on unseen."""
         try:
-            return follow(run, echo=echo, printed=printed)
+            yield
         except Exception:
             raise
         except BaseException:
-            # As the driver does where it is interrupted: the run is not left to go on unseen.
             with suppress(HpoPipelinesError):
-                self.abort(run.id)
+                self.abort(run)
             raise
 
     def _made(self, described: Mapping[str, Any]) -> Run:

@@ -63,8 +63,8 @@ def _followed(place: RemoteWorkspace, study: str, wanted: bool | Callable[[Progr
     following = _Following(place.server, study)
     with shown(wanted, following.progress) as changed:
         try:
-            while following.look(changed):
-                following.pause()
+            while following.goes_on(changed):
+                pass
         except BaseException:
             following.stop(abort=True)
             raise
@@ -85,8 +85,23 @@ class _Following:
         self.problem: HpoPipelinesError | None = None
         """What ended it otherwise than by itself."""
 
-    def look(self, changed: Callable[[Progress], None]) -> bool:
-        """Show how far it is; whether it goes on."""
+    def goes_on(self, changed: Callable[[Progress], None]) -> bool:
+        """Show how far it is, and wait a moment; whether it goes on.
+
+        The first Ctrl-C has the server finish what runs, the second is raised.
+        """
+        try:
+            driven = self._look(changed)
+            if driven:
+                time.sleep(LOOK_SECONDS)
+        except KeyboardInterrupt:
+            if self._interrupted:
+                raise
+            self._interrupted = driven = True
+            self.stop(abort=False)
+        return driven
+
+    def _look(self, changed: Callable[[Progress], None]) -> bool:
         said = self._asked()
         for name, value in said["progress"].items():
             if name != "began":
@@ -95,16 +110,6 @@ class _Following:
         if said["problem"] is not None:
             self.problem = error_of(500, said["problem"])
         return bool(said["driven"])
-
-    def pause(self) -> None:
-        """Wait a moment. The first Ctrl-C has the server finish what runs, the second is raised."""
-        try:
-            time.sleep(LOOK_SECONDS)
-        except KeyboardInterrupt:
-            if self._interrupted:
-                raise
-            self._interrupted = True
-            self.stop(abort=False)
 
     def stop(self, *, abort: bool) -> None:
         """Have the server begin no more trials; with ``abort`` also stop those under way."""
