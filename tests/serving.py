@@ -28,7 +28,7 @@ class Serving:
 def serving(home: Path, *, executor: str = "inline") -> Iterator[Serving]:
     """Serve ``home`` until the block ends."""
     (home / "config.toml").write_text(f'executor = "{executor}"\ntracking_uri = ""\n')
-    with Workspace(home=home) as workspace, socket.socket() as listening:
+    with Workspace(home=home) as workspace, socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
         app = create_app(workspace)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3))
