@@ -36,5 +36,5 @@ def test_answers_are_sent_at_once() -> None:
 
 
 def test_a_port_that_is_taken_is_said() -> None:
-    with _listening(0) as listening, pytest.raises(ConfigError, match="cannot be used.*--port 0"):
+    with _listening(0) as listening, pytest.raises(ConfigError, match=r"cannot be used.*--port 0"):
         _listening(listening.getsockname()[1]).__enter__()
