@@ -211,7 +211,7 @@ class RemoteWorkspace(Workspace):
         """Bring Optuna's journal of the study with this id below :attr:`home`, as it is now. Raises StudyError."""
         path = self.home / "optuna" / f"{study}.journal"
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(self.server.get_bytes(f"/studies/{quoted(study)}/journal"))
+        path.write_bytes(self.server.get_bytes(f"/records/studies/{quoted(study)}/journal"))
 
     # -- what needs the store itself
 

@@ -12,8 +12,8 @@ from fastapi import Depends, Request
 from hpo_pipelines.errors import CodeUnavailable, HpoPipelinesError, TaskNotFound
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.server.agent import Driving
+from hpo_pipelines.server.drives import StudyDrives
 from hpo_pipelines.server.feed import Feed
-from hpo_pipelines.server.studying import Studying
 from hpo_pipelines.snapshot import Content
 from hpo_pipelines.study import Analysis, Study
 from hpo_pipelines.task import Task
@@ -30,7 +30,7 @@ class Site:
     agent: Driving
     feed: Feed
     has_mlflow: bool = False
-    studying: Studying = field(default_factory=Studying)
+    drives: StudyDrives = field(default_factory=StudyDrives)
     _contents: dict[str, Content] = field(default_factory=dict)
     _analyses: dict[str, Analysis] = field(default_factory=dict)
 
@@ -114,7 +114,7 @@ class Site:
 
     def close(self) -> None:
         self.feed.close()
-        self.studying.close()
+        self.drives.close()
         self.agent.close()
 
 

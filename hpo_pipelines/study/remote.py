@@ -47,7 +47,7 @@ def optimize(
     else:
         raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
     wanted = {name: value for name, value in asked.items() if name != "storage"}
-    begun = place.server.post("/studies", {**what_is_tuned, "space": space.as_dict(), **wanted})
+    begun = place.server.post("/records/studies", {**what_is_tuned, "space": space.as_dict(), **wanted})
     return _followed(place, begun["id"], progress)
 
 
@@ -55,7 +55,7 @@ def resume(
     place: RemoteWorkspace, study: Task, n_trials: int | None, progress: bool | Callable[[Progress], None] | None
 ) -> Task:
     """Have the server go on with a recorded study, and follow it to its end."""
-    place.server.post(f"/studies/{quoted(study.id)}/resume", {"n_trials": n_trials})
+    place.server.post(f"/records/studies/{quoted(study.id)}/resume", {"n_trials": n_trials})
     return _followed(place, study.id, progress)
 
 
@@ -78,7 +78,7 @@ class _Following:
 
     def __init__(self, server: Connection, study: str) -> None:
         self._server = server
-        self._path = f"/studies/{quoted(study)}"
+        self._path = f"/records/studies/{quoted(study)}"
         self._interrupted = False
         said = self._asked()["progress"]
         self.progress = Progress(**{**said, "began": time.monotonic() - said["began"]})

@@ -137,15 +137,15 @@ def test_a_rerun_may_be_left_a_draft(client: TestClient, workspace: Workspace, s
 def test_a_study_is_driven_here(client: TestClient, workspace: Workspace, simple: Captured) -> None:
     send(client, simple.content)
     wanted = {"snapshot": simple.digest, "space": {"x": [1, 2, 3]}, "n_trials": 3, "seed": 1, "name": "rest"}
-    made = post(client, "/studies", 201, wanted)
-    wait_until(lambda: not client.get(f"{API}/studies/rest/progress").json()["driven"], "the study to end")
-    said = client.get(f"{API}/studies/{made['id']}/progress").json()
+    made = post(client, "/records/studies", 201, wanted)
+    wait_until(lambda: not client.get(f"{API}/records/studies/rest/progress").json()["driven"], "the study to end")
+    said = client.get(f"{API}/records/studies/{made['id']}/progress").json()
     assert (said["progress"]["done"], said["progress"]["total"], said["problem"]) == (3, 3, None)
-    assert post(client, "/studies/rest/stop", 409)["type"] == "StudyError"
-    assert post(client, "/studies/rest/resume", 409)["type"] == "StudyError"
-    assert post(client, "/studies/rest/resume", 202, {"n_trials": 4})["id"] == made["id"]
-    wait_until(lambda: not client.get(f"{API}/studies/rest/progress").json()["driven"], "the study to end")
-    assert client.get(f"{API}/studies/rest/journal").content.count(b"\n") > 4
+    assert post(client, "/records/studies/rest/stop", 409)["type"] == "StudyError"
+    assert post(client, "/records/studies/rest/resume", 409)["type"] == "StudyError"
+    assert post(client, "/records/studies/rest/resume", 202, {"n_trials": 4})["id"] == made["id"]
+    wait_until(lambda: not client.get(f"{API}/records/studies/rest/progress").json()["driven"], "the study to end")
+    assert client.get(f"{API}/records/studies/rest/journal").content.count(b"\n") > 4
     values = client.get(f"{API}/records/studies/rest/values").json()["values"]
     assert sorted(values) == ["0", "1", "2", "3"]
 
@@ -170,15 +170,15 @@ def test_a_study_that_cannot_be_is_refused(
     if not workspace.runs():
         workspace.run(bodies.simple, {"x": 1})
     wanted = {"space": {"x": [1]}, "n_trials": 1, "name": "refused", **body}
-    assert post(client, "/studies", status, wanted)["type"] == kind
+    assert post(client, "/records/studies", status, wanted)["type"] == kind
 
 
 def test_a_study_of_others_is_not_ours_to_stop(client: TestClient, workspace: Workspace) -> None:
     from hpo_pipelines import optimize
 
     optimize(bodies.simple, {"x": [1]}, n_trials=1, name="elsewhere", progress=False, workspace=workspace)
-    assert "was not started by this server" in post(client, "/studies/elsewhere/stop", 409)["detail"]
-    assert client.get(f"{API}/studies/elsewhere/progress").status_code == 409
+    assert "was not started by this server" in post(client, "/records/studies/elsewhere/stop", 409)["detail"]
+    assert client.get(f"{API}/records/studies/elsewhere/progress").status_code == 409
 
 
 # -- records

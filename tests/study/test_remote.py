@@ -63,7 +63,7 @@ def test_a_run_is_tuned_and_its_study_goes_on(place: Workspace) -> None:
 
 def test_with_a_queue_its_agents_drive_the_trials(place: Workspace, tmp_path: Path) -> None:
     study = optimize(
-        queueing.quick, {"n": [1, 2, 3], "folder": str(tmp_path)}, "last.score", n_trials=3, queue="services",
+        queueing.quick, {"n": [1, 2, 3], "folder": str(tmp_path)}, "last.score", n_trials=3, sampler="grid", queue="services",
         name="queued", workspace=place, progress=False,
     )  # fmt: skip
     assert {run.task.queue for run in study.runs} == {"services"}
@@ -133,7 +133,7 @@ def test_a_server_that_ends_leaves_its_studies_to_be_resumed(tmp_path: Path) -> 
     options: dict[str, Any] = {"n_trials": 3, "name": "cut", "executor": "local"}
     with serving(home) as server, Workspace(server.url) as place:
         wanted = {**place.brought(queueing.climbing), "space": space_of(space), **options}  # type: ignore[attr-defined]
-        place.server.post("/studies", {**wanted, "objective": "climb.height"})  # type: ignore[attr-defined]
+        place.server.post("/records/studies", {**wanted, "objective": "climb.height"})  # type: ignore[attr-defined]
         wait_until(lambda: any(run.status == "running" for run in climbs(place)), "a trial to begin")
         with pytest.raises(StudyError, match="is being run by"):
             optimize(queueing.climbing, space, "climb.height", workspace=place, progress=False, **options)

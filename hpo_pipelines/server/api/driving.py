@@ -16,7 +16,7 @@ from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.study import Study
 from hpo_pipelines.study.start import Recorded, begin, begin_again
 
-router = APIRouter(tags=["studies"])
+router = APIRouter(prefix="/records/studies", tags=["records"])
 
 _MOST = 2**31 - 1
 Count = Annotated[int | None, Field(ge=1, le=_MOST)]
@@ -57,38 +57,38 @@ class StudyStop(_Strict):
     abort: bool = Field(default=False, description="Also stop the trials under way.")
 
 
-@router.post("/studies", status_code=201, response_model=dict[str, Any])
+@router.post("", status_code=201, response_model=dict[str, Any])
 def start(site: SiteOf, wanted: Annotated[StudyRequest, Body()]) -> PlainJson:
     """Start a study, or go on with the one of this name; it is driven here. 409 where somebody drives it already."""
     target = _target(site, wanted)
     options = wanted.model_dump(exclude={"run", "snapshot", "git", "space"})
-    study = site.studying.start(lambda: begin(site.workspace, target, wanted.space, **options))
+    study = site.drives.start(lambda: begin(site.workspace, target, wanted.space, **options))
     return PlainJson(_told(study), status_code=201)
 
 
-@router.post("/studies/{study}/resume", status_code=202, response_model=dict[str, Any])
+@router.post("/{study}/resume", status_code=202, response_model=dict[str, Any])
 def resume(site: SiteOf, study: str, wanted: Annotated[StudyResume | None, Body()] = None) -> PlainJson:
     """Go on with a study as it was asked for last. 409 where all of its trials are there, or somebody drives it."""
     found, n_trials = site.study(study), wanted.n_trials if wanted else None
-    site.studying.start(lambda: begin_again(site.workspace, found.task, n_trials=n_trials))
+    site.drives.start(lambda: begin_again(site.workspace, found.task, n_trials=n_trials))
     return PlainJson(_told(found), status_code=202)
 
 
-@router.post("/studies/{study}/stop", status_code=202, response_model=dict[str, Any])
+@router.post("/{study}/stop", status_code=202, response_model=dict[str, Any])
 def stop(site: SiteOf, study: str, wanted: Annotated[StudyStop | None, Body()] = None) -> PlainJson:
     """Begin no more trials of a study that is driven here. 409 for any other."""
     found = site.study(study)
-    site.studying.stop(found, abort=wanted is not None and wanted.abort)
+    site.drives.stop(found, abort=wanted is not None and wanted.abort)
     return PlainJson(_told(found), status_code=202)
 
 
-@router.get("/studies/{study}/progress", response_model=dict[str, Any])
+@router.get("/{study}/progress", response_model=dict[str, Any])
 def progress(site: SiteOf, study: str) -> PlainJson:
     """How far a study is that is, or was, driven here. 409 for any other."""
-    return PlainJson(site.studying.progress(site.study(study)))
+    return PlainJson(site.drives.progress(site.study(study)))
 
 
-@router.get("/studies/{study}/journal", response_class=FileResponse)
+@router.get("/{study}/journal", response_class=FileResponse)
 def journal(site: SiteOf, study: str) -> FileResponse:
     """Optuna's journal of a study, for its own plots and analyses. 409 for a study that is kept elsewhere."""
     found = site.study(study)

@@ -47,7 +47,7 @@ class _Drive:
         return {"driven": driven, "progress": progress, "problem": problem}
 
 
-class Studying:
+class StudyDrives:
     """The studies that this process drives. Any thread may call it."""
 
     def __init__(self) -> None:
