@@ -149,6 +149,9 @@ def _problem(answer: httpx2.Response) -> Mapping[str, Any]:
     except ValueError:
         found = None
     if isinstance(found, dict) and isinstance(found.get("detail"), str):
+        if found.get("type") == "HTTPException" and answer.status_code in (404, 405):
+            what = f"{answer.request.method} {answer.url.path}"
+            return {**found, "detail": f"the server has no {what}: it is of another release; install the same here."}
         return found
     return {"type": "", "detail": f"{answer.url} answers {answer.status_code}: is it the address of an `hpo up`?"}
 

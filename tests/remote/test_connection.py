@@ -115,6 +115,12 @@ def test_a_problem_is_raised_as_what_it_is(odd: Odd) -> None:
         Connection(odd.url).post("/runs/churn%231/abort")
 
 
+def test_a_server_of_another_release_is_said(odd: Odd) -> None:
+    odd.status, odd.body = 404, json.dumps({"type": "HTTPException", "detail": "Not Found"}).encode()
+    with pytest.raises(HpoPipelinesError, match=r"no GET /api/v1/records/edges: it is of another release"):
+        Connection(odd.url).get("/records/edges")
+
+
 @pytest.mark.parametrize("kind", [kind for kind in OUTCOMES if issubclass(kind, HpoPipelinesError)])
 def test_every_error_of_the_table_comes_back(kind: type[HpoPipelinesError]) -> None:
     found = error_of(OUTCOMES[kind].http_status, {"type": kind.__name__, "detail": "the rule, the value, the cure"})

@@ -63,8 +63,8 @@ def test_a_run_is_tuned_and_its_study_goes_on(place: Workspace) -> None:
 
 def test_with_a_queue_its_agents_drive_the_trials(place: Workspace, tmp_path: Path) -> None:
     study = optimize(
-        queueing.quick, {"n": [1, 2, 3], "folder": str(tmp_path)}, "last.score", n_trials=3, sampler="grid", queue="services",
-        name="queued", workspace=place, progress=False,
+        queueing.quick, {"n": [1, 2, 3], "folder": str(tmp_path)}, "last.score", n_trials=3, sampler="grid",
+        queue="services", name="queued", workspace=place, progress=False,
     )  # fmt: skip
     assert {run.task.queue for run in study.runs} == {"services"}
     assert study.best_value == 3.0
