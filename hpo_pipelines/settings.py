@@ -70,6 +70,10 @@ class Settings:
             tables = _json(environment["HPO_QUEUES"])
         return cls(home=folder, queues=queues(tables), **_checked(values))  # type: ignore[arg-type]
 
+    @property
+    def _file(self) -> str:
+        return f"the config.toml of {self.server}" if self.server else str(self.home / "config.toml")
+
     def queue(self, name: str) -> Queue:
         """The queue ``name``. Raises ConfigError for one that is not declared, with the nearest and all that are."""
         if name not in self.queues:
@@ -77,7 +81,7 @@ class Settings:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
                 f"there is no queue {name!r}; {hint}Known: {', '.join(sorted(self.queues))}. "
-                f"A queue is declared by a table [queues.{name}] in {self.home / 'config.toml'}."
+                f"A queue is declared by a table [queues.{name}] in {self._file}."
             )
         return self.queues[name]
 

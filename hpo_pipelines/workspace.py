@@ -56,7 +56,9 @@ class Workspace:
         self, store: str | None = None, *, artifacts: str | None = None, home: str | Path | None = None
     ) -> None:
         settings = Settings.load(home)
-        settings = replace(settings, store=store or settings.store, artifacts=artifacts or settings.artifacts)
+        settings = replace(
+            settings, store=store or settings.store, artifacts=artifacts or settings.artifacts, server=""
+        )
         self.settings = settings
         settings.home.mkdir(parents=True, exist_ok=True)
         self.home = settings.home

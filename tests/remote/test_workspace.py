@@ -54,6 +54,7 @@ def test_the_setting_and_an_address_open_what_a_server_has(
         assert isinstance(opened, RemoteWorkspace)
     with Workspace(home=home) as opened:
         assert type(opened) is Workspace
+        assert opened.settings.server == ""
     assert not (home / "artifacts").exists()
 
 
@@ -220,6 +221,8 @@ def test_a_queue_is_seen_and_set(place: Workspace, base: Run) -> None:
         assert [entry.task for entry in place.store.queues.line("services")] == [second.id, first.id]
         with pytest.raises(ConfigError, match="there is no queue 'nowhere'"):
             base.clone(lr=0.63).enqueue(queue="nowhere")
+        with pytest.raises(ConfigError, match=f"declared by a table .* in the config.toml of {place.place}"):
+            place.settings.queue("nowhere")
     finally:
         place.store.queues.set(QueueState("services"))
     assert first.wait(60).status == "completed"
