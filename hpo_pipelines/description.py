@@ -40,6 +40,7 @@ def described(run: Run, *, steps: bool = True) -> dict[str, Any]:
         "created_at": task.created_at,
         "started_at": task.started_at,
         "finished_at": task.finished_at,
+        "archived_at": task.archived_at,
         "seconds": task.seconds,
         "error": readable(task.error),
     }

@@ -296,6 +296,19 @@ class Run(_Handle):
         """Stop the run wherever it is driven from."""
         return self.workspace.abort(self.id)
 
+    def archive(self) -> Run:
+        """Leave the run, and those inside it, out of lists; nothing else changes. Raises IllegalTransition for one that
+        waits or is under way, TaskError for one inside another."""
+        self.workspace.store.tasks.archive(self.id)
+        self.workspace.follow()
+        return self.refreshed()
+
+    def restore(self) -> Run:
+        """Have an archived run listed again."""
+        self.workspace.store.tasks.restore(self.id)
+        self.workspace.follow()
+        return self.refreshed()
+
     def why(self, step: str | None = None) -> tuple[Why, ...]:
         """Why each step, or the one called ``step``, was reused or ran. Raises TaskNotFound."""
         if step is None:

@@ -68,6 +68,8 @@ class Task:
     created_at: float = 0.0
     started_at: float | None = None
     finished_at: float | None = None
+    archived_at: float | None = None
+    """Since when it is listed only for who asks; None for what is not archived."""
 
     def clone(self, params: Mapping[str, Any] | None = None) -> Task:
         """A draft of the same code with ``params`` (encoded) laid over this task's own.
@@ -94,6 +96,7 @@ class Task:
             created_at=0.0,
             started_at=None,
             finished_at=None,
+            archived_at=None,
         )
 
     @property

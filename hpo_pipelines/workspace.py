@@ -194,7 +194,7 @@ class Workspace:
     def controller(self, task: Task, options: RunOptions | None = None) -> tuple[Controller, dict[str, Any]]:
         """What drives the run ``task``, not yet started, and its decoded parameters."""
         pipeline, code = self.code(task)
-        self._mirror.start()
+        self.follow()
         options = replace(options or RunOptions(), executor=task.executor, first_party=frozenset(pipeline.first_party))
         return Controller(self.engine, task, pipeline, code, options), pipeline.parameters.decode(task.params)
 
@@ -364,6 +364,10 @@ class Workspace:
         return plan(self, target, params, refresh=refresh)
 
     # -- tracking
+
+    def follow(self) -> None:
+        """Have MLflow shown what happens from here on, as a run that is driven has anyway; idempotent."""
+        self._mirror.start()
 
     def _track(self, run: Task, step: StepCall) -> Mapping[str, str]:
         return self._tracking.step_variables(step.id, step.attempt, name=step.name, run=run)

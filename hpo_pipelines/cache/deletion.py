@@ -15,7 +15,7 @@ def delete_runs(store: Store, home: Path, *task_ids: str) -> Removed:
     """Delete runs and studies as :meth:`hpo_pipelines.store.tasks.Tasks.delete` does, and their consoles.
 
     ``home`` is the folder of the consoles and of the studies' journals. The artifacts that only they needed stay until
-    :func:`hpo_pipelines.cache.collect` sweeps them; what MLflow shows of them stays.
+    :func:`hpo_pipelines.cache.collect` sweeps them; MLflow's mirror deletes what it shows of them.
     """
     removed = store.tasks.delete(*task_ids)
     for run in removed.runs:

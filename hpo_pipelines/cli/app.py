@@ -29,9 +29,12 @@ COMMANDS = {
     "studies": ("studies", "List studies."),
     "compare": ("compare", "Compare runs: differences only, unless --all."),
     "rm": ("removal", "Delete runs and studies."),
+    "archive": ("removal", "List runs and studies no more, and keep them."),
+    "restore": ("removal", "List archived runs and studies again."),
     "space": ("spaces", "List, show and import search spaces."),
     "cache": ("cache", "Look at what is kept for reuse, shrink it, and check it."),
     "up": ("up", "Serve the pages, REST and MLflow on one port."),
+    "token": ("token", "Make, list and revoke tokens for a server that others reach."),
     "mlflow": ("tracking", "Open MLflow's pages on our runs."),
     "completion": ("completion", "Print the completion script for bash, zsh or fish."),
 }

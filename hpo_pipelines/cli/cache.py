@@ -193,7 +193,7 @@ def gc(
     """
     from hpo_pipelines.cache import Limits, collect
     from hpo_pipelines.cli.kept import described_collection, show_collection
-    from hpo_pipelines.cli.removal import forget_in_optuna
+    from hpo_pipelines.study.keeping import forget_in_optuna
 
     place = workspace()
     limits = Limits(
@@ -204,7 +204,8 @@ def gc(
     )
     done = collect(place.store, place.artifacts, place.home, limits, dry_run=dry_run)
     if not dry_run:
-        forget_in_optuna(place, done.removed.studies)
+        for line in forget_in_optuna(place, done.removed.studies):
+            click.echo(line, err=True)
     if as_json:
         print_json(described_collection(done))
     else:

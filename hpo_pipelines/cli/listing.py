@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
 @click.option("--status", help="Only runs with this status.")
 @click.option("--study", shell_complete=complete_study, help="Only the trials of this study.")
 @click.option("--tag", help="Only runs with this tag.")
+@click.option("--archived", is_flag=True, help="Those that are archived, which are left out else.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, help="How many.")
 @json_option
-def ls(*, limit: int, as_json: bool, **wanted: str | None) -> int:
+def ls(*, limit: int, archived: bool, as_json: bool, **wanted: str | None) -> int:
     """List runs, newest first."""
     from hpo_pipelines.cli.describing import described, table
 
     place = workspace()
-    runs = place.runs(_filter(**wanted), limit=limit + 1)
+    runs = place.runs(replace(_filter(**wanted), archived=archived), limit=limit + 1)
     if as_json:
         for run in runs[:limit]:
             print_json(described(run, steps=False))
@@ -37,7 +39,12 @@ def ls(*, limit: int, as_json: bool, **wanted: str | None) -> int:
     if not runs:
         chosen = " ".join(f"--{name} {value}" for name, value in wanted.items() if value is not None)
         known = place.runs(limit=1)
-        click.echo(f"No runs with {chosen}." if chosen and known else nothing_yet(place), err=True)
+        if archived:
+            chosen = f"--archived {chosen}".strip()
+        if known and not chosen:
+            click.echo("All runs are archived; hpo ls --archived lists them.", err=True)
+        else:
+            click.echo(f"No runs with {chosen}." if chosen and known else nothing_yet(place), err=True)
         return 0
     click.echo(table([_row(run) for run in runs[:limit]]))
     if len(runs) > limit:
@@ -123,6 +130,7 @@ def _show_run(run: Run) -> None:
             "commit": _commit(task),
             "tags": ", ".join(task.tags),
             "notes": task.notes,
+            "archived": when(task.archived_at) if task.archived_at is not None else None,
         }
     )
     _section("parameters", {name: parameter(value) for name, value in task.params.items()})

@@ -1,9 +1,8 @@
-"""``hpo rm``: delete runs and studies."""
+"""``hpo rm``, ``hpo archive``, ``hpo restore``: delete runs and studies, or have them listed no more."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +12,6 @@ from hpo_pipelines.cli.options import json_option, print_json, workspace
 
 if TYPE_CHECKING:
     from hpo_pipelines.store import Removed
-    from hpo_pipelines.task import Task
-    from hpo_pipelines.workspace import Workspace
 
 
 @click.command()
@@ -25,16 +22,19 @@ def rm(*, references: tuple[str, ...], yes: bool, as_json: bool) -> int:
     """Delete runs and studies: a run with its steps, metrics and consoles, a study with its trials.
 
     Refused are what is under way, a single trial, and a run whose clones are a study's trials. What other runs have
-    reused stays reusable; `hpo cache gc` frees the files that nobody needs any more. What MLflow shows stays there.
+    reused stays reusable; `hpo cache gc` frees the files that nobody needs any more. In MLflow they are deleted, too;
+    `mlflow gc` frees what it keeps of them.
     """
-    from hpo_pipelines.cache import delete_runs
+    from hpo_pipelines.study.keeping import delete
 
     place = workspace()
     wanted = list(dict.fromkeys(place.store.tasks.find(reference).id for reference in references))
     if not yes:
         _ask(place.store.tasks.removal(*wanted), can_ask=not as_json)
-    removed = delete_runs(place.store, place.home, *wanted)
-    forget_in_optuna(place, removed.studies)
+    done = delete(place, *wanted)
+    removed = done.removed
+    for line in done.left:
+        click.echo(line, err=True)
     if as_json:
         print_json(
             {
@@ -65,16 +65,40 @@ def _text(removed: Removed) -> str:
     return ", ".join([*parts, counted(len(removed.steps), "step")])
 
 
-def forget_in_optuna(place: Workspace, studies: Sequence[Task]) -> None:
-    """Delete ``studies`` in the Optuna storages that they name, or a new one of their name would go on from there."""
-    for study in studies:
-        url = study.params.get("storage")
-        if url is None:
-            continue  # its journal went with it
-        from hpo_pipelines.study.sampling import storage
+@click.command()
+@click.argument("references", metavar="RUN|STUDY…", nargs=-1, required=True, shell_complete=complete_run)
+@json_option
+def archive(*, references: tuple[str, ...], as_json: bool) -> int:
+    """List runs and studies no more, unless `hpo ls --archived` asks; a study with its trials.
 
-        try:
-            optuna = storage(str(url), place.home, study.id)
-            optuna.delete_study(optuna.get_study_id_from_name(study.name))
-        except Exception as error:  # noqa: BLE001 - of any driver; our own records are gone, and that is what was asked
-            click.echo(f"study {study.name} stays in its Optuna storage, which says: {error}", err=True)
+    Nothing else changes: they are found by name, and what they computed is reused. MLflow hides them as deleted.
+    """
+    return _keep(references, "archived", as_json=as_json)
+
+
+@click.command()
+@click.argument("references", metavar="RUN|STUDY…", nargs=-1, required=True, shell_complete=complete_run)
+@json_option
+def restore(*, references: tuple[str, ...], as_json: bool) -> int:
+    """List archived runs and studies again."""
+    return _keep(references, "restored", as_json=as_json)
+
+
+def _keep(references: tuple[str, ...], word: str, *, as_json: bool) -> int:
+    from hpo_pipelines.cli.kept import counted
+    from hpo_pipelines.study import keeping
+    from hpo_pipelines.types import Kind
+
+    place = workspace()
+    wanted = list(dict.fromkeys(place.store.tasks.find(reference).id for reference in references))
+    changed = (keeping.archive if word == "archived" else keeping.restore)(place, *wanted)
+    runs = [task.label for task in changed if task.kind is Kind.PIPELINE]
+    studies = [task.label for task in changed if task.kind is Kind.STUDY]
+    if as_json:
+        print_json({"studies": studies, "runs": runs})
+    else:
+        said = (
+            ", ".join([*(f"study {name}" for name in studies), *runs]) if len(runs) <= 4 else counted(len(runs), "run")
+        )
+        click.echo(f"{word} {said or 'nothing: it was already'}")
+    return 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from starlette.types import Scope
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.server import api, pages, problems
+from hpo_pipelines.server.access import Access
 from hpo_pipelines.server.agent import Driving, start_agent
 from hpo_pipelines.server.feed import Feed
 from hpo_pipelines.server.proxy import MlflowProxy
-from hpo_pipelines.server.security import Guard
+from hpo_pipelines.server.security import HOSTS, Guard
 from hpo_pipelines.server.site import Site
 from hpo_pipelines.tracking import MlflowServer
 from hpo_pipelines.workspace import Workspace
@@ -26,8 +27,18 @@ STATIC = Path(__file__).parent / "static"
 _VENDOR = ("htmx.min.js", "echarts.js", "inter.woff2", "jetbrains-mono.woff2")
 
 
-def create_app(workspace: Workspace, *, mlflow: MlflowServer | None = None, agent: Driving | None = None) -> FastAPI:
+def create_app(
+    workspace: Workspace,
+    *,
+    mlflow: MlflowServer | None = None,
+    agent: Driving | None = None,
+    access: Access | None = None,
+    hosts: Collection[str] = HOSTS,
+) -> FastAPI:
     """The application for ``workspace``, which stays the caller's to close.
+
+    ``access`` says who is known; without it everybody who gets through is the one who started it, so it is for this
+    machine only. ``hosts`` are the names, without ports, under which it answers.
 
     Raises ConfigError when files of the pages are missing.
     """
@@ -37,7 +48,9 @@ def create_app(workspace: Workspace, *, mlflow: MlflowServer | None = None, agen
             f"the pages lack {', '.join(missing)}: this copy was installed without its build hook. "
             "In a checkout run `python hatch_build.py`; else install a released wheel."
         )
-    site = Site(workspace, agent or start_agent(workspace), Feed(workspace.store), has_mlflow=mlflow is not None)
+    access = access or Access()
+    driving = agent or start_agent(workspace)
+    site = Site(workspace, driving, Feed(workspace.store), has_mlflow=mlflow is not None, access=access)
     proxy = None if mlflow is None else MlflowProxy(mlflow)
 
     @asynccontextmanager
@@ -65,7 +78,7 @@ def create_app(workspace: Workspace, *, mlflow: MlflowServer | None = None, agen
     app.mount("/static", _Static(directory=STATIC), name="static")
     problems.install(app, pages.error_page)
     app.add_middleware(GZipMiddleware, minimum_size=2048)
-    app.add_middleware(Guard)
+    app.add_middleware(Guard, page=pages.error_page, access=access, hosts=hosts)
     return app
 
 

@@ -32,6 +32,7 @@ class Query:
     sort: str = "-created"
     limit: int = 50
     cursor: str | None = None
+    archived: bool = False
 
     def filter(self, site: Site) -> TaskFilter:
         """The condition for the store. Raises ParameterError for a status that there is not."""
@@ -47,6 +48,7 @@ class Query:
             study=None if self.study is None else site.study(self.study).id,
             tag=self.tag,
             top=True,
+            archived=self.archived,
         )
 
 
@@ -82,6 +84,7 @@ class Row:
             "created_at": task.created_at,
             "started_at": task.started_at,
             "finished_at": task.finished_at,
+            "archived_at": task.archived_at,
             "seconds": task.seconds,
         }
 

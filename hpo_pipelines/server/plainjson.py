@@ -9,6 +9,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+LARGEST = 2**63 - 1
+"""The largest number that a database, or a place in a file, takes."""
+
 
 def plain(value: Any) -> Any:
     """``value`` with NaN and infinities as text (https://protobuf.dev/programming-guides/json), keys as text."""

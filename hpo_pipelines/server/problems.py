@@ -34,7 +34,7 @@ DOCUMENTED: dict[int | str, dict[str, Any]] = {
         "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
         "description": http.HTTPStatus(code).phrase,
     }
-    for code in (400, 403, 404, 409, 410, 422, 503)
+    for code in (400, 401, 403, 404, 409, 410, 412, 422, 503)
 }
 
 
@@ -70,12 +70,18 @@ def answer(error: Exception) -> Response:
     return problem(500, type(error).__name__, "The server failed; its log has the traceback. Please report it.")
 
 
+def for_a_person(request: Request) -> bool:
+    """Whether the answer is looked at: a page that was opened, or a form of one that was sent."""
+    looks = request.method == "GET" or "text/html" in request.headers.get("accept", "")
+    return looks and not request.url.path.startswith("/api/")
+
+
 def install(app: FastAPI, page: Any) -> None:
-    """Let ``app`` answer errors: below ``/api`` with JSON, elsewhere with ``page(request, status, detail)``."""
+    """Let ``app`` answer errors: a person with ``page(request, status, detail)``, others with JSON."""
 
     async def handle(request: Request, error: Exception) -> Response:
         found = answer(error)
-        if request.url.path.startswith("/api/") or request.method != "GET":
+        if not for_a_person(request):
             return found
         detail = str(error.detail if isinstance(error, HTTPException) else error)
         if found.status_code == 500:

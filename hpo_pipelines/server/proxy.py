@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import httpx2
@@ -11,6 +12,8 @@ from starlette.background import BackgroundTask
 from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
 
 from hpo_pipelines.errors import TrackingError
+from hpo_pipelines.server.access import COOKIE
+from hpo_pipelines.server.security import FILE_POLICY
 from hpo_pipelines.tracking import MlflowServer
 
 PATH = "/mlflow"
@@ -26,7 +29,10 @@ _HOP = {
     "transfer-encoding",
     "upgrade",
 }
+_OURS = {"host", "origin", "authorization", "cookie"}
 _INDEX = ("cache-control", "x-frame-options", "x-content-type-options")
+_FILES = re.compile(r"(?:^|/)(?:get-artifact|get-trace-artifact|mlflow-artifacts/artifacts/)")
+"""What users' code has written comes from here, on our own origin."""
 _SCRIPT = '<script src="/static/mlflow.js"></script>'
 _MODE = "workflowType=machine_learning"
 """MLflow's pages open in a mode for language models, which hides runs, unless the address says otherwise."""
@@ -67,14 +73,13 @@ class MlflowProxy:
         """The answer of MLflow, as it comes."""
         base = self._server.uri
         url = httpx2.URL(f"{base}/{path}").copy_with(query=request.url.query.encode() or None)
-        headers = [
-            (name, value) for name, value in request.headers.raw if name.decode() not in _HOP | {"host", "origin"}
-        ]
-        upstream = self._client.build_request(request.method, url, headers=headers, content=_body(request))
+        upstream = self._client.build_request(request.method, url, headers=_passed_on(request), content=_body(request))
         answer = await self._asked(upstream)
         kept = [(n, v) for n, v in answer.headers.raw if n.lower().decode() not in _HOP]
         response = StreamingResponse(answer.aiter_raw(), answer.status_code, background=BackgroundTask(answer.aclose))
         response.raw_headers = [(name.lower(), _relocated(name, value, base)) for name, value in kept]
+        if _FILES.search(path):
+            response.headers["Content-Security-Policy"] = FILE_POLICY
         return response
 
     async def _asked(self, request: httpx2.Request) -> httpx2.Response:
@@ -87,6 +92,13 @@ class MlflowProxy:
 
     async def close(self) -> None:
         await self._client.aclose()
+
+
+def _passed_on(request: Request) -> list[tuple[bytes, bytes]]:
+    """The headers for MLflow: not who asks, which is between them and us."""
+    headers = [(name, value) for name, value in request.headers.raw if name.decode() not in _HOP | _OURS]
+    cookies = [f"{name}={value}" for name, value in request.cookies.items() if name != COOKIE]
+    return headers + ([(b"cookie", "; ".join(cookies).encode("latin-1", "replace"))] if cookies else [])
 
 
 def _relocated(name: bytes, value: bytes, base: str) -> bytes:

@@ -11,10 +11,13 @@ from fastapi import Depends, Request
 
 from hpo_pipelines.errors import CodeUnavailable, HpoPipelinesError, TaskNotFound
 from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.server.access import Access
 from hpo_pipelines.server.agent import Driving
 from hpo_pipelines.server.drives import StudyDrives
 from hpo_pipelines.server.feed import Feed
+from hpo_pipelines.server.sweeping import Sweeping
 from hpo_pipelines.snapshot import Content
+from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import Analysis, Study
 from hpo_pipelines.task import Task
 from hpo_pipelines.tracking import run_id_of
@@ -31,8 +34,13 @@ class Site:
     feed: Feed
     has_mlflow: bool = False
     drives: StudyDrives = field(default_factory=StudyDrives)
+    access: Access = field(default_factory=Access)
+    sweeping: Sweeping = field(init=False)
     _contents: dict[str, Content] = field(default_factory=dict)
     _analyses: dict[str, Analysis] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.sweeping = Sweeping(self.workspace)
 
     # -- finding
 
@@ -58,11 +66,9 @@ class Site:
         names = ", ".join(each.name for each in self.studies()[:20]) or "none"
         raise TaskNotFound(f"there is no study called {reference!r}; there are: {names}.")
 
-    def studies(self) -> list[Task]:
-        """The tasks of all studies, newest first."""
-        from hpo_pipelines.store import TaskFilter
-
-        return self.workspace.store.tasks.list(TaskFilter(kind=Kind.STUDY), limit=None)
+    def studies(self, *, archived: bool | None = None) -> list[Task]:
+        """The tasks of all studies, or of those that are archived or are not; newest first."""
+        return self.workspace.store.tasks.list(TaskFilter(kind=Kind.STUDY, archived=archived), limit=None)
 
     def analysis(self, study: Study) -> Analysis:
         """What Optuna knows of ``study``."""
@@ -116,6 +122,7 @@ class Site:
         self.feed.close()
         self.drives.close()
         self.agent.close()
+        self.sweeping.close()
 
 
 def _body(content: Content) -> str:

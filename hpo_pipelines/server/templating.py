@@ -133,7 +133,14 @@ def rendered(request: Request, template: str, *, status: int = 200, **context: A
     text = (
         environment()
         .get_template(template)
-        .render(request=request, has_mlflow=site.has_mlflow, path=request.url.path, now=time.time(), **context)
+        .render(
+            request=request,
+            who=request.scope.get("hpo.who"),
+            has_mlflow=site.has_mlflow,
+            path=request.url.path,
+            now=time.time(),
+            **context,
+        )
     )
     return Response(text.encode("utf-8", "replace"), status, media_type="text/html; charset=utf-8")
 

@@ -34,6 +34,8 @@ class TaskFilter:
     study: str | None = None
     trial: int | None = None
     tag: str | None = None
+    archived: bool | None = None
+    """Only what is archived, or only what is not."""
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """What SQL is to fulfil."""
@@ -48,6 +50,8 @@ class TaskFilter:
             conditions.append(among(self.status))
         if self.top:
             conditions.append(tasks.c.parent.is_(None))
+        if self.archived is not None:
+            conditions.append(tasks.c.archived_at.is_not(None) if self.archived else tasks.c.archived_at.is_(None))
         if self.tag is not None:
             conditions.append(_tagged(self.tag))
         return conditions

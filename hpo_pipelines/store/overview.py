@@ -18,7 +18,13 @@ from hpo_pipelines.task import Task
 _IS_RUN = (tasks.c.kind == literal_column("'pipeline'")) & tasks.c.parent.is_(None)
 _PIPELINES = (
     select(tasks.c.project, tasks.c.pipeline, func.count(), func.max(tasks.c.id))
-    .where(_IS_RUN)
+    .where(_IS_RUN, tasks.c.archived_at.is_(None))
+    .group_by(tasks.c.project, tasks.c.pipeline)
+    .order_by(func.max(tasks.c.id).desc())
+)
+_ARCHIVED = (
+    select(tasks.c.project, tasks.c.pipeline, func.count(), func.max(tasks.c.id))
+    .where(_IS_RUN, tasks.c.archived_at.is_not(None))
     .group_by(tasks.c.project, tasks.c.pipeline)
     .order_by(func.max(tasks.c.id).desc())
 )
@@ -80,10 +86,10 @@ class Overview:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def pipelines(self) -> list[PipelineSummary]:
-        """Every pipeline that has a run, the one with the latest run first."""
+    def pipelines(self, *, archived: bool = False) -> list[PipelineSummary]:
+        """Every pipeline that has a run, the one with the latest run first; of archived runs, or of the others."""
         with self._database.read() as connection:
-            return [PipelineSummary(*row) for row in connection.execute(_PIPELINES)]
+            return [PipelineSummary(*row) for row in connection.execute(_ARCHIVED if archived else _PIPELINES)]
 
     def count(self, where: TaskFilter) -> int:
         """How many tasks fulfil ``where``."""

@@ -78,7 +78,7 @@ def task_of(row: Row) -> Task:
     """The task in a whole row of ``tasks``."""
     (ident, kind, name, project, status, pipeline, number, parent, component, position, params, *rest) = row
     (snapshot, cloned_from, rerun_of, study, trial, executor, queue, key, reused_from, *last) = rest
-    (reason, error, git, tags, notes, created_at, started_at, finished_at, _previous) = last
+    (reason, error, git, tags, notes, created_at, started_at, finished_at, _previous, archived_at) = last
     return Task(
         id=ident,
         kind=_KIND[kind],
@@ -108,6 +108,7 @@ def task_of(row: Row) -> Task:
         created_at=created_at,
         started_at=started_at,
         finished_at=finished_at,
+        archived_at=archived_at,
     )
 
 

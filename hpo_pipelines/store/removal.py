@@ -53,6 +53,7 @@ _FORGET = delete(cache).where(cache.c.key == bindparam("of"))
 _SECONDS = select(attempts.c.task, attempts.c.started_at, attempts.c.finished_at).where(
     attempts.c.task.in_(_ids), attempts.c.status == str(Status.COMPLETED), attempts.c.finished_at.is_not(None)
 )
+_MIRRORS = select(mirrors.c.follower, mirrors.c.task, mirrors.c.reference).where(mirrors.c.task.in_(_ids))
 _HANGING: tuple[tuple[Table, str], ...] = (
     (metrics, "task"), (outputs, "task"), (attempts, "task"), (edges, "target"), (edges, "source"), (mirrors, "task"),
     (queued, "task"), (consoles, "run"),
@@ -94,7 +95,8 @@ class Removal:
         """Delete runs and studies, a study with its trials, a run with its steps and the runs inside it; all or none.
 
         An outcome that a step of another run has reused stays, as that step's; other outcomes of theirs go. Each
-        deleted task gets an event ``deleted`` with what it was and how long its execution took.
+        deleted task gets an event ``deleted`` with what it was, how long its execution took, and what followers made of
+        it elsewhere.
 
         Raises TaskNotFound; TaskError for a step, or a run inside another; IllegalTransition, with the story, for what
         is under way; StudyError for a trial, and for a run that a study's trials are clones of, unless the study goes
@@ -163,7 +165,7 @@ def _refuse(connection: Connection, task: Task, studies: Collection[str], now: f
     if task.parent is not None:
         around = "its run" if task.kind is Kind.STEP else "the run around it"
         raise TaskError(f"{task.label} is part of another run and stays as long as that; delete {around}.")
-    if _is_under_way(connection, task, now):
+    if is_under_way(connection, task, now):
         lines = [event.line for event in story(connection, task.id)]
         what, cure = ("study", "stop its driver") if task.kind is Kind.STUDY else ("run", "abort it")
         raise IllegalTransition(
@@ -174,7 +176,7 @@ def _refuse(connection: Connection, task: Task, studies: Collection[str], now: f
         raise StudyError(f"{task.label} is trial {task.trial} of study {name}, which counts on it; delete the study.")
 
 
-def _is_under_way(connection: Connection, task: Task, now: float) -> bool:
+def is_under_way(connection: Connection, task: Task, now: float) -> bool:
     if task.status not in (Status.QUEUED, Status.RUNNING):
         return False
     # Nothing ends a study whose driver was killed, but its lease ends by itself.
@@ -211,6 +213,7 @@ def _outcomes(connection: Connection, ids: Collection[str]) -> tuple[tuple[str, 
 def _write(transaction: Transaction, removed: Removed) -> None:
     ids = [task.id for task in removed.tasks]
     seconds = _seconds(transaction.connection, [step.id for step in removed.steps])
+    shown = _mirrors(transaction.connection, ids)
     transaction.write(_PASS_ON, [{"of": key, "to": step} for key, step in removed.passed_on.items()])
     transaction.write(_FORGET, [{"of": key} for key in removed.outcomes])
     for table, column in _HANGING:
@@ -220,13 +223,29 @@ def _write(transaction: Transaction, removed: Removed) -> None:
     _delete(transaction, tasks, "id", [run.id for run in reversed(removed.runs)])
     _delete(transaction, tasks, "id", [study.id for study in removed.studies])
     for task in removed.tasks:
-        data = {"kind": task.kind, "name": task.label, "parent": task.parent, "seconds": seconds.get(task.id)}
+        data: dict[str, Any] = {
+            "kind": task.kind,
+            "name": task.label,
+            "parent": task.parent,
+            "seconds": seconds.get(task.id),
+        }
+        if task.id in shown:
+            data["mirrors"] = shown[task.id]
         transaction.event(task.id, "deleted", data)
 
 
 def _seconds(connection: Connection, steps: Sequence[str]) -> dict[str, float]:
     rows = (row for some in batches(steps) for row in connection.execute(_SECONDS, {"ids": some}))
     return {task: finished - started for task, started, finished in rows}
+
+
+def _mirrors(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Task → follower → what it made of the task: the followers read of it after it is gone."""
+    found: dict[str, dict[str, str]] = {}
+    for some in batches(ids):
+        for follower, task, reference in connection.execute(_MIRRORS, {"ids": some}):
+            found.setdefault(task, {})[follower] = reference
+    return found
 
 
 def _delete(transaction: Transaction, table: Table, column: str, ids: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004")
 """Every schema revision, oldest first. A store of the last one is opened as it is."""
 
 VERSION_TABLE = "hpo_schema"
@@ -88,6 +88,7 @@ tasks = Table(
     Column("finished_at", Double),
     # The status before this one: an UPDATE … RETURNING gives new values only, and the event wants the old.
     _maybe("previous"),
+    Column("archived_at", Double),
     _partly("hpo_tasks_children", "parent", "position", where="parent IS NOT NULL"),
     _partly("hpo_tasks_number", "project", "pipeline", "number", where="number IS NOT NULL", unique=True),
     _partly("hpo_tasks_runs", "id", where="kind = 'pipeline'"),

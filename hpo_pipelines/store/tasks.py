@@ -13,6 +13,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hpo_pipelines.errors import IllegalTransition, StudyError
+from hpo_pipelines.store.archiving import Archiving
 from hpo_pipelines.store.changes import PREVIOUS, change, move, refuse_fixed, values_of
 from hpo_pipelines.store.database import Transaction
 from hpo_pipelines.store.details import Details, write_edges
@@ -59,7 +60,7 @@ def _next_number(dialect: str) -> ReturningInsert[int]:
     ).returning(run_numbers.c.last)
 
 
-class Tasks(Details, Removal):
+class Tasks(Details, Archiving, Removal):
     """The tasks of a store. Every method raises StoreError if the database refuses."""
 
     # Writing

@@ -137,6 +137,11 @@ class BulkRuns(Runs):
         found = [run for _, run in self._tables.tagged(experiment, TASK_TAG, task)]
         return [Found(run, self._tables.tags(run), self._tables.params(run)) for run in found]
 
+    def set_deleted(self, runs: Sequence[str], *, deleted: bool) -> None:
+        """Delete or restore these runs, as a person does in MLflow."""
+        self._refuse_without_lease()
+        self._tables.set_deleted(runs, contents.milliseconds(time.time()) if deleted else None)
+
     def is_deleted(self, run: str) -> bool:
         """Whether a person deleted the run in MLflow; what is deleted takes no more writes."""
         return any(standing.deleted for standing in self._tables.standing([run]).values())

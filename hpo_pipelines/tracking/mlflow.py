@@ -21,6 +21,7 @@ from hpo_pipelines.tracking.backend import Backend
 from hpo_pipelines.tracking.base import one_line
 from hpo_pipelines.tracking.bulk import BulkRuns
 from hpo_pipelines.tracking.contents import ATTEMPT_TAG, PARENT_TAG, Point
+from hpo_pipelines.tracking.lifecycle import fate_of, hide, show_again
 from hpo_pipelines.tracking.news import Gathering, News
 from hpo_pipelines.tracking.runs import OWN, SINCE, Runs, is_run
 from hpo_pipelines.tracking.views import View, Views
@@ -83,9 +84,14 @@ class MlflowMirror:
         self._connect()
         if self._known_until is None:
             self._known_until = self._since(events[0].id)
+        fate = fate_of(events, self._store, self._backend.follower)
+        if fate.back:
+            show_again(self._runs, self._store, fate.back)
         news = self._gathering.gather(events)
         for start in range(0, len(news), _AT_ONCE):
             self._show_all(self._views_of(news[start : start + _AT_ONCE]))
+        if fate.hidden or fate.gone:
+            hide(self._runs, self._store, fate)
 
     def _connect(self) -> None:
         if not self._runs.connected:

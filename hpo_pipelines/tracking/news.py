@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from hpo_pipelines.errors import TaskNotFound
 from hpo_pipelines.store import Store
-from hpo_pipelines.task import Event
+from hpo_pipelines.task import Event, Task
 from hpo_pipelines.types import Kind
 
+RESTORED = "restored"
+"""The event of a run that was archived and no longer is."""
 _REMEMBERED = 20_000
 
 
@@ -56,8 +58,14 @@ class Gathering:
                 news.withdrawn.append((event.task, str(event.data["name"] or "")))
             elif kind is Kind.PIPELINE:
                 news.edited |= event.kind == "changed"
-                news.moved |= event.kind in ("created", "status")
+                news.moved |= event.kind in ("created", "status", RESTORED)
+                if event.kind == RESTORED:  # what happened to it meanwhile was not taken
+                    news.edited = True
+                    news.steps |= {child.id: None for child in self._steps(run)}
         return list(found.values())
+
+    def _steps(self, run: str) -> Iterable[Task]:
+        return (child for child in self._store.tasks.children(run) if child.kind is Kind.STEP)
 
     def _place(self, event: Event) -> tuple[Kind | None, str | None]:
         if event.kind == "created":

@@ -153,6 +153,10 @@ class Runs:
             return self._store.followers.mirrored(self._follower, task)
         return self._references[task]
 
+    def references(self, tasks: Sequence[str]) -> Mapping[str, str]:
+        """What stands for each of these tasks now; those that nothing was made of are left out."""
+        return self._store.followers.mirrored_all(self._follower, tasks)
+
     def intend(self, tasks: Iterable[str]) -> None:
         """Record that runs are about to be made for those of these tasks that have none."""
         wanted = list(tasks)
@@ -334,6 +338,18 @@ class Runs:
 
     def drop(self) -> None:
         """Forget what was to be written and is not."""
+
+    def set_deleted(self, runs: Sequence[str], *, deleted: bool) -> None:
+        """Delete or restore these runs, as a person does in MLflow; those that were purged are left out."""
+        from mlflow.exceptions import MlflowException
+
+        for run in runs:
+            try:
+                if self.is_deleted(run) != deleted:
+                    (self.client.delete_run if deleted else self.client.restore_run)(run)
+            except MlflowException as error:
+                if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                    raise
 
     def is_deleted(self, run: str) -> bool:
         """Whether a person deleted the run in MLflow; what is deleted takes no more writes."""

@@ -129,6 +129,11 @@ _WITHDRAW, _WITHDRAW_LATEST = (
 _STANDING = select(runs.c.run_uuid, runs.c.artifact_uri, runs.c.lifecycle_stage).where(
     runs.c.run_uuid.in_(bindparam("ids", expanding=True))
 )
+_HIDE = (
+    update(runs)
+    .where(runs.c.run_uuid == bindparam("run"), runs.c.lifecycle_stage == bindparam("was"))
+    .values(lifecycle_stage=bindparam("stage"), deleted_time=bindparam("at", type_=BigInteger))
+)
 _ACTIVE = select(experiments.c.experiment_id).where(
     experiments.c.experiment_id.in_(bindparam("ids", expanding=True)), experiments.c.lifecycle_stage == "active"
 )
@@ -218,6 +223,13 @@ class Tables:
         _short(name, _NAME_LIMIT)
         with self._transaction() as connection:
             connection.execute(_insert_new(self._dialect, experiments), [row])
+
+    def set_deleted(self, ids: Sequence[str], at: int | None) -> None:
+        """Delete these runs as MLflow's client does, at the time ``at`` in milliseconds; None: restore them."""
+        was, stage = ("deleted", "active") if at is None else ("active", "deleted")
+        if ids:
+            with self._transaction() as connection:
+                connection.execute(_HIDE, [{"run": run, "was": was, "stage": stage, "at": at} for run in ids])
 
     def write(self, entries: Mapping[str, Entry]) -> None:
         """Write all, by run, or nothing. What is there already stays once, so it may be repeated."""

@@ -142,3 +142,19 @@ def test_rm_asks_on_a_terminal(shell: Shell, answer: str, code: int) -> None:
     assert "delete simple#1, 2 steps? [y/N]" in asked
     assert process.returncode == code
     assert (shell("ls", "--json").out == "") is (code == 0)
+
+
+@pytest.mark.usefixtures("runs")
+def test_archived_runs_are_listed_for_who_asks(hpo: Hpo) -> None:
+    assert hpo("archive", "outer#1", "simple#1").out == "archived simple#1, outer#1, simple#3\n"
+    assert labels(hpo) == ["simple#2"]
+    assert [run["run"] for run in hpo("ls", "--archived", "--json").documents] == ["outer#1", "simple#1"]
+    assert "archived" in hpo("show", "outer#1").out
+    assert hpo("archive", "outer#1").out == "archived nothing: it was already\n"
+    assert hpo("archive", "simple#2", "--json").document == {"studies": [], "runs": ["simple#2"]}
+    assert "hpo ls --archived" in hpo("ls").err
+    assert hpo("restore", "outer#1").out == "restored outer#1, simple#3\n"
+    assert labels(hpo) == ["outer#1"]
+    refused = hpo("archive", "simple#3")
+    assert refused.code == 6
+    assert "is part of another run" in refused.err

@@ -290,7 +290,7 @@ def test_a_paused_queue_keeps_runs_and_says_so(client: TestClient, base: Run) ->
         assert not paused(False)["paused"]
     assert ended(base.workspace.run_called(run["id"])).status == "completed"
     assert get(client, "/queues/services")["items"] == []
-    assert get(client, "/queues/none", 422)["type"] == "ConfigError"
+    assert get(client, "/queues/none", 404)["type"] == "TaskNotFound"
     body = {"params": {"lr": 0.62}, "submit": True, "queue": "none"}
     assert post(client, f"/runs/{base.id}/clone", 422, body)["type"] == "ConfigError"
 

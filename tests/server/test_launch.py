@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from hpo_pipelines.errors import ConfigError
-from hpo_pipelines.server.launch import _listening
+from hpo_pipelines.server.launch import Address, _listening
 
 
 def test_answers_are_sent_at_once() -> None:
@@ -23,7 +23,7 @@ def test_answers_are_sent_at_once() -> None:
             writer.close()
             await writer.wait_closed()
 
-        with _listening(0) as listening:
+        with _listening(Address(port=0)) as listening:
             server = await asyncio.start_server(greet, sock=listening)
             async with server:
                 _, writer = await asyncio.open_connection(*listening.getsockname())
@@ -36,5 +36,5 @@ def test_answers_are_sent_at_once() -> None:
 
 
 def test_a_port_that_is_taken_is_said() -> None:
-    with _listening(0) as listening, pytest.raises(ConfigError, match=r"cannot be used.*--port 0"):
-        _listening(listening.getsockname()[1]).__enter__()
+    with _listening(Address(port=0)) as listening, pytest.raises(ConfigError, match=r"cannot be used.*--port 0"):
+        _listening(Address(port=listening.getsockname()[1])).__enter__()

@@ -56,7 +56,13 @@ class RemovalContract:
         assert build.kinds(run) == ["created", "deleted"]
         assert build.kinds(step) == ["created", "attempt", "metrics", "deleted"]
         last = store.events.story(step.id)[-1]
-        assert last.data == {"kind": "step", "name": "fit", "parent": run.id, "seconds": 1.5}
+        assert last.data == {
+            "kind": "step",
+            "name": "fit",
+            "parent": run.id,
+            "seconds": 1.5,
+            "mirrors": {"mlflow": "r1"},
+        }
         assert {event.kind for event in store.events.after(before)} == {"deleted"}
         assert store.check() == []
 

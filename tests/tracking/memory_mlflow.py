@@ -152,6 +152,9 @@ class Client:
     def delete_run(self, id: str) -> None:
         self.get_run(id).info.lifecycle_stage = "deleted"
 
+    def restore_run(self, id: str) -> None:
+        self.get_run(id).info.lifecycle_stage = "active"
+
     def search_runs(self, experiments: list[str], condition: str = "", run_view_type: int = 1, **options: Any) -> Page:
         found = [run for run in self._memory.runs.values() if run.info.experiment_id in experiments]
         if run_view_type != 3:

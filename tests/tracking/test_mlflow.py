@@ -437,6 +437,52 @@ def test_a_run_deleted_in_mlflow_stays_deleted(recorder: Recorder, mirroring: Mi
     assert [found.data.tags["hpo.task"] for found in shown.runs()] == [other.id]
 
 
+def test_what_is_archived_is_deleted_in_mlflow_and_restored_with_what_happened_meanwhile(
+    recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown
+) -> None:
+    mirror = mirroring(step_runs="always")
+    calls = [Call("fit", {"auc": [0.5]})]
+    kept, run = recorder.run(calls), recorder.run(calls)
+    mirror.catch_up()
+    everything = {found.info.run_id for found in shown.runs()}
+    hidden = {shown.run(run).info.run_id, shown.run(store.tasks.children(run.id)[0]).info.run_id}
+    store.tasks.archive(run.id)
+    mirror.catch_up()
+    assert {found.info.run_id for found in shown.runs()} == everything - hidden
+    store.tasks.update(run.id, tags=("seen",))
+    mirror.catch_up()
+    store.tasks.restore(run.id)
+    mirror.catch_up()
+    assert {found.info.run_id for found in shown.runs()} == everything
+    assert "seen" in shown.run(run).data.tags
+    assert shown.history(shown.run(run), "fit.auc") == [(0, 0.5)]
+    assert shown.run(kept).info.status == shown.run(run).info.status == "FINISHED"
+
+
+def test_what_is_deleted_here_is_deleted_in_mlflow(
+    recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown
+) -> None:
+    mirror = mirroring(step_runs="always")
+    kept, run = (recorder.run([Call("fit", {"auc": [0.5]})]) for _ in range(2))
+    mirror.catch_up()
+    assert len(shown.runs()) == 4
+    store.tasks.delete(run.id)
+    mirror.catch_up()
+    tagged = {found.data.tags["hpo.task"] for found in shown.runs()}
+    assert tagged == {kept.id, store.tasks.children(kept.id)[0].id}
+
+
+def test_archived_before_it_was_ever_shown(recorder: Recorder, store: Store, mirroring: Mirrored, shown: Shown) -> None:
+    run = recorder.run()
+    store.tasks.archive(run.id)
+    mirror = mirroring(step_runs="never")
+    mirror.catch_up()
+    assert shown.runs() == []
+    store.tasks.restore(run.id)
+    mirror.catch_up()
+    assert shown.run(run).info.status == "FINISHED"
+
+
 def test_an_experiment_deleted_in_mlflow_comes_back(recorder: Recorder, mirroring: Mirrored, shown: Shown) -> None:
     recorder.run()
     mirror = mirroring(step_runs="never")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body
+from fastapi import APIRouter, Body, Depends
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_pipelines.description import described
@@ -13,15 +13,17 @@ from hpo_pipelines.engine.options import completed
 from hpo_pipelines.errors import IllegalTransition
 from hpo_pipelines.planning import plan
 from hpo_pipelines.run import Run
+from hpo_pipelines.server.api.fresh import fresh_run
+from hpo_pipelines.server.etags import IfMatch
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.types import Status
 
-router = APIRouter(tags=["actions"])
+router = APIRouter(tags=["actions"], dependencies=[Depends(fresh_run)])
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
 
 class Changes(_Strict):
@@ -125,15 +127,18 @@ def abort(site: SiteOf, run: str) -> PlainJson:
 
 
 @router.patch("/runs/{run}", response_model=dict[str, Any])
-def annotate(site: SiteOf, run: str, wanted: Annotated[Annotation, Body()]) -> PlainJson:
-    """Set tags or notes; of a draft also its executor."""
-    found = site.run(run)
-    if wanted.executor is not None:
-        if found.status is not Status.DRAFT:
-            raise IllegalTransition(f"{found.label} is {found.status}: only a draft's executor is set; clone it.")
-        site.workspace.store.tasks.update(found.id, executor=wanted.executor)
+def annotate(site: SiteOf, run: str, wanted: Annotated[Annotation, Body()], if_match: IfMatch = None) -> PlainJson:
+    """Set tags or notes, of a draft also its executor; with `If-Match` nobody else's words are written over."""
     tags = None if wanted.tags is None else tuple(wanted.tags)
-    return PlainJson(described(found.annotate(tags=tags, notes=wanted.notes), steps=False))
+    with site.workspace.store.transaction():
+        fresh_run(site, run, if_match)  # once more, now that nobody else writes
+        found = site.run(run)
+        if wanted.executor is not None:
+            if found.status is not Status.DRAFT:
+                raise IllegalTransition(f"{found.label} is {found.status}: only a draft's executor is set; clone it.")
+            site.workspace.store.tasks.update(found.id, executor=wanted.executor)
+        found = found.annotate(tags=tags, notes=wanted.notes)
+    return PlainJson(described(found, steps=False))
 
 
 # -- shared with the pages

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Annotated, Any
 
@@ -13,15 +12,15 @@ from hpo_pipelines.errors import ArtifactMissing, TaskNotFound
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.server.ansi import to_html
 from hpo_pipelines.server.consoles import MOST, TAIL, ConsoleFiles
-from hpo_pipelines.server.plainjson import PlainJson
-from hpo_pipelines.server.security import FILE_POLICY
+from hpo_pipelines.server.plainjson import LARGEST, PlainJson
+from hpo_pipelines.server.security import saved_as
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.types import ArtifactRef
 
 router = APIRouter(tags=["details"])
 
-Offset = Annotated[int | None, Query(ge=0, description="Give what stands from this byte on.")]
-Before = Annotated[int | None, Query(ge=0, description="Give the lines that end before this byte.")]
+Offset = Annotated[int | None, Query(ge=0, le=LARGEST, description="Give what stands from this byte on.")]
+Before = Annotated[int | None, Query(ge=0, le=LARGEST, description="Give the lines that end before this byte.")]
 Limit = Annotated[int, Query(ge=256, le=MOST, description="Bytes at most.")]
 _CHUNK = 1 << 20
 
@@ -104,12 +103,7 @@ def _text_file(files: ConsoleFiles, name: str) -> Response:
         for start in range(0, files.size, _CHUNK):
             yield files.read(start, start + _CHUNK)
 
-    return StreamingResponse(chunks(), media_type="text/plain; charset=utf-8", headers=_download(name))
-
-
-def _download(name: str) -> dict[str, str]:
-    safe = re.sub(r"[^\w.\-#]+", "_", name)
-    return {"Content-Disposition": f'attachment; filename="{safe}"', "Content-Security-Policy": FILE_POLICY}
+    return StreamingResponse(chunks(), media_type="text/plain; charset=utf-8", headers=saved_as(name))
 
 
 # -- artifacts
@@ -153,7 +147,7 @@ def artifact_content(site: SiteOf, digest: str) -> Response:
             while data := file.read(_CHUNK):
                 yield data
 
-    headers = {**_download(f"{digest[:12]}.{ref.format}"), "Content-Length": str(ref.size)}
+    headers = {**saved_as(f"{digest[:12]}.{ref.format}"), "Content-Length": str(ref.size)}
     return StreamingResponse(chunks(), media_type="application/octet-stream", headers=headers)
 
 

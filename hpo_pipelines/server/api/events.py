@@ -8,7 +8,7 @@ from fastapi import APIRouter, Header, HTTPException, Query
 from starlette.responses import Response, StreamingResponse
 
 from hpo_pipelines.server.feed import Wanted, records_of
-from hpo_pipelines.server.plainjson import PlainJson
+from hpo_pipelines.server.plainjson import LARGEST, PlainJson
 from hpo_pipelines.server.site import SiteOf
 
 router = APIRouter(tags=["events"])
@@ -18,7 +18,7 @@ router = APIRouter(tags=["events"])
 def events(
     site: SiteOf,
     *,
-    after: Annotated[int | None, Query(ge=0, description="An event's id; without it, from now on.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST, description="An event's id; without it, from now on.")] = None,
     run: Annotated[list[str], Query(description="Only these runs (ids), their steps with them.")] = [],  # noqa: B006
     study: Annotated[str | None, Query(description="Only the runs of this study (id).")] = None,
     others: Annotated[bool, Query(description="With `run`: also every other run as a whole.")] = False,
@@ -32,8 +32,8 @@ def events(
     ``Last-Event-ID``; otherwise what there is now, and ``next`` to go on from.
     """
     wanted = Wanted(runs=run, study=study, others=others)
-    if last_event_id is not None and last_event_id.isdigit():
-        after = int(last_event_id)
+    if last_event_id is not None and last_event_id.isdecimal() and last_event_id.isascii():
+        after = min(int(last_event_id[:19]), LARGEST)
     cursor = site.workspace.store.events.last() if after is None else after
     if "text/event-stream" in accept:
         if site.feed.full:

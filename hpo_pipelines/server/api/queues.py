@@ -9,6 +9,7 @@ from fastapi import APIRouter, Body
 from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_pipelines.description import described_queues
+from hpo_pipelines.errors import ConfigError, TaskNotFound
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.store.queues import QueueState
@@ -20,10 +21,12 @@ router = APIRouter(tags=["queues"])
 class QueueChange(BaseModel):
     """What is left out stays."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     paused: bool | None = Field(default=None, description="Whether agents get no more runs of it.")
-    capacity: int | None = Field(default=None, ge=0, description="At most so many under way; 0: no limit.")
+    capacity: int | None = Field(
+        default=None, ge=0, le=2**31 - 1, description="At most so many under way; 0: no limit."
+    )
 
 
 @router.get("/queues", response_model=dict[str, Any])
@@ -35,7 +38,7 @@ def queues(site: SiteOf) -> PlainJson:
 @router.get("/queues/{queue}", response_model=dict[str, Any])
 def queue(site: SiteOf, queue: str) -> PlainJson:
     """What waits in one queue, next first, and why."""
-    site.workspace.settings.queue(queue)
+    declared(site, queue)
     return PlainJson({"queue": queue, "items": waiting_in(site, queue)})
 
 
@@ -60,6 +63,14 @@ def agents(site: SiteOf) -> PlainJson:
     )
 
 
+def declared(site: Site, queue: str) -> None:
+    """Raise TaskNotFound for a queue that there is not: the address of one is wrong, not a setting."""
+    try:
+        site.workspace.settings.queue(queue)
+    except ConfigError as error:
+        raise TaskNotFound(str(error)) from error
+
+
 def waiting_in(site: Site, queue: str) -> list[dict[str, Any]]:
     """The runs that wait in ``queue``, next first."""
     line = site.workspace.store.queues.line(queue)
@@ -73,8 +84,8 @@ def waiting_in(site: Site, queue: str) -> list[dict[str, Any]]:
 
 
 def changed(site: Site, queue: str, *, paused: bool | None = None, capacity: int | None = None) -> None:
-    """Set what is given of ``queue``. Raises ConfigError for one that is not declared."""
-    site.workspace.settings.queue(queue)
+    """Set what is given of ``queue``. Raises TaskNotFound for one that is not declared."""
+    declared(site, queue)
     store = site.workspace.store
     state = store.queues.states().get(queue, QueueState(queue))
     if paused is not None:

@@ -46,6 +46,7 @@ def tasks(
     study: Annotated[str | None, Query(description="Its id.")] = None,
     trial: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
     tag: str | None = None,
+    archived: bool | None = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     before: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> PlainJson:
@@ -53,7 +54,7 @@ def tasks(
     store = site.workspace.store
     if id:
         return PlainJson({"items": [wire.task_record(task) for task in store.tasks.get_all(id).values()], "next": None})
-    where = TaskFilter(kind, name, project, pipeline, _statuses(status), parent, top, study, trial, tag)
+    where = TaskFilter(kind, name, project, pipeline, _statuses(status), parent, top, study, trial, tag, archived)
     found = store.tasks.list(where, limit=limit, before=before)
     following = found[-1].id if len(found) == limit else None
     return PlainJson({"items": [wire.task_record(task) for task in found], "next": following})

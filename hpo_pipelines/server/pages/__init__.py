@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from hpo_pipelines.server.pages import cluster, compare, newrun, pipelines, run, search, study
+from hpo_pipelines.server.pages import cluster, compare, login, newrun, pipelines, run, search, study
 from hpo_pipelines.server.templating import rendered
 
 router = APIRouter(include_in_schema=False)
@@ -17,7 +17,7 @@ def home() -> Response:
     return RedirectResponse("/pipelines")
 
 
-for part in (pipelines, newrun, run, study, compare, cluster, search):
+for part in (login, pipelines, newrun, run, study, compare, cluster, search):
     router.include_router(part.router)
 
 

@@ -14,6 +14,7 @@ from hpo_pipelines.run import Run
 from hpo_pipelines.server.graph import Graph, graph_of
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import rendered
+from hpo_pipelines.store import TaskFilter
 
 router = APIRouter()
 
@@ -37,7 +38,11 @@ def page(request: Request, site: SiteOf, runs: str = "", base: str = "", all: st
 
 def _recent(site: Site, found: Sequence[Run]) -> list[Run]:
     chosen = {run.id for run in found}
-    return [run for run in site.workspace.runs(limit=30) if run.id not in chosen and run.task.parent is None]
+    return [
+        run
+        for run in site.workspace.runs(TaskFilter(archived=False), limit=30)
+        if run.id not in chosen and run.task.parent is None
+    ]
 
 
 def _sections(site: Site, runs: Sequence[Run], base: int, *, everything: bool) -> list[dict[str, Any]]:

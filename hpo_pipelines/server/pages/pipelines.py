@@ -8,13 +8,17 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
+from hpo_pipelines.errors import TaskNotFound
+from hpo_pipelines.server.api import keeping
 from hpo_pipelines.server.listing import Listing, Row, listed, rows_of
 from hpo_pipelines.server.listing import Query as RunQuery
+from hpo_pipelines.server.security import saved_as
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import is_part, rendered
 from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.study.keeping import members
 from hpo_pipelines.types import Kind, Status
 
 router = APIRouter()
@@ -25,18 +29,41 @@ _CSV_ROWS = 10_000
 
 
 @router.get("/pipelines")
-def overview(request: Request, site: SiteOf, q: str = "") -> Response:
-    """Every pipeline of every project, with its latest runs."""
-    return rendered(request, "pipelines.html", cards=_cards(site, q), q=q, home=str(site.workspace.home))
+def overview(request: Request, site: SiteOf, *, q: str = "", archived: str = "") -> Response:
+    """Every pipeline of every project, with its latest runs; those that are archived for who asks."""
+    hidden = bool(archived)
+    cards = _cards(site, q, archived=hidden)
+    others = len(site.workspace.store.overview.pipelines(archived=not hidden))
+    home = str(site.workspace.home)
+    return rendered(request, "pipelines.html", cards=cards, q=q, home=home, archived=hidden, others=others)
 
 
-def _cards(site: Site, q: str) -> list[dict[str, Any]]:
+@router.post("/pipelines/{project}/{pipeline}/do/{action}")
+def act(site: SiteOf, project: str, pipeline: str, action: str) -> Response:
+    """Archive a pipeline, or restore it."""
+    actions = {"archive": keeping.archived, "restore": keeping.restored}
+    if action not in actions:
+        raise TaskNotFound(f"there is nothing called {action!r} to be done with a pipeline: {', '.join(actions)}.")
+    actions[action](site, project, pipeline)
+    return RedirectResponse("/pipelines", 303)
+
+
+@router.post("/pipelines/{project}/{pipeline}/delete")
+def remove(site: SiteOf, project: str, pipeline: str) -> Response:
+    """Delete a pipeline: every run and study of it."""
+    keeping.deleted(site, members(site.workspace.store, project, pipeline))
+    return RedirectResponse("/pipelines", 303)
+
+
+def _cards(site: Site, q: str, *, archived: bool) -> list[dict[str, Any]]:
     store = site.workspace.store
     cards = []
-    for each in store.overview.pipelines():
+    for each in store.overview.pipelines(archived=archived):
         if q.lower() not in f"{each.project}/{each.pipeline}".lower():
             continue
-        where = TaskFilter(kind=Kind.PIPELINE, project=each.project, pipeline=each.pipeline, top=True)
+        where = TaskFilter(
+            kind=Kind.PIPELINE, project=each.project, pipeline=each.pipeline, top=True, archived=archived
+        )
         recent = store.tasks.list(where, limit=_RECENT)
         latest = rows_of(site, recent[:1])[0]
         longest = max((task.seconds or 0.0 for task in recent), default=0.0) or 1.0
@@ -59,15 +86,16 @@ def runs(
     status: str = "",
     tag: str = "",
     study: str = "",
+    archived: str = "",
     sort: str = "-created",
     cursor: str | None = None,
     cols: Annotated[str, Query()] = "",
 ) -> Response:
     """The runs of one pipeline: chosen columns, filter and order in the address."""
-    asked = RunQuery(project, pipeline, status or None, study or None, tag or None, sort, 50, cursor)
+    asked = RunQuery(project, pipeline, status or None, study or None, tag or None, sort, 50, cursor, bool(archived))
     found = listed(site, asked)
     shown = _columns(found, cols)
-    where = TaskFilter(kind=Kind.PIPELINE, project=project, pipeline=pipeline, top=True)
+    where = TaskFilter(kind=Kind.PIPELINE, project=project, pipeline=pipeline, top=True, archived=bool(archived))
     context: dict[str, Any] = {
         "project": project,
         "pipeline": pipeline,
@@ -77,7 +105,7 @@ def runs(
         "choices": _choices(found.rows),
         "varied": _varied(found.rows),
         "statuses": [str(one) for one in Status],
-        "state": {"status": status, "tag": tag, "study": study, "sort": sort, "cols": cols},
+        "state": {"status": status, "tag": tag, "study": study, "sort": sort, "cols": cols, "archived": archived},
         "total": site.workspace.store.overview.count(where),
     }
     template = "runs_more.html" if cursor is not None and is_part(request) else "runs.html"
@@ -93,13 +121,16 @@ def runs_csv(
     status: str = "",
     tag: str = "",
     study: str = "",
+    archived: str = "",
     sort: str = "-created",
 ) -> Response:
     """The same runs, all parameters and metrics, for a spreadsheet; 10,000 at most."""
     rows: list[Row] = []
     cursor: str | None = None
     while len(rows) < _CSV_ROWS:
-        asked = RunQuery(project, pipeline, status or None, study or None, tag or None, sort, 500, cursor)
+        asked = RunQuery(
+            project, pipeline, status or None, study or None, tag or None, sort, 500, cursor, bool(archived)
+        )
         found = listed(site, asked)
         rows += found.rows
         cursor = found.next
@@ -109,14 +140,14 @@ def runs_csv(
     metrics = sorted({name for row in rows for name in row.metrics})
     out = io.StringIO()
     writer = csv.writer(out)
-    writer.writerow(["run", "id", "status", "started_at", "seconds", *params, *metrics])
+    writer.writerow([_cell(name) for name in ("run", "id", "status", "started_at", "seconds", *params, *metrics)])
     for row in rows:
         task = row.task
         values = [task.params.get(name) for name in params] + [row.metrics.get(name) for name in metrics]
         cells = [task.label, task.id, str(task.status), task.started_at, task.seconds, *values]
         writer.writerow([_cell(cell) for cell in cells])
-    headers = {"Content-Disposition": f'attachment; filename="{pipeline}.csv"'}
-    return Response(out.getvalue(), media_type="text/csv; charset=utf-8", headers=headers)
+    text = out.getvalue().encode("utf-8", "replace")
+    return Response(text, media_type="text/csv; charset=utf-8", headers=saved_as(f"{pipeline}.csv"))
 
 
 def _cell(value: Any) -> Any:

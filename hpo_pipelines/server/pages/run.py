@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
@@ -13,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from hpo_pipelines.errors import TaskNotFound
 from hpo_pipelines.run import Run
 from hpo_pipelines.server.api.actions import RerunRequest, reran, resumed
+from hpo_pipelines.server.api.keeping import deleted
 from hpo_pipelines.server.graph import graph_of
 from hpo_pipelines.server.listing import rows_of
 from hpo_pipelines.server.site import Site, SiteOf
@@ -63,6 +64,16 @@ async def act(request: Request, site: SiteOf, run: str, action: str) -> Response
     return RedirectResponse(f"/runs/{about.id}", 303)
 
 
+@router.post("/runs/{run}/delete")
+def remove(site: SiteOf, run: str) -> Response:
+    """Delete a run; then the page of its pipeline's other runs, or that of all pipelines."""
+    task = site.run(run).task
+    deleted(site, [task.id])
+    where = TaskFilter(kind=Kind.PIPELINE, project=task.project, pipeline=task.pipeline, top=True, archived=False)
+    place = f"/pipelines/{quote(task.project, safe='')}/{quote(str(task.pipeline), safe='')}"
+    return RedirectResponse(place if site.workspace.store.overview.count(where) else "/pipelines", 303)
+
+
 def _act(site: Site, run: Run, action: str, form: Mapping[str, str]) -> Run:
     step = form.get("step") or None
     actions: dict[str, Callable[[], Run]] = {
@@ -72,6 +83,8 @@ def _act(site: Site, run: Run, action: str, form: Mapping[str, str]) -> Run:
         "refresh": lambda: reran(site, run, RerunRequest(refresh=True)),
         "rerun-failed": lambda: reran(site, run, RerunRequest(failed=True)),
         "resume": lambda: resumed(site, run, step),
+        "archive": run.archive,
+        "restore": run.restore,
     }
     if action not in actions:
         raise TaskNotFound(f"there is nothing called {action!r} to be done with a run: {', '.join(actions)}.")
@@ -108,11 +121,14 @@ def _possible(run: Run) -> set[str]:
     task, status = run.task, run.status
     if task.parent is not None:
         return set()
+    if task.archived_at is not None:
+        return {"restore", "delete"}
+    kept = {"archive"} | ({"delete"} if task.study is None else set())
     if status is Status.DRAFT:
-        return {"submit"}
+        return {"submit"} | kept
     if not status.finished and not run.is_abandoned:
         return {"abort"}
-    found = {"rerun"}
+    found = {"rerun"} | (kept if status.finished else set())
     if status is not Status.COMPLETED:
         found |= {"rerun-failed"} | ({"resume"} if task.study is None else set())
     return found | ({"abort"} if not status.finished else set())
@@ -120,7 +136,8 @@ def _possible(run: Run) -> set[str]:
 
 def _list(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
     task = run.task
-    where = TaskFilter(kind=Kind.PIPELINE, project=task.project, pipeline=task.pipeline, top=True)
+    hidden = task.archived_at is not None  # the list is of its like
+    where = TaskFilter(kind=Kind.PIPELINE, project=task.project, pipeline=task.pipeline, top=True, archived=hidden)
     tasks = site.workspace.store.tasks.list(where, limit=_LISTED)
     rows = rows_of(site, tasks)
     return {

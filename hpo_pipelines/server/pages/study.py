@@ -20,7 +20,10 @@ router = APIRouter()
 @router.get("/studies")
 def overview(request: Request, site: SiteOf) -> Response:
     """Every study, newest first."""
-    found = [{**summary(site, task), "accounting": Study(site.workspace, task).accounting} for task in site.studies()]
+    found = [
+        {**summary(site, task), "accounting": Study(site.workspace, task).accounting}
+        for task in site.studies(archived=False)
+    ]
     return rendered(request, "studies.html", studies=found)
 
 

@@ -68,7 +68,7 @@ document.addEventListener("click", (event) => {
 // -- new run
 const dialog = $("#dialog");
 async function openNew(url) {
-  if (dialog.open) return;
+  if (dialog.open || document.body.dataset.role === "viewer") return;
   const body = $("#dialog-body");
   replace(body, await fragment(url));
   dialog.showModal();

@@ -1,0 +1,38 @@
+"""``If-Match`` of whatever changes a run or a pipeline: 412 when it is not what the asker has seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hpo_pipelines.description import described
+from hpo_pipelines.errors import TaskNotFound
+from hpo_pipelines.server.etags import IfMatch, demand
+from hpo_pipelines.server.site import Site, SiteOf
+from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.types import Kind
+
+
+def fresh_run(site: SiteOf, run: str, if_match: IfMatch = None) -> None:
+    """Raise 412 when the run is no longer what ``GET /runs/{run}`` gave with this tag."""
+    if if_match is not None:
+        demand(described(site.run(run)), if_match)
+
+
+def fresh_pipeline(site: SiteOf, project: str, pipeline: str, if_match: IfMatch = None) -> None:
+    """Raise 412 when the pipeline is no longer what ``GET /pipelines/{project}/{pipeline}`` gave with this tag."""
+    if if_match is not None:
+        demand(described_pipeline(site, project, pipeline), if_match)
+
+
+def described_pipeline(site: Site, project: str, pipeline: str) -> dict[str, Any]:
+    """How many runs a pipeline has, how many of them are archived, and its latest run. Raises TaskNotFound for none."""
+    store = site.workspace.store
+    where = TaskFilter(kind=Kind.PIPELINE, project=project, pipeline=pipeline, top=True)
+    latest = store.tasks.list(where, limit=1)
+    if not latest:
+        raise TaskNotFound(f"project {project} has no pipeline {pipeline!r} with runs; list them at /api/v1/pipelines.")
+    runs = store.overview.count(where)
+    hidden = store.overview.count(
+        TaskFilter(kind=Kind.PIPELINE, project=project, pipeline=pipeline, top=True, archived=True)
+    )
+    return {"project": project, "pipeline": pipeline, "runs": runs, "archived": hidden, "latest": latest[0].id}

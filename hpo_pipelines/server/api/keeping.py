@@ -1,0 +1,98 @@
+"""Archive, restore and delete: runs, and pipelines with all of their runs and studies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import APIRouter, Depends
+
+from hpo_pipelines.description import described
+from hpo_pipelines.server.api.fresh import fresh_pipeline, fresh_run
+from hpo_pipelines.server.plainjson import PlainJson
+from hpo_pipelines.server.site import Site, SiteOf
+from hpo_pipelines.study.keeping import archive, delete, members, restore
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind
+
+router = APIRouter(tags=["keeping"])
+_run = APIRouter(dependencies=[Depends(fresh_run)])
+_pipeline = APIRouter(dependencies=[Depends(fresh_pipeline)])
+
+
+@_run.post("/runs/{run}/archive", response_model=dict[str, Any])
+def archive_run(site: SiteOf, run: str) -> PlainJson:
+    """Leave a run out of lists; nothing else changes, and MLflow hides it. 409 for one that waits or is under way."""
+    return PlainJson(described(site.run(run).archive(), steps=False))
+
+
+@_run.post("/runs/{run}/restore", response_model=dict[str, Any])
+def restore_run(site: SiteOf, run: str) -> PlainJson:
+    """Have an archived run listed again."""
+    return PlainJson(described(site.run(run).restore(), steps=False))
+
+
+@_run.delete("/runs/{run}", response_model=dict[str, Any])
+def delete_run(site: SiteOf, run: str) -> PlainJson:
+    """Delete a run with its steps, metrics, consoles, and the artifacts that nobody else needs; in MLflow, too.
+
+    What other runs have reused stays. Files are swept soon after, those less than an hour old by a later sweep. 409 for
+    a run that waits or is under way, for a single trial, and for one that a study's trials are clones of.
+    """
+    return PlainJson(deleted(site, [site.run(run).id]))
+
+
+@_pipeline.post("/pipelines/{project}/{pipeline}/archive", response_model=dict[str, Any])
+def archive_pipeline(site: SiteOf, project: str, pipeline: str) -> PlainJson:
+    """Archive every run and study of a pipeline, which is no longer listed until it has a run that is not archived."""
+    return PlainJson(archived(site, project, pipeline))
+
+
+@_pipeline.post("/pipelines/{project}/{pipeline}/restore", response_model=dict[str, Any])
+def restore_pipeline(site: SiteOf, project: str, pipeline: str) -> PlainJson:
+    """Restore every archived run and study of a pipeline."""
+    return PlainJson(restored(site, project, pipeline))
+
+
+@_pipeline.delete("/pipelines/{project}/{pipeline}", response_model=dict[str, Any])
+def delete_pipeline(site: SiteOf, project: str, pipeline: str) -> PlainJson:
+    """Delete every run and study of a pipeline, archived ones too. 409 while one of them waits or is under way."""
+    return PlainJson(deleted(site, members(site.workspace.store, project, pipeline)))
+
+
+router.include_router(_run)
+router.include_router(_pipeline)
+
+
+# -- shared with the pages
+
+
+def archived(site: Site, project: str, pipeline: str) -> dict[str, Any]:
+    """Archive a pipeline; what was listed until now."""
+    return _named(archive(site.workspace, *members(site.workspace.store, project, pipeline)))
+
+
+def restored(site: Site, project: str, pipeline: str) -> dict[str, Any]:
+    """Restore a pipeline; what was archived until now."""
+    return _named(restore(site.workspace, *members(site.workspace.store, project, pipeline)))
+
+
+def deleted(site: Site, ids: Sequence[str]) -> dict[str, Any]:
+    """Delete runs and studies, and say what went; files that nobody needs any more are swept soon."""
+    done = delete(site.workspace, *ids)
+    site.sweeping.soon()
+    removed = done.removed
+    return {
+        "studies": [study.name for study in removed.studies],
+        "runs": [run.label for run in removed.runs],
+        "steps": len(removed.steps),
+        "outcomes": list(removed.outcomes),
+        "left": list(done.left),
+    }
+
+
+def _named(changed: Sequence[Task]) -> dict[str, Any]:
+    return {
+        "studies": [task.name for task in changed if task.kind is Kind.STUDY],
+        "runs": [task.label for task in changed if task.kind is Kind.PIPELINE],
+    }
