@@ -260,6 +260,8 @@ class RemoteQueues(_Part, Queues):
         return {each["queue"]: (each["waiting"], each["running"]) for each in self._all()}
 
     def line(self, queue: str) -> list[Entry]:
+        if queue not in self.states():
+            return []  # as a store says of any queue in which nothing waits
         waiting = self._server.get(f"/queues/{quoted(queue)}")["items"]
         return [Entry(place, each["id"], queue, each["priority"], each["since"]) for place, each in enumerate(waiting)]
 

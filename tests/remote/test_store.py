@@ -57,6 +57,7 @@ READS: dict[str, Callable[[Store, dict[str, str]], Any]] = {
     "holders": lambda store, ids: store.artifacts.holders(ids["digest"]),
     "counts": lambda store, ids: store.queues.counts().get("services", (0, 0)),
     "line": lambda store, ids: store.queues.line("services"),
+    "line of none": lambda store, ids: store.queues.line("nowhere"),
     "entry": lambda store, ids: store.queues.entry(ids["run"]),
 }
 
