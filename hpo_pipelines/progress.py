@@ -87,6 +87,8 @@ def _results(progress: Progress) -> list[str]:
     parts = []
     if progress.best is not None:
         parts.append(f"best {progress.best:.6g}" + (f" in {progress.best_run}" if progress.best_run else ""))
+    if progress.front is not None:
+        parts.append(f"{progress.front} on the front")
     if progress.steps:
         parts.append(f"{progress.reused} of {progress.steps} steps reused")
     return parts + ([progress.note] if progress.note else [])

@@ -211,18 +211,8 @@ class Run(_Handle):
     @property
     def metrics(self) -> dict[str, float]:
         """Last values: ``fit.val_auc`` of the last call of ``fit``, ``fit.2.val_auc`` of that call, the run's own."""
-        children = [task for task in self.workspace.store.tasks.children(self.id) if task.component is not None]
-        latest = self.workspace.store.metrics.latest([self.id, *(task.id for task in children)])
-        found = {name: value for (task, name), value in latest.items() if task == self.id}
-        names = {task.id: task for task in children}
-        ordered = sorted(
-            (item for item in latest.items() if item[0][0] in names), key=lambda i: names[i[0][0]].position or 0
-        )
-        for (id, name), value in ordered:
-            found[f"{names[id].name}.{name}"] = value
-        for (id, name), value in ordered:
-            found[f"{names[id].component}.{name}"] = value
-        return found
+        store = self.workspace.store
+        return store.metrics.named(self.id, store.tasks.children(self.id))
 
     @property
     def accounting(self) -> Accounting:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.journal import driven, lease_of
+from hpo_pipelines.engine.repeats import Repeats
 from hpo_pipelines.errors import IllegalTransition, ParameterError
 from hpo_pipelines.owner import is_gone, spoken
 from hpo_pipelines.store import Store
@@ -108,6 +109,8 @@ def recorded(options: RunOptions) -> dict[str, Any]:
             "steps": sorted(refresh.steps),
             "from_steps": sorted(refresh.from_steps),
         }
+    if options.repeats is not None:
+        found["repeats"] = options.repeats.as_option()
     if not options.reuse:
         found["reuse"] = False
     return found
@@ -119,7 +122,8 @@ def options_of(entry: Entry) -> RunOptions:
     wanted = Refresh(
         refresh.get("everything", False), frozenset(refresh.get("steps", ())), frozenset(refresh.get("from_steps", ()))
     )
-    return RunOptions(refresh=wanted, reuse=entry.options.get("reuse", True), echo=False)
+    repeats = Repeats.of_option(entry.options.get("repeats"))
+    return RunOptions(refresh=wanted, reuse=entry.options.get("reuse", True), repeats=repeats, echo=False)
 
 
 def waits_for(store: Store, task: Task) -> str | None:

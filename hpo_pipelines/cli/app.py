@@ -27,6 +27,7 @@ COMMANDS = {
     "submit": ("submit", "Run a pipeline, or any of these commands, on a Ray cluster; follow and stop it."),
     "best": ("studies", "Show the best trial of a study."),
     "studies": ("studies", "List studies."),
+    "study": ("study_group", "Look at a study: its trials, what matters in it; export it as CSV or Parquet."),
     "compare": ("compare", "Compare runs: differences only, unless --all."),
     "rm": ("removal", "Delete runs and studies."),
     "archive": ("removal", "List runs and studies no more, and keep them."),

@@ -97,7 +97,7 @@ def show(*, reference: str, step: str | None, as_json: bool) -> int:
 
     task = recorded_study(reference) if step is None else None
     if task is not None:
-        from hpo_pipelines.cli.studies import show_study
+        from hpo_pipelines.cli.standing import show_study
 
         show_study(workspace(), task, as_json=as_json)
         return 0

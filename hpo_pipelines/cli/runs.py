@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hpo_pipelines.cli.completion import complete_run, complete_step, complete_target
+from hpo_pipelines.cli.limits import limit_options, limits_of
 from hpo_pipelines.cli.options import (
     Refreshing,
     executor_option,
@@ -177,22 +178,26 @@ def rerun(
     "--from", "from_step", metavar="STEP", shell_complete=complete_step, help="Run this step, and every later, anew."
 )
 @click.option("-n", "--n-trials", type=click.IntRange(1), help="Of a study: trials in all, those there included.")
+@limit_options
 @plain_option
 @json_option
-def resume(*, reference: str, from_step: str | None, n_trials: int | None, plain: bool, as_json: bool) -> int:
+def resume(*, reference: str, from_step: str | None, plain: bool, as_json: bool, **limits: Any) -> int:
     """Go on with RUN where it was interrupted or failed: what it has done is not done again.
 
-    A study goes on as it was asked for last, with the code and the space that it has.
+    A study goes on as it was asked for last, with the code and the space that it has; a limit given here takes the
+    place of the one that it had.
     """
+    limits = limits_of(limits)
     study = recorded_study(reference)
     if study is not None:
         from hpo_pipelines.cli.studies import go_on
 
         if from_step is not None:
             raise click.UsageError(f"{study.name} is a study; --from is for a run.")
-        return go_on(study, n_trials, as_json=as_json)
-    if n_trials is not None:
-        raise click.UsageError(f"{reference} is no study; --n-trials is for one.")
+        return go_on(study, limits, as_json=as_json)
+    for name, value in limits.items():
+        if value is not None:
+            raise click.UsageError(f"{reference} is no study; --{name.replace('_', '-')} is for one.")
     stopped = found_run(reference)
     return _drive(stopped, lambda: stopped.resume(from_step=from_step), plain=plain, as_json=as_json)
 

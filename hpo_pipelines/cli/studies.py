@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hpo_pipelines.cli.completion import complete_study, complete_target
+from hpo_pipelines.cli.limits import limit_options, limits_of, repeats
 from hpo_pipelines.cli.options import (
     assignments,
     executor_option,
@@ -17,6 +18,7 @@ from hpo_pipelines.cli.options import (
     print_json,
     workspace,
 )
+from hpo_pipelines.cli.standing import best_of, described, show, show_best
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,20 +42,49 @@ if TYPE_CHECKING:
     help="Search space: YAML, TOML or JSON, or a name of the gallery (hpo space ls).",
 )
 @parameter_option("Add to the space: 'lr=loguniform(1e-5,1e-1)', 'n=int(1,10)', 'm=choice(a,b)', 'seed=7'.")
-@click.option("--objective", metavar="STEP.METRIC|KEY", help="What to optimise; default: the returned number.")
-@click.option("--direction", type=click.Choice(["maximize", "minimize"]), help="Default: maximize.")
+@click.option(
+    "--objective",
+    multiple=True,
+    metavar="STEP.METRIC|KEY",
+    help="What to optimise; default: the returned number. Again for several objectives.",
+)
+@click.option(
+    "--direction",
+    multiple=True,
+    type=click.Choice(["maximize", "minimize"]),
+    help="Default: maximize. Again for each of several objectives.",
+)
+@click.option(
+    "--constraint",
+    "constraints",
+    multiple=True,
+    metavar="STEP.METRIC<=NUMBER",
+    help="Trials that violate it are never best: 'fit.memory <= 8e9'. As often as wanted.",
+)
 @click.option("-n", "--n-trials", type=click.IntRange(1), help="Trials in all, those of earlier calls included.")
-@click.option("--timeout", metavar="TIME", help="Stop asking after this long, such as 2h.")
+@limit_options
 @click.option("-j", "--n-jobs", type=click.IntRange(1), help="Trials in flight; default: 1.")
 @click.option(
     "--sampler",
     metavar="NAME[(OPTION=VALUE,…)]",
-    help="tpe (default), random, qmc, grid, bruteforce, nsgaii, nsgaiii, gp, cmaes; such as 'tpe(multivariate=true)'.",
+    help="tpe (default; nsgaii for several objectives), random, qmc, grid, bruteforce, nsgaiii, gp, cmaes; such "
+    "as 'tpe(multivariate=true)'.",
 )
 @click.option("--pruner", help="none (default), median, percentile, successive-halving, hyperband.")
+@click.option(
+    "--prune-on",
+    multiple=True,
+    metavar="STEP.METRIC[:DIRECTION]",
+    help="What the pruner hears, instead of the objective; as often as wanted.",
+)
 @click.option("--seed", type=int, help="Seed of the sampler.")
+@click.option(
+    "--repeats",
+    metavar="PARAMETER=N|A,B,…",
+    callback=repeats,
+    help="Run each trial with N values of the parameter that is the seed, or with these; its value is the mean.",
+)
 @click.option("--name", help="The study's name; the same name resumes it.", shell_complete=complete_study)
-@click.option("--max-failures", type=click.IntRange(1), help="Stop after so many failed trials.")
 @click.option("--storage", metavar="URL", help="Optuna storage; default: a journal file beside the store.")
 @click.option("--no-reuse", is_flag=True, help="Trials reuse no outcome, and leave none for others to reuse.")
 @click.option("--allow-changes", is_flag=True, help="Resume although code or space have changed.")
@@ -81,9 +112,9 @@ def optimize(
     if target is None:
         raise click.UsageError("name what is tuned: STUDY.yaml, MODULE:PIPELINE, FILE.py:PIPELINE or RUN.")
     options["reuse"] = False if options.pop("no_reuse") else None
-    base, space, wanted = _wanted(target, space_file, params, _timed(options))
-    if wanted.get("n_trials") is None and wanted.get("timeout") is None and not _ends(wanted.get("sampler")):
-        raise click.UsageError("a study needs an end: give --n-trials, --timeout, or both.")
+    base, space, wanted = _wanted(target, space_file, params, _plain(limits_of(options)))
+    if not any(wanted.get(end) for end in ("n_trials", "timeout", "plateau")) and not _ends(wanted.get("sampler")):
+        raise click.UsageError("a study needs an end: give --n-trials, --timeout or --plateau.")
     from hpo_pipelines.study import optimize as start
 
     with ending_politely():
@@ -91,21 +122,21 @@ def optimize(
     return _told(study, as_json=as_json)
 
 
-def go_on(task: Task, n_trials: int | None, *, as_json: bool) -> int:
+def go_on(task: Task, limits: Mapping[str, Any], *, as_json: bool) -> int:
     """What ``hpo resume STUDY`` does."""
     from hpo_pipelines.cli.streams import ending_politely
     from hpo_pipelines.study import resume
 
     with ending_politely():
-        study = resume(workspace(), task, n_trials=n_trials, progress=not as_json)
+        study = resume(workspace(), task, progress=not as_json, **limits)
     return _told(study, as_json=as_json)
 
 
 def _told(study: Study, *, as_json: bool) -> int:
     if as_json:
-        print_json(_described(study))
+        print_json(described(study))
     else:
-        _show(study)
+        show(study)
     return _exit_code(study)
 
 
@@ -116,10 +147,13 @@ def _ends(sampler: str | Mapping[str, Any] | None) -> bool:
     return name in ("grid", "bruteforce")
 
 
-def _timed(options: dict[str, Any]) -> dict[str, Any]:
-    """``--timeout 90`` is 90 seconds, as it is in Python."""
-    text = options["timeout"]
-    return {**options, "timeout": float(text)} if text is not None and text.replace(".", "", 1).isdigit() else options
+def _plain(options: dict[str, Any]) -> dict[str, Any]:
+    """Options that may be given again as ``optimize`` takes them: none, a text, or a list of texts."""
+    found = dict(options)
+    for name in ("objective", "direction", "constraints", "prune_on"):
+        texts = list(options[name])
+        found[name] = (texts[0] if len(texts) == 1 else texts) if texts else None
+    return found
 
 
 def _exit_code(study: Study) -> int:
@@ -130,7 +164,7 @@ def _exit_code(study: Study) -> int:
 
     if study.status is Status.ABORTED:
         return INTERRUPTED
-    if study.status is Status.COMPLETED and any(trial.value is not None for trial in study.trials):
+    if study.status is Status.COMPLETED and any(trial.values is not None for trial in study.trials):
         return 0
     return outcome_of(StepFailed()).exit_code
 
@@ -139,12 +173,13 @@ def _exit_code(study: Study) -> int:
 @click.argument("name", metavar="STUDY", shell_complete=complete_study)
 @json_option
 def best(*, name: str, as_json: bool) -> int:
-    """Show the best trial of STUDY."""
-    study = _called(name)
+    """Show the best trial of STUDY; of several objectives those that no other dominates, its Pareto front."""
+    study = study_called(name)
+    found = best_of(study)
     if as_json:
-        print_json({"study": study.name, **_best(study)})
+        print_json({"study": study.name, **found})
     else:
-        _show_best(study)
+        show_best(study)
     return 0
 
 
@@ -161,7 +196,7 @@ def studies(*, as_json: bool) -> int:
     found = [Study(place, task) for task in place.store.tasks.list(TaskFilter(kind=Kind.STUDY), limit=None)]
     if as_json:
         for study in found:
-            print_json(_described(study))
+            print_json(described(study))
         return 0
     if not found:
         click.echo(_none_yet(place), err=True)
@@ -171,7 +206,7 @@ def studies(*, as_json: bool) -> int:
             "study": study.name,
             "pipeline": study.task.pipeline or "",
             "status": f"{study.status}, abandoned" if study.is_abandoned else str(study.status),
-            "objective": f"{study.direction} {study.objective or 'value'}",
+            "objective": str(study.goals),
             "created": when(study.task.created_at),
             "reason": short(study.reason or ""),
         }
@@ -179,53 +214,6 @@ def studies(*, as_json: bool) -> int:
     ]
     click.echo(table(rows))
     return 0
-
-
-def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
-    """What ``hpo show`` prints of a study: what it is, its best trial, and its trials by value."""
-    from hpo_pipelines.cli.describing import accounting_text, described_accounting, styled, table
-    from hpo_pipelines.study import Study
-
-    study = Study(place, task)
-    sums = place.accounting(task)
-    trials = study.trials
-    if as_json:
-        rows = [
-            {"trial": trial.number, "run": trial.run.label, "status": str(trial.status), "value": trial.value}
-            for trial in trials
-        ]
-        print_json({**_described(study), "accounting": described_accounting(sums), "trials": rows})
-        return
-    gone = f"its driver is gone; hpo resume {study.name} goes on with it" if study.is_abandoned else ""
-    said = gone or study.reason or ""
-    click.echo(f"{click.style(study.name, bold=True)}  {styled(study.status)}  {said}  {study.id}")
-    click.echo(f"  {study.direction} {study.objective or 'the returned number'} of {task.pipeline}")
-    if sums.executions or sums.reused:
-        click.echo(f"  steps: {accounting_text(sums)}")
-    if any(trial.value is not None for trial in trials):
-        _show_best(study)
-    sign = -1 if study.direction == "maximize" else 1
-    ranked = sorted(trials, key=lambda trial: (trial.value is None, sign * (trial.value or 0.0), trial.number))
-    click.echo()
-    sampled = list(task.params["space"])
-    click.echo(table([_trial_row(trial, sampled) for trial in ranked[:20]]) if ranked else "no trials yet")
-    if len(ranked) > 20:
-        click.echo(f"and {len(ranked) - 20} more: hpo ls --study {study.name} -n {len(ranked)}")
-
-
-def _trial_row(trial: Any, sampled: list[str]) -> dict[str, str]:
-    from hpo_pipelines.cli.describing import duration, parameter, short
-    from search_spaces.groups import flattened
-
-    params = flattened(sampled, trial.params)
-    return {
-        "trial": str(trial.number),
-        "run": trial.run.label,
-        "status": str(trial.status),
-        "value": "" if trial.value is None else f"{trial.value:.6g}",
-        "took": duration(trial.run.task.seconds),
-        "parameters": short(", ".join(f"{name}={parameter(value)}" for name, value in params.items())),
-    }
 
 
 def _wanted(
@@ -242,7 +230,10 @@ def _wanted(
     if space_file is not None:
         raise click.UsageError(f"{target} has its space; -P is laid over it, --space is not.")
     space = file.space.override(dict(_space(None, params))) if params else file.space
-    return _target(str(file.pipeline or file.run)), space, {**file.options, **given}
+    written = dict(file.options)
+    if "objective" in given and not isinstance(written.get("direction", ""), str):
+        del written["direction"]  # those of the objectives that are not wanted
+    return _target(str(file.pipeline or file.run)), space, {**written, **given}
 
 
 def _target(target: str) -> Pipeline[..., Any] | Run:
@@ -270,7 +261,8 @@ def _space(file: str | None, params: tuple[str, ...]) -> Space:
         raise SpaceError(f"--space {file}: it cannot be read ({error.strerror}).") from None
 
 
-def _called(name: str) -> Study:
+def study_called(name: str) -> Study:
+    """The study with this name. Raises StudyError, which says how one is begun where there is none."""
     from hpo_pipelines.errors import StudyError
     from hpo_pipelines.study import Study
 
@@ -292,57 +284,3 @@ def _has_studies(place: Workspace) -> bool:
 
 def _none_yet(place: Workspace) -> str:
     return f"No studies yet in {place.place}: hpo optimize FILE.py:PIPELINE --space FILE -n 30 starts one."
-
-
-def _best(study: Study) -> dict[str, Any]:
-    from search_spaces.groups import flattened
-
-    trial = study.best_trial
-    params = flattened(study.task.params["space"], trial.params)
-    return {"trial": trial.number, "run": trial.run.label, "value": trial.value, "params": params}
-
-
-def _described(study: Study) -> dict[str, Any]:
-    trials = study.trials
-    completed = sum(trial.value is not None for trial in trials)
-    return {
-        "study": study.name,
-        "id": study.id,
-        "pipeline": study.task.pipeline,
-        "status": str(study.status),
-        "reason": study.reason,
-        "objective": study.objective,
-        "direction": study.direction,
-        "trials": len(trials),
-        "completed": completed,
-        "best": _best(study) if completed else None,
-    }
-
-
-def _show(study: Study) -> None:
-    from hpo_pipelines.cli.describing import styled
-
-    found = _described(study)
-    click.echo(f"study {study.name}  {styled(study.status)}  {study.reason or ''}")
-    if found["best"]:
-        _show_best(study)
-    else:
-        why = "; ".join(dict.fromkeys(filter(None, map(_why_not, study.runs))))
-        click.echo(f"no trial gave a value: {why or 'none was run'}", err=True)
-    click.echo(f"look further: hpo show {study.name}; hpo ls --study {study.name}; hpo mlflow", err=True)
-
-
-def _why_not(run: Run) -> str | None:
-    """Why a trial has no value: no such objective, or what failed."""
-    error = run.error
-    return run.notes or (f"{error.get('type')}: {error.get('message')}" if error else run.reason)
-
-
-def _show_best(study: Study) -> None:
-    from hpo_pipelines.cli.describing import parameter
-
-    top = _best(study)
-    name = study.objective or "value"
-    click.echo(f"best {name} = {top['value']:.6g} in {top['run']} (trial {top['trial']})")
-    for key, value in top["params"].items():
-        click.echo(f"  {key} = {parameter(value)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines import context
@@ -11,6 +11,7 @@ from hpo_pipelines.component import Component
 from hpo_pipelines.engine.deadline import REASON, deadline
 from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.options import ASKED, RunOptions, asked
+from hpo_pipelines.engine.repeats import repeated
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
 from hpo_pipelines.errors import IllegalTransition, Pruned, RunTimedOut, StepAborted, StepError
@@ -163,13 +164,18 @@ class Controller:
     def _traced(self, params: Mapping[str, Any]) -> Any:
         token = context.tracer.set(self)
         try:
-            bound = self.pipeline.parameters.bound(params)
-            value = self.pipeline.function(*bound.args, **bound.kwargs)
+            value = self._called(params)
             if self.options.journal is not None:
                 self.options.journal.check_complete()
             return value
         finally:
             context.tracer.reset(token)
+
+    def _called(self, params: Mapping[str, Any]) -> Any:
+        if self.options.repeats is not None:
+            return repeated(self, self.options.repeats, params)
+        bound = self.pipeline.parameters.bound(params)
+        return self.pipeline.function(*bound.args, **bound.kwargs)
 
     def _run_outputs(self, value: Any) -> dict[str, ArtifactRef]:
         """The run's own outputs; what is a step's output is named again, not loaded."""
@@ -246,13 +252,17 @@ class Controller:
         """See :class:`hpo_pipelines.context.Tracer`."""
         number = self._counts.get(name, 0) if step is None else step
         self._counts[name] = number + 1
+        self.report_all([(name, value, number)])
+
+    def report_all(self, reports: Sequence[tuple[str, float, int]]) -> None:
+        """Record each (name, value, step) that the body reports, all at once."""
         journal, metrics = self.options.journal, self.engine.store.metrics
-        other, values = (False, [value]) if journal is None else journal.reported(name, number, value)
         self.scheduler.recorder.refuse_if_taken()
         with self.engine.store.transaction():
-            if other:
-                metrics.withdraw([self.run.id], name=name, step=number)
-            if values:
+            for name, value, number in reports:
+                other, values = (False, [value]) if journal is None else journal.reported(name, number, value)
+                if other:
+                    metrics.withdraw([self.run.id], name=name, step=number)
                 metrics.add([Metric(self.run.id, name, each, number, time.time()) for each in values])
 
     def look(self, step: StepCall, name: str) -> Any:

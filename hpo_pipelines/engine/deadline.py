@@ -29,7 +29,7 @@ def deadline(controller: Controller) -> Iterator[None]:
     run inline, which nothing can stop.
     """
     seconds = controller.pipeline.timeout
-    if seconds is None or controller.options.recalled:
+    if seconds is None or controller.options.recalled or controller.options.repeats:  # each repeat has its own
         yield
         return
     label = controller.run.label

@@ -247,7 +247,7 @@ class Engine:
         """Run ``pipeline`` inside ``outer``'s run, in the same thread; returns its value, outputs still stand-ins."""
         values = pipeline.parameters.bind(params)
         first_party = outer.options.first_party | frozenset(pipeline.first_party)
-        options = replace(outer.options, prior={}, journal=None, recalled=False, first_party=first_party)
+        options = replace(outer.options, prior={}, journal=None, recalled=False, repeats=None, first_party=first_party)
         options = replace(options, outer=outer.scheduler)
         journal = outer.options.journal
         recalled = journal.inner(pipeline.name, pipeline.parameters.encode(values)) if journal is not None else None

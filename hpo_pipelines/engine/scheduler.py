@@ -269,7 +269,7 @@ class Scheduler:
         step.reused = True
         self.hits.append(entry.key)
         step.metrics.update({m.name: m.value for m in metrics})
-        self._watched(step, [(m.name, m.value, m.step) for m in metrics])
+        self._prune(self.options.heard(step.component.name, [(m.name, m.value, m.step) for m in metrics]))
         return self._over(step, None, entry)
 
     def _submit(self, step: StepCall) -> None:
@@ -335,14 +335,11 @@ class Scheduler:
         step.metrics[message.name] = message.value
         self.recorder.report(Metric(step.id, message.name, message.value, number, message.at))
         self._write_inline(step)
-        self._watched(step, [(message.name, message.value, number)])
+        self._prune(self.options.heard(step.component.name, [(message.name, message.value, number)]))
 
-    def _watched(self, step: StepCall, series: list[tuple[str, float, int]]) -> None:
-        for name, value, number in series:
-            reason = self.options.watch(step.component.name, name, value, number) if self.options.watch else None
-            if reason:
-                return self.stop(Status.PRUNED, reason)
-        return None
+    def _prune(self, reason: str | None) -> None:
+        if reason:
+            self.stop(Status.PRUNED, reason)
 
     def _completed(self, step: StepCall, message: Completed) -> None:
         step.outputs = message.outputs
@@ -403,6 +400,8 @@ class Scheduler:
                 # An abort from elsewhere has ended it in the store already, or it is no longer ours to record.
                 step.reason = str(error).partition("\n")[0]
         self._close(step)
+        if status is None:  # before what uses it begins
+            self._prune(self.options.gave(step.component.name, step.outputs, self.engine.artifacts, self.code))
         self._release_dependents(step)
         self.engine.flights.land(step, entry)
 

@@ -202,11 +202,6 @@ class RemoteWorkspace(Workspace):
         }
         return wire.plan_of(self.server.post(f"/runs/{quoted(target.id)}/plan", wanted))
 
-    def trial_values(self, study: str) -> dict[int, float]:
-        """The value of each completed trial of the study with this id, by its number."""
-        found = self.server.get(f"/records/studies/{quoted(study)}/values")["values"]
-        return {int(number): float(value) for number, value in found.items()}
-
     def fetch_journal(self, study: str) -> None:
         """Bring Optuna's journal of the study with this id below :attr:`home`, as it is now. Raises StudyError."""
         path = self.home / "optuna" / f"{study}.journal"

@@ -62,7 +62,7 @@ _VIEWER: _Rules = {
                 "/records/children", "/records/edges", "/records/outputs", "/records/attempts", "/records/metrics",
                 "/records/stories", "/records/runs/{run}/consoles", "/records/runs/{run}/consoles/{name}",
                 "/records/outcomes", "/records/snapshots/{digest}", "/records/leases",
-                "/records/studies/{study}/values", "/records/studies/{study}/progress",
+                "/records/studies/{study}/progress",
                 "/records/studies/{study}/journal",
             )
         ),

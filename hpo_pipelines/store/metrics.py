@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import bindparam, delete, func, select
 
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.records import metric_of, metric_row, metric_value
 from hpo_pipelines.store.schema import metrics
-from hpo_pipelines.task import Metric
+from hpo_pipelines.task import Metric, Task
 
 _any_of = metrics.c.task.in_(bindparam("tasks", expanding=True))
 _OF = select(metrics).where(_any_of).order_by(metrics.c.id)
@@ -76,3 +76,20 @@ class Metrics:
         with self._database.read(ordered=True) as connection:
             rows = connection.execute(_LATEST, {"tasks": list(task_ids)})
             return {(task, name): metric_value(value) for task, name, value in rows}
+
+    def named(self, run_id: str, steps: Sequence[Task]) -> dict[str, float]:
+        """The last values of a run with these ``steps``, by name; see :func:`named_values`."""
+        return named_values(run_id, steps, self.latest([run_id, *(task.id for task in steps)]))
+
+
+def named_values(run_id: str, steps: Sequence[Task], latest: Mapping[tuple[str, str], float]) -> dict[str, float]:
+    """The ``latest`` values (:meth:`Metrics.latest`) of a run with these ``steps``, by name.
+
+    ``fit.val_auc`` of the last call of ``fit``, ``fit.2.val_auc`` of that call, the run's own by their own names.
+    """
+    found = {name: value for (task, name), value in latest.items() if task == run_id}
+    tasks = {task.id: task for task in steps if task.component is not None}
+    reported = [(tasks[task], name, value) for (task, name), value in latest.items() if task in tasks]
+    ordered = sorted(reported, key=lambda report: report[0].position or 0)
+    found |= {f"{task.name}.{name}": value for task, name, value in ordered}
+    return found | {f"{task.component}.{name}": value for task, name, value in ordered}

@@ -7,72 +7,56 @@ as running is matched to its run by (study, number); a finished run is told, an 
 from __future__ import annotations
 
 import contextlib
-import math
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import replace
 from typing import Any
 
-import optuna
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
-from hpo_pipelines.engine import Controller, RunOptions
-from hpo_pipelines.engine.journal import lease_of
+from hpo_pipelines.accounting import accounting
+from hpo_pipelines.engine import Controller
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StudyError
 from hpo_pipelines.owner import spoken
-from hpo_pipelines.run import Run
-from hpo_pipelines.store import TaskFilter
-from hpo_pipelines.study import sampling
-from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study import reconciliation, sampling
+from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.limits import Limits
+from hpo_pipelines.study.outcome import Outcome, outcome_of
 from hpo_pipelines.study.progress import Progress, shown
+from hpo_pipelines.study.pruning import Pruning
 from hpo_pipelines.study.queued import QueuedTrial
 from hpo_pipelines.study.samplers import exhaustive
+from hpo_pipelines.study.stopping import Ended, Stop, StopRules
+from hpo_pipelines.study.trialruns import Driven, TrialRuns
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
-from search_spaces import Space
 
 _INTERRUPTED = "the study was interrupted"
 
 
 class Driver:
-    """Runs the trials of ``study``, cloned from ``base``; with a ``queue``, agents of that drive them."""
+    """Runs the trials of a study until one of ``limits`` is reached, or ``pruning`` stops them."""
 
-    def __init__(
-        self,
-        study: Study,
-        optuna_study: optuna.Study,
-        space: Space,
-        base: Task,
-        limits: Limits,
-        *,
-        queue: str | None = None,
-    ) -> None:
-        self.study = study
-        self.workspace = study.workspace
-        self.optuna = optuna_study
-        self.space = space
-        self.base = base
+    def __init__(self, runs: TrialRuns, limits: Limits, pruning: Pruning) -> None:
+        self.runs = runs
+        self.study = runs.study
+        self.workspace = runs.workspace
+        self.optuna = runs.optuna
+        self.goals: Goals = runs.study.goals
         self.limits = limits
-        self.queue = queue
-        self.progress = Progress(study.name, limits.n_trials)
-        self._lock = threading.RLock()
+        self.pruning = pruning
+        self.rules = StopRules(limits, self.goals)
+        self.progress = Progress(self.study.name, limits.n_trials)
+        self._lock = runs.lock
         self._stopping = ""
-        self._failed_out = False
-        self._aborting = False
-        self._controllers: dict[int, Controller | QueuedTrial] = {}
-        self._reuse = True
-        self._left: dict[int, Task] = {}
-        """The runs, by trial, that a crash or an abort left unfinished."""
+        """What ends the study that is no rule of it."""
+        self._stop: Stop | None = None
         self.begun = threading.Event()
         """That it has the study, which is recorded as running."""
-        self._first: str | None = None
-        """The run of trial 0."""
+        self._aborting = False
+        self._driven: dict[int, Driven] = {}
         self._changed: Callable[[Progress], None] = lambda progress: None
-        self._deadline = math.inf if limits.timeout is None else time.monotonic() + limits.timeout
 
     def optimize(self, progress: bool | Callable[[Progress], None] | None, asked: Mapping[str, Any]) -> None:
         """Run trials until a limit is reached. Raises StudyError when another process is running this study.
@@ -81,9 +65,11 @@ class Driver:
         """
         with self._leased(), shown(progress, self.progress) as changed:
             self._changed = changed
-            self._reuse = asked.get("reuse", True)
+            self.runs.reuse = asked.get("reuse", True)
+            self.runs.results = frozenset(self.pruning.metrics)
             store = self.workspace.store
-            store.tasks.update(self.study.id, params={**self.study.task.params, "asked": dict(asked)})
+            params = {**self.study.task.params, "asked": dict(asked), "stopped_by": None}
+            store.tasks.update(self.study.id, params=params)
             status = store.tasks.get(self.study.id).status
             if status is Status.COMPLETED:
                 store.tasks.reopen(self.study.id)
@@ -91,7 +77,9 @@ class Driver:
                 store.tasks.transition(self.study.id, Status.RUNNING)
             self.begun.set()
             try:
-                retried = self._reconcile()
+                retried = reconciliation.reconcile(self.runs, self._tell)
+                reconciliation.remember(self.runs, self.pruning)
+                self._count()
                 self._enqueue_base()
                 self._run(retried)
             except BaseException as error:
@@ -101,63 +89,39 @@ class Driver:
 
     # -- resuming
 
-    def _reconcile(self) -> list[int]:
-        """Bring Optuna's trials in line with the store; returns the numbers of those to run again."""
-        runs = {run.task.trial: run.task for run in self.study.runs}
-        self._first = runs[min(runs, key=lambda number: number or 0)].id if runs else None
-        sampling.journal(self.workspace.home, self.study.id).mend()
-        self._recall(runs)
-        again: list[int] = []
-        for trial in self.optuna.get_trials(deepcopy=False):
-            run = runs.get(trial.number)
-            if trial.state is TrialState.RUNNING:
-                if run is not None and run.status.finished and run.status is not Status.ABORTED:
-                    self._redraw(trial, run)
-                    self._tell(trial.number, run)
-                else:
-                    again.append(trial.number)
-        self._left = {number: run for number in again if (run := runs.get(number)) is not None}
-        self._count()
-        return again
-
-    def _recall(self, runs: Mapping[int | None, Task]) -> None:
-        """Ask Optuna once more for trials that its storage has lost (a power cut, a deleted file) and ours has."""
-        trials = self.optuna.get_trials(deepcopy=False)
-        lost = {number for number in runs if number is not None}
-        lost -= {trial.number for trial in trials if trial.state is not TrialState.WAITING}
-        while lost:
-            # What is waiting comes first, then the next number.
-            trial = self.optuna.ask()
-            if trial.number in lost:
-                self._redraw(trial._cached_frozen_trial, runs[trial.number])
-                lost.remove(trial.number)
-            elif self.space.constraints:
-                sampling.refuse(self.optuna, trial, [])  # most likely one that was infeasible
-            else:
-                # With no run of its number the trial never began: it is sampled anew.
-                sampling.suggest(trial, self.space)
-
-    def _redraw(self, trial: FrozenTrial, run: Task) -> None:
-        """Give ``trial`` the parameters of its run, those that it has not."""
-        pipeline, _ = self.workspace.code(run)
-        drawn = sampling.enqueued(self.space, pipeline.parameters.decode(run.params))
-        if drawn is not None:
-            # What Optuna itself does with an enqueued trial.
-            self.optuna._storage.set_trial_system_attr(trial._trial_id, "fixed_params", drawn)
-            sampling.suggest(optuna.Trial(self.optuna, trial._trial_id), self.space)
-
     def _count(self) -> None:
-        states = [trial.state for trial in self.optuna.get_trials(deepcopy=False) if sampling.ran(trial)]
-        self.progress.failed = states.count(TrialState.FAIL)
-        self.progress.pruned = states.count(TrialState.PRUNED)
-        self.progress.done = self.progress.done_before = sum(state.is_finished() for state in states)
-        self._best()
+        """Take into account what earlier drivers have done."""
+        states = {trial.number: trial.state for trial in self.optuna.get_trials(deepcopy=False) if sampling.ran(trial)}
+        over = [trial for trial in self.study.trials if states.get(trial.number, TrialState.RUNNING).is_finished()]
+        for trial in sorted(over, key=lambda trial: (trial.run.task.finished_at or 0.0, trial.number)):
+            self._ended(trial.run.task, Outcome(trial.values, trial.violations), states.pop(trial.number))
+        for state in states.values():
+            if state.is_finished():  # its run could not even be recorded
+                self._ended(None, Outcome(), state)
+        self.progress.done_before = self.progress.done
+
+    def _ended(self, run: Task | None, outcome: Outcome, state: TrialState) -> None:
+        """Count one more trial that is told."""
+        timed = self.limits.max_compute is not None
+        seconds = accounting(self.workspace.store, run).spent if timed and run is not None else 0.0
+        failed = state is TrialState.FAIL
+        label = "" if run is None else run.label
+        self.rules.ended(Ended(label, outcome.values, outcome.is_feasible, failed, seconds))
+        progress, front = self.progress, self.rules.best
+        progress.done += 1
+        progress.failed += failed
+        progress.pruned += state is TrialState.PRUNED
+        if self.goals.several:
+            progress.front = len(front)
+        elif front:
+            (progress.best_run, (progress.best,)) = front[-1]
 
     def _enqueue_base(self) -> None:
         if self.optuna.get_trials(deepcopy=False) or exhaustive(self.optuna.sampler):
             return
-        pipeline, _ = self.workspace.code(self.base)
-        values = sampling.enqueued(self.space, pipeline.parameters.decode(self.base.params))
+        base, space = self.runs.base, self.runs.space
+        pipeline, _ = self.workspace.code(base)
+        values = sampling.enqueued(space, pipeline.parameters.decode(base.params))
         if values is None:
             self.progress.note = "the base parameters lie outside the space: no trial has them"
         else:
@@ -176,7 +140,7 @@ class Driver:
                             running.add(pool.submit(self._trial, number))
                         if not running:
                             return
-                        finished, _ = wait(running, self._patience(), FIRST_COMPLETED)
+                        finished, _ = wait(running, self.rules.seconds_left, FIRST_COMPLETED)
                     except KeyboardInterrupt:
                         if self._stopping == "interrupted":
                             raise
@@ -196,105 +160,57 @@ class Driver:
         self.progress.note = "finishing what runs; Ctrl-C again aborts it"
         self._changed(self.progress)
 
-    def _patience(self) -> float | None:
-        left = self._deadline - time.monotonic()
-        return None if math.isinf(left) or left <= 0 else left
-
     def _may_ask(self, running: int, retried: int) -> bool:
-        if self._stopping:
+        if self._stopping or self._stop is not None:
             return False
-        limits, progress = self.limits, self.progress
-        if limits.max_failures is not None and progress.failed >= limits.max_failures:
-            self._failed_out = True
-            self._stopping = f"{progress.failed} trials failed (max_failures={limits.max_failures})"
-        elif time.monotonic() >= self._deadline:
-            self._stopping = "timeout"
-        elif limits.n_trials is not None and progress.done + running >= limits.n_trials and not retried:
+        with self._lock:
+            self._stop = self.rules.fired()
+        total = self.limits.n_trials
+        if self._stop is None and total is not None and self.progress.done + running >= total and not retried:
             return False
-        return not self._stopping
+        return self._stop is None
 
     def abort(self) -> None:
         """Stop the trials under way; :meth:`finish` goes before it."""
         with self._lock:
             self._aborting = True
-            controllers = list(self._controllers.values())
-        for controller in controllers:
-            controller.stop(Status.ABORTED, _INTERRUPTED)
+            driven = list(self._driven.values())
+        for each in driven:
+            each.stop(Status.ABORTED, _INTERRUPTED)
 
     def _trial(self, number: int | None) -> None:
-        trial = self._ask(number)
+        trial = self.runs.ask(number)
         try:
-            controller, values = self._controller(trial, again=number is not None)
+            watch = self.pruning.watch(trial)
+            driven, values = self.runs.driven(trial, watch, self._with_agents(watch), again=number is not None)
         except IllegalTransition:
             raise  # its run is driven elsewhere: the trial is not over
         except HpoPipelinesError:
             self.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
             raise
         with self._lock:
-            self._controllers[trial.number] = controller
+            self._driven[trial.number] = driven
             self.progress.running += 1
             self._changed(self.progress)
             late = self._aborting
         if late:
-            controller.stop(Status.ABORTED, _INTERRUPTED)
+            driven.stop(Status.ABORTED, _INTERRUPTED)
         try:
-            finished = controller.drive(values)
+            finished = driven.drive(values)
         finally:
             with self._lock:
-                del self._controllers[trial.number]
+                del self._driven[trial.number]
                 self.progress.running -= 1
-        self._finished(trial.number, finished, controller)
+        self._finished(trial.number, finished, driven)
 
-    def _controller(
-        self, trial: optuna.Trial, *, again: bool
-    ) -> tuple[Controller, dict[str, Any]] | tuple[QueuedTrial, dict[str, Any]]:
-        """What drives the trial's run: one that a crash left goes on from its journal, if it has today's code."""
-        watch = self._watch(trial)
-        left = self._left.pop(trial.number, None)
-        goes_on = left is not None and left.snapshot == self.base.snapshot
-        if left is not None and goes_on:
-            self._redraw(trial._cached_frozen_trial, left)
-        if self.queue is not None:
-            waits = left if left is not None and goes_on and not left.status.finished else None
-            return self._with_agents(self._enqueued(trial, waits, again=again), watch), {}
-        options = RunOptions(watch=watch, echo=False, reuse=self._reuse)
-        if left is None or not goes_on:
-            return self.workspace.controller(self._record(trial, again=again), options)
-        left = self.workspace.store.tasks.get(left.id)
-        if self._is_with_agents(left):
-            return self._with_agents(left, watch), {}
-        self.workspace.store.queues.leave(left.id)
-        if left.status is Status.QUEUED:
-            return self.workspace.controller(left, options)
-        return self.workspace.resumed(left, options=options)
-
-    def _is_with_agents(self, left: Task) -> bool:
-        """Whether an agent drives the run ``left``, which waited in a queue, or has brought it to its end meanwhile."""
-        if left.status.finished:
-            return left.status is not Status.ABORTED
-        queued = self.workspace.store.queues.entry(left.id) is not None
-        return queued and self.workspace.engine.liveness.is_held(lease_of(left.id))
-
-    def _enqueued(self, trial: optuna.Trial, left: Task | None, *, again: bool) -> Task:
-        """The trial's run in its queue: one that is there already, or that its driver has left, is waited for."""
-        if left is None:
-            return self._record(trial, again=again)
-        entry = self.workspace.store.queues.entry(left.id)
-        if entry is not None and entry.queue == self.queue:
-            return left
-        with self.workspace.store.transaction():
-            left = self.workspace.store.tasks.update(left.id, queue=self.queue)
-            self.workspace.store.queues.enter(left.id, str(self.queue), options=self._told)
-        return left
-
-    @property
-    def _told(self) -> dict[str, bool]:
-        """What the agent that drives a trial is told."""
-        return {} if self._reuse else {"reuse": False}
-
-    def _with_agents(self, run: Task, watch: Watch | None) -> QueuedTrial:
-        return QueuedTrial(
-            self.workspace, run, watch, say=self._note, is_ending=lambda: self._stopping == "interrupted"
+    def _with_agents(self, watch: Watch | None) -> Callable[[Task], QueuedTrial]:
+        return lambda run: QueuedTrial(
+            self.workspace,
+            run,
+            watch,
+            say=self._note,
+            is_ending=lambda: self._stopping == "interrupted",
+            results=self.pruning.metrics,
         )
 
     def _note(self, said: str) -> None:
@@ -303,135 +219,56 @@ class Driver:
                 self.progress.note = said
                 self._changed(self.progress)
 
-    def _ask(self, number: int | None) -> optuna.Trial:
-        with self._lock:
-            if number is None:
-                return sampling.feasible(self.optuna, self.space)
-            frozen = next(trial for trial in self.optuna.get_trials(deepcopy=False) if trial.number == number)
-            # A trial that a crash left running is continued under its own number.
-            return sampling.feasible(self.optuna, self.space, optuna.Trial(self.optuna, frozen._trial_id))
-
-    def _record(self, trial: optuna.Trial, *, again: bool) -> Task:
-        with self._lock:
-            sampled = sampling.suggest(trial, self.space)
-            clone = self.workspace.cloned(self.base, sampled)
-            clone = replace(
-                clone,
-                cloned_from=self.base.id if self.base.number is not None else self._first,
-                status=Status.RUNNING if self.queue is None else Status.QUEUED,
-                queue=self.queue,
-                study=self.study.id,
-                trial=trial.number,
-                git=self.base.git,
-            )
-            with self.workspace.store.transaction():
-                if again:
-                    self._supersede(trial.number)
-                run = self.workspace.store.tasks.create(clone)
-                if self.queue is None:
-                    self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
-                else:
-                    self.workspace.store.queues.enter(run.id, self.queue, options=self._told)
-            if trial.number == 0 or self._first is None:
-                # Trials of a pipeline are clones of the first one, which has the base parameters.
-                self._first = run.id
-            return run
-
-    def _supersede(self, number: int) -> None:
-        """An unfinished run of this trial, left by a crash, makes way for the new one."""
-        left = TaskFilter(kind=Kind.PIPELINE, study=self.study.id, trial=number)
-        for run in self.workspace.store.tasks.list(left, limit=None):
-            if not run.status.finished:
-                self.workspace.store.tasks.transition(run.id, Status.ABORTED, reason="its driver went away")
-            self.workspace.store.tasks.update(
-                run.id, study=None, trial=None, notes=f"left by a crash of {self.study.name}"
-            )
-
-    def _watch(self, trial: optuna.Trial) -> Callable[[str, str, float, int], str | None] | None:
-        if isinstance(self.optuna.pruner, optuna.pruners.NopPruner):
-            return None
-        # What a trial reported before it was resumed.
-        seen = set(trial._cached_frozen_trial.intermediate_values)
-
-        def watch(component: str, metric: str, value: float, step: int) -> str | None:
-            if f"{component}.{metric}" != self.study.objective or step in seen:
-                return None
-            seen.add(step)
-            with self._lock:
-                trial.report(value, step)
-                if trial.should_prune():
-                    return f"pruned at {component} step {step}: {metric} {value:.6g}"
-            return None
-
-        return watch
-
     # -- telling
 
-    def _finished(self, number: int, run: Task, driven: Controller | QueuedTrial) -> None:
+    def _finished(self, number: int, run: Task, driven: Driven) -> None:
         controller = driven if isinstance(driven, Controller) else None
         with self._lock:
             if run.status is Status.ABORTED or not run.status.finished:
                 return  # left running in Optuna: resuming runs it again
-            self._tell(number, run, controller)
-            self.progress.done += 1
-            reused = self._reused(run) if controller is None else [step.reused for step in controller.scheduler.steps]
+            outcome, state = self._tell(number, run, controller)
+            self._ended(run, outcome, state)
+            steps = [] if controller is None else controller.scheduler.steps
+            reused = [step.reused for step in steps] or self._reused(run)
             self.progress.steps += len(reused)
             self.progress.reused += sum(reused)
             self._changed(self.progress)
 
     def _reused(self, run: Task) -> list[bool]:
-        """For each step of ``run``, which an agent has driven, whether it was reused."""
-        children = self.workspace.store.tasks.children(run.id)
-        return [step.reused_from is not None for step in children if step.kind is Kind.STEP]
+        """For each step of ``run``, and of the runs inside it, whether it was reused."""
+        below = self.workspace.store.tasks.below([run.id])
+        return [step.reused_from is not None for step in below if step.kind is Kind.STEP]
 
-    def _tell(self, number: int, run: Task, controller: Controller | None = None) -> None:
-        if run.status is Status.PRUNED:
-            self.optuna.tell(number, state=TrialState.PRUNED, skip_if_finished=True)
-            self.progress.pruned += 1
-            return
-        value = None
-        if run.status is Status.COMPLETED:
-            try:
-                value = self._objective(run, controller)
-            except HpoPipelinesError as error:
-                self.workspace.store.tasks.update(run.id, notes=str(error))
-                self.progress.note = str(error)
-        if value is None or math.isnan(value):
-            self.optuna.tell(number, state=TrialState.FAIL, skip_if_finished=True)
-            self.progress.failed += 1
-            return
-        self.optuna.tell(number, value, skip_if_finished=True)
-        best, sign = self.progress.best, 1 if self.study.direction == "maximize" else -1
-        if best is None or sign * value > sign * best:
-            self.progress.best, self.progress.best_run = value, run.label
-
-    def _objective(self, run: Task, controller: Controller | None) -> float:
-        """The run's objective: from what its driver heard where that is enough, else from the store."""
-        component, dot, metric = (self.study.objective or "").rpartition(".")
-        if controller is not None and dot:
-            heard = controller.scheduler.metric(component, metric)
-            if heard is not None:
-                return heard
-        return Run(self.workspace, run).objective(self.study.objective)
-
-    def _best(self) -> None:
-        try:
-            best = self.study.best_trial
-        except StudyError:
-            return
-        self.progress.best, self.progress.best_run = best.value, best.run.label
+    def _tell(self, number: int, run: Task, controller: Controller | None = None) -> tuple[Outcome, TrialState]:
+        """Tell Optuna what ``run`` gave, unless it knows already."""
+        outcome = outcome_of(self.workspace, run, self.goals, controller)
+        state = TrialState.PRUNED if run.status is Status.PRUNED else TrialState.FAIL
+        if outcome.problem:
+            self.workspace.store.tasks.update(run.id, notes=outcome.problem)
+            self.progress.note = outcome.problem
+        if outcome.values is None:
+            self.optuna.tell(number, state=state, skip_if_finished=True)
+        else:
+            state = TrialState.COMPLETE
+            sampling.constrain(self.optuna, number, outcome.violations)
+            self.optuna.tell(number, list(outcome.values), skip_if_finished=True)
+        self.pruning.ended(number, state)
+        return outcome, state
 
     def _close(self) -> None:
-        store = self.workspace.store
-        total, done = self.limits.n_trials, self.progress.done
+        store, done = self.workspace.store, self.progress.done
         if self._stopping == "interrupted":
             store.tasks.transition(self.study.id, Status.ABORTED, reason="interrupted; the same name resumes it")
-        elif self._failed_out:
-            store.tasks.transition(self.study.id, Status.FAILED, reason=self._stopping)
-        else:
-            # Not COMPLETED, which is final: the same name with more trials goes on.
-            reason = "timeout" if self._stopping else f"{done} of {total} trials"
-            store.tasks.transition(self.study.id, Status.COMPLETED, reason=reason)
+            return
+        stop = self._stop or Stop("n_trials", f"{done} of {self.limits.n_trials} trials")
+        unheard = ", ".join(sorted(self.pruning.unheard)) if done else ""
+        if unheard:
+            self._note(f"no trial reported {unheard}, so that it pruned none")
+        # COMPLETED is not final for a study: the same name with more trials goes on.
+        status = Status.FAILED if stop.rule == "max_failures" else Status.COMPLETED
+        with store.transaction():
+            store.tasks.update(self.study.id, params={**self.study.task.params, "stopped_by": stop.rule})
+            store.tasks.transition(self.study.id, status, reason=stop.reason)
 
     # -- one driver at a time
 

@@ -7,6 +7,8 @@
     space: space.yaml                   # or params: {lr: {low: 1e-5, high: 1e-1, log: true}}, or both
     n_trials: 30
     n_jobs: 4
+
+Several objectives stand as ``objectives: {fit.val_auc: maximize, fit.size: minimize}``.
 """
 
 from __future__ import annotations
@@ -17,7 +19,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpo_pipelines.errors import ParameterError, SpaceError
+from hpo_pipelines.errors import ParameterError, SpaceError, StudyError
+from hpo_pipelines.study.goals import DIRECTIONS, Constraint
 from hpo_pipelines.types import duration
 from search_spaces import Space, gallery, load
 from search_spaces.documents import Document, Format, read
@@ -63,11 +66,71 @@ def _is_duration(value: Any) -> bool:
         return False
 
 
+def _duration(about: str) -> _Key:
+    rule = 'seconds, or a number with a unit such as "2h"'
+    return _Key(rule, _is_duration, {"type": ["number", "string"]}, about)
+
+
+def _texts(about: str, rule: str, holds: Callable[[str], bool], *choices: str) -> _Key:
+    """One text, or a list of them, each of which ``holds``."""
+    one = {"enum": list(choices)} if choices else {"type": "string", "minLength": 1}
+
+    def each(value: Any) -> bool:
+        listed = value if isinstance(value, list) else [value]
+        return bool(listed) and all(isinstance(item, str) and bool(item) and holds(item) for item in listed)
+
+    return _Key(rule, each, {"anyOf": [one, {"type": "array", "items": one, "minItems": 1}]}, about)
+
+
+def _is_constraint(text: str) -> bool:
+    try:
+        Constraint.parse(text)
+    except StudyError:
+        return False
+    return True
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _are_repeats(value: Any) -> bool:
+    if not isinstance(value, dict) or len(value) != 1:
+        return False
+    (wanted,) = value.values()
+    many = len(wanted) if isinstance(wanted, list) else wanted
+    return isinstance(many, int) and not isinstance(many, bool) and many >= 2
+
+
+def _are_objectives(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(each in DIRECTIONS for each in value.values())
+
+
 KEYS: Mapping[str, _Key] = {
     "pipeline": _text("What is tuned: MODULE:PIPELINE, or FILE.py:PIPELINE as seen from this file."),
     "run": _text("What is tuned, instead of a pipeline: a recorded run, whose clones the trials are."),
-    "objective": _text("STEP.METRIC, or a key of what the pipeline returns; without it the returned number."),
-    "direction": _text("Which way is better.", "maximize", "minimize"),
+    "objective": _texts(
+        "STEP.METRIC, or a key of what the pipeline returns; without it the returned number. A list for several.",
+        "STEP.METRIC, or a list of them",
+        lambda text: True,
+    ),
+    "direction": _texts(
+        "Which way is better; of several objectives a list.",
+        f"one of {', '.join(DIRECTIONS)}",
+        lambda text: text in DIRECTIONS,
+        *DIRECTIONS,
+    ),
+    "objectives": _Key(
+        "a mapping of each STEP.METRIC to maximize or minimize",
+        _are_objectives,
+        {"type": "object", "minProperties": 1, "additionalProperties": {"enum": list(DIRECTIONS)}},
+        "Several objectives, each with its direction, instead of objective and direction.",
+    ),
+    "constraints": _texts(
+        "Bounds on a metric of any step, such as fit.memory <= 8e9; trials that violate one are never best.",
+        "STEP.METRIC <= NUMBER, or with >=, < or >; or a list of them",
+        _is_constraint,
+    ),
     "space": _text("A file with the search space, as seen from this file, or a name of the gallery (hpo space ls)."),
     "params": _Key(
         "a mapping of parameters to what they may be",
@@ -82,14 +145,30 @@ KEYS: Mapping[str, _Key] = {
         "The sampler, by name, with its options.",
     ),
     "pruner": _text("Optuna's pruner, by name."),
-    "seed": _count("Seed of the sampler.", 0),
-    "n_trials": _count("Trials in all, those of earlier calls included."),
-    "timeout": _Key(
-        'seconds, or a number with a unit such as "2h"',
-        _is_duration,
-        {"type": ["number", "string"]},
-        "Stop asking after this long.",
+    "prune_on": _texts(
+        "The metrics that the pruner hears, instead of the objective; STEP.METRIC:minimize for another direction.",
+        "STEP.METRIC, STEP.METRIC:maximize or STEP.METRIC:minimize; or a list of them",
+        lambda text: bool(text.partition(":")[0]) and text.partition(":")[2] in ("", *DIRECTIONS),
     ),
+    "seed": _count("Seed of the sampler.", 0),
+    "repeats": _Key(
+        "the parameter that is the seed with how many values it takes, or which, such as {seed: 5}",
+        _are_repeats,
+        {
+            "type": "object",
+            "minProperties": 1,
+            "maxProperties": 1,
+            "additionalProperties": {
+                "anyOf": [{"type": "integer", "minimum": 2}, {"type": "array", "minItems": 2}],
+            },
+        },
+        "Run each trial with several seeds; its value is the mean.",
+    ),
+    "n_trials": _count("Trials in all, those of earlier calls included."),
+    "timeout": _duration("Stop asking after this long."),
+    "max_compute": _duration("Stop asking once steps have executed for this long in all."),
+    "target": _Key("a number", _is_number, {"type": "number"}, "Stop asking once a trial has this value, or better."),
+    "plateau": _count("Stop asking after so many trials in a row without a better value."),
     "n_jobs": _count("Trials in flight."),
     "max_failures": _count("Stop after so many failed trials."),
     "name": _text(
@@ -99,7 +178,7 @@ KEYS: Mapping[str, _Key] = {
     "queue": _text("Have agents of this queue drive the trials."),
     "storage": _text("Optuna storage URL; without it a journal file beside the store."),
 }
-_OPTIONS = tuple(name for name in KEYS if name not in ("pipeline", "run", "space", "params"))
+_OPTIONS = tuple(name for name in KEYS if name not in ("pipeline", "run", "space", "params", "objectives"))
 
 
 @dataclass(frozen=True)
@@ -166,6 +245,11 @@ def _study(document: Document, path: Path) -> StudyFile:
     if len(targets) != 1:
         raise place.error(f"a study is of one pipeline or of one run; got {' and '.join(targets) or 'neither'}.")
     options = {name: content[name] for name in _OPTIONS if name in content}
+    if "objectives" in content:
+        if "objective" in content or "direction" in content:
+            raise place.at("objectives").error("it takes the place of objective and direction; leave those out.")
+        options["objective"] = list(content["objectives"])
+        options["direction"] = list(content["objectives"].values())
     # Many files are called study.yaml; what they are about is said by where they are.
     options.setdefault("name", path.stem if path.stem != "study" else path.absolute().parent.name or "study")
     return StudyFile(
@@ -180,8 +264,14 @@ def _check(name: str, value: Any, place: Place) -> None:
     if name not in KEYS:
         raise place.error(f"a study file has no {name!r}.{nearest(name, KEYS)} Known: {', '.join(KEYS)}.")
     if not KEYS[name].holds(value):
-        hint = nearest(str(value), KEYS[name].schema.get("enum", ()))
+        hint = nearest(str(value), _choices(KEYS[name].schema))
         raise place.error(f"it is {KEYS[name].rule}; got {value!r}.{hint}")
+
+
+def _choices(schema: Mapping[str, Any]) -> list[str]:
+    """The words that a key takes, if it takes but some."""
+    one = schema.get("anyOf", [schema])[0]
+    return list(one.get("enum", ()))
 
 
 def _space(content: Mapping[str, Any], place: Place, folder: Path) -> Space:

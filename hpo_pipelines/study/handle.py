@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
@@ -13,7 +12,9 @@ from hpo_pipelines.errors import StudyError
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.study.goals import Goals, least_violated
 from hpo_pipelines.study.sampling import storage
+from hpo_pipelines.study.trial import Trial, spreads_of
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
@@ -23,17 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from hpo_pipelines.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Trial:
-    """One trial of a study: its number, what was sampled, what it gave, and its run."""
-
-    number: int
-    params: Mapping[str, Any]
-    value: float | None
-    status: Status
-    run: Run
 
 
 class Study:
@@ -80,15 +70,35 @@ class Study:
         return self.task.reason
 
     @property
+    def stopped_by(self) -> str | None:
+        """Which limit ended it, by the name of its option: ``n_trials``, ``target``, …; None while none has."""
+        found = self.task.params.get("stopped_by")
+        return None if found is None else str(found)
+
+    @property
+    def goals(self) -> Goals:
+        """Its objectives, their directions, and its constraints."""
+        return Goals.recorded(self._task.params)
+
+    @property
+    def objectives(self) -> tuple[str | None, ...]:
+        """The metrics, or keys of the returned dict, that are optimised; None: the returned number itself."""
+        return self.goals.objectives
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        """``maximize`` or ``minimize``, for each objective."""
+        return self.goals.directions
+
+    @property
     def direction(self) -> str:
-        """``maximize`` or ``minimize``."""
-        return str(self._task.params["direction"])
+        """The direction of the objective; of several that of the first."""
+        return self.goals.directions[0]
 
     @property
     def objective(self) -> str | None:
-        """The metric, or the key of the returned dict, that is optimised; None: the returned number itself."""
-        objective = self._task.params["objective"]
-        return None if objective is None else str(objective)
+        """The objective; of several the first."""
+        return self.goals.objectives[0]
 
     @property
     def optuna_study(self) -> optuna.Study:
@@ -113,17 +123,30 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """Every trial that has a run, in the order of their numbers."""
-        values = self.values
-        numbered = [(run.task.trial or 0, run) for run in self.runs]
-        return [Trial(number, run.task.params, values.get(number), run.status, run) for number, run in numbered]
+        frozen = {trial.number: trial for trial in self.optuna_study.get_trials(deepcopy=False)}
+        runs, goals = self.runs, self.goals
+        reported = self._reported(runs) if self.repeats else {}
+        made = []
+        for run in runs:
+            trial = frozen[run.task.trial or 0]
+            done = trial.state == optuna.trial.TrialState.COMPLETE
+            values = tuple(trial.values) if done else None
+            violations = dict(trial.constraints) if done else {}
+            spreads = spreads_of(goals.names, values, reported[run.id]) if values and run.id in reported else None
+            made.append(Trial(trial.number, run.task.params, values, run.status, run, violations, spreads))
+        return made
 
     @property
-    def values(self) -> Mapping[int, float]:
-        """The value of each completed trial, by its number."""
-        if isinstance(self.workspace, RemoteWorkspace):
-            return self.workspace.trial_values(self.id)
-        done = self.optuna_study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-        return {trial.number: trial.value for trial in done}
+    def repeats(self) -> dict[str, list[Any]]:
+        """The parameter that the runs of one trial differ in, with its values; empty without repeats."""
+        return dict(self._task.params.get("repeats") or {})
+
+    def _reported(self, runs: Sequence[Run]) -> dict[str, dict[str, float]]:
+        """What the runs themselves, not their steps, have reported last."""
+        found: dict[str, dict[str, float]] = {run.id: {} for run in runs}
+        for (task, name), value in self.workspace.store.metrics.latest(list(found)).items():
+            found[task][name] = value
+        return found
 
     @property
     def accounting(self) -> Accounting:
@@ -131,13 +154,42 @@ class Study:
         return self.workspace.accounting(self.task)
 
     @property
+    def best_trials(self) -> list[Trial]:
+        """The feasible completed trials that no other is better than: of several objectives the Pareto front.
+
+        Best first by the first objective; of one objective the best trial alone, the earliest of equals. Empty while
+        no feasible trial has completed.
+        """
+        return self.front_of(self.trials)
+
+    def front_of(self, trials: Sequence[Trial]) -> list[Trial]:
+        """:attr:`best_trials` among ``trials``."""
+        done = {trial.number: trial for trial in trials if trial.values is not None and trial.is_feasible}
+        return [done[number] for number in self.goals.front({n: trial.values or () for n, trial in done.items()})]
+
+    @property
     def best_trial(self) -> Trial:
-        """The completed trial with the best value, the earliest of equals. Raises StudyError when none completed."""
-        done = [trial for trial in self.trials if trial.value is not None]
-        if not done:
+        """The feasible completed trial with the best value, the earliest of equals.
+
+        Raises StudyError when there is none, and of a study with several objectives, whose best are several.
+        """
+        if self.goals.several:
+            raise StudyError(
+                f"study {self.name} has {len(self.objectives)} objectives, so no one trial is best: best_trials is its "
+                f"Pareto front (in the shell: hpo best {self.name})."
+            )
+        trials = self.trials
+        for best in self.front_of(trials):
+            return best
+        done = {trial.number: trial.violations for trial in trials if trial.values is not None}
+        nearest = least_violated(done)
+        if nearest is None:
             raise StudyError(f"study {self.name} has no completed trial yet; look at its runs for what failed.")
-        sign = 1 if self.direction == "maximize" else -1
-        return max(done, key=lambda trial: (sign * (trial.value or 0.0), -trial.number))
+        broken = ", ".join(f"{key} by {amount:.4g}" for key, amount in done[nearest].items() if amount > 0)
+        raise StudyError(
+            f"none of the {len(done)} completed trials of study {self.name} satisfies its constraints; trial {nearest} "
+            f"comes nearest (violates {broken})."
+        )
 
     @property
     def best_run(self) -> Run:
@@ -168,26 +220,16 @@ class Study:
         return active
 
     def trials_dataframe(self) -> pd.DataFrame:
-        """One row a trial: number, status, value, run, ``params.*``, every metric, seconds, steps run and reused."""
-        import pandas as pd
+        """One row a trial, in the order of their numbers, for pandas.
 
-        rows = []
-        for trial in self.trials:
-            steps = trial.run.steps.values()
-            rows.append(
-                {
-                    "number": trial.number,
-                    "run": trial.run.label,
-                    "status": str(trial.status),
-                    "value": trial.value,
-                    **{f"params.{name}": value for name, value in trial.params.items()},
-                    **{f"metrics.{name}": value for name, value in trial.run.metrics.items()},
-                    "seconds": trial.run.task.seconds,
-                    "steps": len(steps),
-                    "steps_reused": sum(step.reused_from is not None for step in steps),
-                }
-            )
-        return pd.DataFrame(rows)
+        ``number``, ``run``, ``status``, ``reason``, ``value`` (with several objectives ``values.NAME`` for each; with
+        repeats also ``….std`` and ``….ci95``; with constraints ``feasible``), ``params.NAME``, ``metrics.NAME`` of
+        every step, ``steps`` and ``steps_reused``, of each component ``seconds.NAME`` (executed for this trial, 0 if
+        reused) and ``reused.NAME`` (how many of its calls), and ``seconds`` from start to end.
+        """
+        from hpo_pipelines.study.frame import trials_frame
+
+        return trials_frame(self)
 
     def __repr__(self) -> str:
         return f"<study {self.name} {self.status}>"

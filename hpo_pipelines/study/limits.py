@@ -7,9 +7,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Limits:
-    """When a study stops asking: total trials, seconds from now, failed trials; and how many are in flight."""
+    """When a study stops asking, and how many trials are in flight; None is no such limit.
 
-    n_trials: int | None
-    timeout: float | None
-    n_jobs: int
-    max_failures: int | None
+    ``n_trials`` is the total. ``timeout`` counts seconds from now, ``max_compute`` seconds of steps' executions from
+    the study's first trial on. ``target`` is the value that is good enough, ``plateau`` how many trials in a row may
+    end without a better one.
+    """
+
+    n_trials: int | None = None
+    timeout: float | None = None
+    n_jobs: int = 1
+    max_failures: int | None = None
+    max_compute: float | None = None
+    target: float | None = None
+    plateau: int | None = None
+
+    @property
+    def ends(self) -> bool:
+        """Whether one of them is certain to come."""
+        return any(limit is not None for limit in (self.n_trials, self.timeout, self.plateau))

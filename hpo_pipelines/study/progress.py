@@ -23,6 +23,8 @@ class Progress:
     reused: int = 0
     best: float | None = None
     best_run: str = ""
+    front: int | None = None
+    """Of several objectives: how many trials no other dominates."""
     began: float = field(default_factory=time.monotonic)
     done_before: int = 0
     """Trials finished by earlier calls."""

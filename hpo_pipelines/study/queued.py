@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import IllegalTransition
-from hpo_pipelines.task import Metric, Task
-from hpo_pipelines.types import Kind, Status
+from hpo_pipelines.study.reports import Reports
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Status
 from hpo_pipelines.waiting import waits_for
 from hpo_pipelines.workspace import Workspace
 
@@ -23,7 +24,7 @@ PAUSE_SECONDS = 0.02
 
 
 class QueuedTrial:
-    """The run ``task``, which is in a queue. ``say`` is told what it waits for.
+    """The run ``task``, which is in a queue. ``say`` is told what it waits for, ``watch`` also of the ``results``.
 
     Once ``is_ending`` the study, a run that no agent has taken yet is not waited for.
     """
@@ -36,6 +37,7 @@ class QueuedTrial:
         *,
         say: Callable[[str], None],
         is_ending: Callable[[], bool],
+        results: Collection[str] = (),
     ) -> None:
         self._workspace = workspace
         self._store = workspace.store
@@ -43,9 +45,7 @@ class QueuedTrial:
         self._watch = watch
         self._say = say
         self._is_ending = is_ending
-        self._heard: int | None = None
-        """The last event that was looked at for reports."""
-        self._components: dict[str, str | None] = {}
+        self._reports = Reports(workspace, task.id, results)
         self._pause = threading.Event()
         self._asked = 0.0
 
@@ -72,28 +72,8 @@ class QueuedTrial:
             self._workspace.end(self._run, status, reason)
 
     def _prune(self, watch: Watch) -> None:
-        for metric in self._reports():
-            reason = watch(self._component(metric.task) or "", metric.name, metric.value, metric.step)
+        for report in self._reports.fresh():
+            reason = watch(*report)
             if reason is not None:
                 self.stop(Status.PRUNED, reason)
                 return
-
-    def _reports(self) -> list[Metric]:
-        """What steps of the run have reported since the last look; the first time, all they have."""
-        if self._heard is None:
-            self._heard = self._store.events.last()
-            steps = [task.id for task in self._store.tasks.children(self._run) if task.kind is Kind.STEP]
-            return self._store.metrics.of(steps)
-        found: list[Metric] = []
-        for event in self._store.events.after(self._heard):
-            self._heard = event.id
-            if event.kind == "metrics" and self._component(event.task) is not None:
-                found += self._store.metrics.between(event.task, event.data["first"], event.data["last"])
-        return found
-
-    def _component(self, task_id: str) -> str | None:
-        """The component of a step of the run; None for any other task."""
-        if task_id not in self._components:
-            found = self._store.tasks.get_all([task_id]).get(task_id)
-            self._components[task_id] = found.component if found is not None and found.parent == self._run else None
-        return self._components[task_id]

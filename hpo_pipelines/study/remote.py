@@ -52,10 +52,13 @@ def optimize(
 
 
 def resume(
-    place: RemoteWorkspace, study: Task, n_trials: int | None, progress: bool | Callable[[Progress], None] | None
+    place: RemoteWorkspace,
+    study: Task,
+    limits: Mapping[str, Any],
+    progress: bool | Callable[[Progress], None] | None,
 ) -> Task:
     """Have the server go on with a recorded study, and follow it to its end."""
-    place.server.post(f"/records/studies/{quoted(study.id)}/resume", {"n_trials": n_trials})
+    place.server.post(f"/records/studies/{quoted(study.id)}/resume", dict(limits))
     return _followed(place, study.id, progress)
 
 

@@ -90,6 +90,18 @@ def refuse(study: optuna.Study, trial: optuna.Trial, violated: list[str]) -> Non
     study.tell(trial.number, state=TrialState.PRUNED, skip_if_finished=True)
 
 
+def constrain(study: optuna.Study, number: int, violations: Mapping[str, float]) -> None:
+    """Note by how much a trial violates each constraint, for samplers that heed it, before it is told."""
+    if not violations:
+        return
+    trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    known = study._storage.get_trial(trial_id)
+    if not known.state.is_finished():
+        trial = optuna.Trial(study, trial_id)
+        for key in violations.keys() - known.constraints.keys():
+            trial.set_constraint(key, violations[key])
+
+
 def ran(trial: FrozenTrial) -> bool:
     """Whether a trial of Optuna's is one of the study: those told as infeasible are not."""
     return INFEASIBLE not in trial.user_attrs

@@ -1,51 +1,60 @@
-"""``optimize``: start a study over a pipeline or a run, or resume the one that has its name."""
+"""``optimize``: start a study over a pipeline or a run, or go on with the one that has its name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from hpo_pipelines.errors import ParameterError, SpaceError, StudyError
+from hpo_pipelines.errors import StudyError
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
-from hpo_pipelines.study import remote, samplers, sampling
+from hpo_pipelines.study import basis, pruning, remote, samplers, sampling
+from hpo_pipelines.study.basis import Recorded
 from hpo_pipelines.study.driver import Driver
-from hpo_pipelines.study.handle import Study, find
+from hpo_pipelines.study.goals import Goals
+from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.limits import Limits
+from hpo_pipelines.study.means import Means
 from hpo_pipelines.study.progress import Progress
+from hpo_pipelines.study.repeating import repeats_of
+from hpo_pipelines.study.trialruns import TrialRuns
+from hpo_pipelines.study.wanted import Wanted, study_task
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, Status, duration, new_id
-from search_spaces import Fixed, Space, load
-from search_spaces.errors import SpaceError as PlainSpaceError
-from search_spaces.groups import nested
+from hpo_pipelines.types import duration, new_id
+from search_spaces import Space
 
 if TYPE_CHECKING:
     from hpo_pipelines.workspace import Workspace
 
-DIRECTIONS = ("maximize", "minimize")
-
 
 def optimize(
-    target: Pipeline[..., Any] | Run,
+    pipeline: Pipeline[..., Any] | Run,
+    /,
     space: Space | Mapping[str, Any] | str | Path,
-    objective: str | None = None,
-    direction: str = "maximize",
+    objective: str | Sequence[str] | None = None,
+    direction: str | Sequence[str] = "maximize",
     *,
+    constraints: str | Sequence[str] = (),
     n_trials: int | None = None,
     timeout: float | str | None = None,
+    max_compute: float | str | None = None,
+    target: float | None = None,
+    plateau: int | None = None,
+    max_failures: int | None = None,
     n_jobs: int = 1,
     sampler: str | Mapping[str, Any] | optuna.samplers.BaseSampler | None = None,
     pruner: str | optuna.pruners.BasePruner | None = None,
+    prune_on: str | Sequence[str] | None = None,
     seed: int | None = None,
+    repeats: Mapping[str, int | Sequence[Any]] | None = None,
     name: str | None = None,
     executor: str | None = None,
     queue: str | None = None,
-    max_failures: int | None = None,
     storage: str | None = None,
     allow_changes: bool = False,
     reuse: bool = True,
@@ -55,42 +64,65 @@ def optimize(
     """Optimise ``objective`` over ``space``: each trial is a clone of the whole pipeline with sampled parameters.
 
     ``space`` is a Space, a mapping, the path of a YAML, TOML or JSON file, or a name of the gallery. ``objective`` is
-    a step's metric (``fit.val_auc``), a key of the returned dict, or None for the returned number itself. ``n_trials``
-    is the total, those of earlier calls with the same ``name`` included; ``timeout`` ends the asking after that long.
+    a step's metric (``fit.val_auc``), a key of the returned dict, or None for the returned number itself; a list of
+    them, with a list of directions, is optimised for its Pareto front (:attr:`Study.best_trials`). ``constraints``
+    bound any step's metric, or a returned key: ``["fit.memory <= 8e9"]``; trials that violate one are never best.
+
+    The study stops asking for trials at the first of its limits: ``n_trials`` in all, those of earlier calls with the
+    same ``name`` included; ``timeout`` after that long; ``max_compute`` seconds of steps' executions in all;
+    ``target`` once a trial has this value or a better one; ``plateau`` trials in a row that ended without a better
+    value; ``max_failures`` failed trials. What is in flight is finished; :attr:`Study.stopped_by` says which it was.
+    ``grid`` and ``bruteforce`` end by themselves.
+
     ``n_jobs`` trials are in flight at a time, without batches. With a ``queue`` its agents (``hpo agent``) drive them,
-    wherever they are. ``max_failures`` failed trials stop the study. ``storage`` is an Optuna storage URL; the
-    default is a journal file beside the store. ``sampler`` and ``pruner`` are names or Optuna objects; a sampler has
-    options: ``"tpe(multivariate=true)"`` or ``{"name": "tpe", "multivariate": True}``. ``grid``
-    and ``bruteforce`` end by themselves. Samples that violate a constraint of the space are told as infeasible without
-    running, and count as no trial.
+    wherever they are. ``storage`` is an Optuna storage URL; the default is a journal file beside the store.
+    ``sampler`` (default TPE; NSGA-II for several objectives) and ``pruner`` are names or Optuna objects; a sampler has
+    options: ``"tpe(multivariate=true)"`` or ``{"name": "tpe", "multivariate": True}``. The pruner hears the objective,
+    or the metrics of ``prune_on``, such as ``["validate.auc", "validate.loss:minimize"]``, which any step may report;
+    with several objectives ``prune_on`` is needed, and without a ``pruner`` it means ``"median"``. Samples that
+    violate a constraint of the space are told as infeasible without running, and count as no trial.
+
+    ``repeats={"seed": 5}`` makes each trial five runs inside its run, one after another, that differ in ``seed`` alone
+    (from the base's value on; ``{"seed": [1, 7, 42]}`` names them): its value is their mean, with the spread recorded
+    (:attr:`Trial.spreads`), and steps that do not depend on the seed run once. A trial fails with its first repeat that
+    fails; a pruner hears the first repeat.
 
     Base parameters go first, as trial 0, where the space contains them. The same ``name`` resumes: finished trials are
-    kept, those left running by a crash are retried. A resumed study must have the same code and space, unless
-    ``allow_changes``. ``reuse=False`` makes trials that neither take nor leave outcomes of steps.
+    kept, those left running by a crash are retried. A resumed study must have the same code, space and constraints,
+    unless ``allow_changes``. ``reuse=False`` makes trials that neither take nor leave outcomes of steps.
     Ctrl-C lets running trials finish and leaves the study resumable; a second one aborts them.
 
     Raises SpaceError, ParameterError and StudyError before anything runs.
     """
     from hpo_pipelines.workspace import default_workspace
 
-    place = workspace or (target.workspace if isinstance(target, Run) else default_workspace())
+    place = workspace or (pipeline.workspace if isinstance(pipeline, Run) else default_workspace())
     asked: dict[str, Any] = {
-        "objective": objective, "direction": direction, "n_trials": n_trials, "timeout": timeout, "n_jobs": n_jobs,
-        "sampler": sampler, "pruner": pruner, "seed": seed, "name": name, "executor": executor, "queue": queue,
-        "max_failures": max_failures, "storage": storage, "allow_changes": allow_changes, "reuse": reuse,
-    }  # fmt: skip
+        "objective": objective,
+        "direction": direction,
+        "constraints": constraints,
+        "n_trials": n_trials,
+        "timeout": timeout,
+        "max_compute": max_compute,
+        "target": target,
+        "plateau": plateau,
+        "max_failures": max_failures,
+        "n_jobs": n_jobs,
+        "sampler": sampler,
+        "pruner": pruner,
+        "prune_on": prune_on,
+        "seed": seed,
+        "repeats": repeats,
+        "name": name,
+        "executor": executor,
+        "queue": queue,
+        "storage": storage,
+        "allow_changes": allow_changes,
+        "reuse": reuse,
+    }
     if isinstance(place, RemoteWorkspace):
-        return Study(place, remote.optimize(place, target, _parsed(space), asked, progress))
-    return begin(place, target, space, **asked).drive(progress)
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """A pipeline whose code is recorded, by its digest: what is tuned where its files are not."""
-
-    pipeline: Pipeline[..., Any]
-    snapshot: str
-    git: Mapping[str, Any] | None = None
+        return Study(place, remote.optimize(place, pipeline, basis.parsed(space), asked, progress))
+    return begin(place, pipeline, space, **asked).drive(progress)
 
 
 @dataclass(frozen=True)
@@ -99,6 +131,7 @@ class Begun:
 
     driver: Driver
     asked: Mapping[str, Any]
+    """What is kept with the study, for whoever resumes it."""
 
     def drive(self, progress: bool | Callable[[Progress], None] | None = None) -> Study:
         """Run its trials; the study as it is then."""
@@ -109,237 +142,79 @@ class Begun:
 
 def begin(
     place: Workspace,
-    target: Pipeline[..., Any] | Run | Recorded,
+    pipeline: Pipeline[..., Any] | Run | Recorded,
     space: Space | Mapping[str, Any] | str | Path,
     *,
-    objective: str | None = None,
-    direction: str = "maximize",
+    objective: str | Sequence[str] | None = None,
+    direction: str | Sequence[str] = "maximize",
+    constraints: str | Sequence[str] = (),
     n_trials: int | None = None,
     timeout: float | str | None = None,
+    max_compute: float | str | None = None,
+    target: float | None = None,
+    plateau: int | None = None,
+    max_failures: int | None = None,
     n_jobs: int = 1,
     sampler: str | Mapping[str, Any] | optuna.samplers.BaseSampler | None = None,
     pruner: str | optuna.pruners.BasePruner | None = None,
+    prune_on: str | Sequence[str] | None = None,
     seed: int | None = None,
+    repeats: Mapping[str, int | Sequence[Any]] | None = None,
     name: str | None = None,
     executor: str | None = None,
     queue: str | None = None,
-    max_failures: int | None = None,
     storage: str | None = None,
     allow_changes: bool = False,
     reuse: bool = True,
 ) -> Begun:
-    """What :func:`optimize` drives. Raises what it raises before anything runs."""
-    if direction not in DIRECTIONS:
-        raise StudyError(f"direction={direction!r}: it is maximize or minimize.")
-    if n_trials is None and timeout is None and not samplers.exhaustive(sampler):
-        raise StudyError("a study needs an end: give n_trials=, timeout=, or both.")
-    if n_jobs < 1 or (n_trials is not None and n_trials < 1):
-        raise StudyError(f"n_jobs={n_jobs}, n_trials={n_trials}: both are 1 or more.")
+    """What :func:`optimize` drives. Raises what that raises before anything runs."""
+    goals = Goals.of(objective, direction, constraints)
+    means = Means(sampler, pruner, prune_on, seed, queue, reuse)
+    means.metrics(goals)  # what is wrong is refused before anything is recorded
+    limits = Limits(n_trials, _seconds(timeout), n_jobs, max_failures, _seconds(max_compute), target, plateau)
+    _refuse_limits(limits, goals, sampler)
     if queue is not None:
         place.settings.queue(queue)
-    pruned_by = sampling.pruner(pruner)
-    parsed = _parsed(space)
-    chosen = samplers.sampler(sampler, seed, parsed)  # refused before anything is recorded
-    n_trials = samplers.limit(chosen, parsed, n_trials, timed=timeout is not None)
-    limits = Limits(n_trials, None if timeout is None else duration(timeout), n_jobs, max_failures)
-    base = _base(place, target, parsed, executor)
-    _check(parsed, place, base)
-    wanted = _Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", objective, direction, storage, parsed)
-    study = Study(place, _study_task(place, base, wanted, allow_changes=allow_changes))
-    # A seeded sampler that began anew would propose the points of the earlier trials again.
-    fresh_seed = None if seed is None else seed + len(study.runs)
-    optuna_study = _optuna_study(study, wanted, samplers.sampler(sampler, fresh_seed, parsed), pruned_by)
-    asked = {**vars(limits), "sampler": _named(sampler), "pruner": _named(pruner), "seed": seed, "reuse": reuse}
-    driver = Driver(study, optuna_study, parsed, base, limits, queue=queue)
-    return Begun(driver, {**asked, "queue": queue})
+    parsed = basis.parsed(space)
+    limits = means.limited(limits, parsed, goals)
+    base = basis.base_of(place, pipeline, parsed, executor)
+    basis.check(parsed, place, base)
+    again = repeats_of(repeats, place.code(base)[0], base, parsed)
+    wanted = Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, storage, parsed, again)
+    asked = {**vars(limits), **means.as_asked()}
+    study = Study(place, study_task(place, base, wanted, asked, allow_changes=allow_changes))
+    return prepared(study, wanted, base, limits, means)
 
 
-def resume(
-    workspace: Workspace,
-    study: Task,
-    *,
-    n_trials: int | None = None,
-    progress: bool | Callable[[Progress], None] | None = None,
-) -> Study:
-    """Go on with a recorded study as it was asked for last, with the code and the space that it has.
-
-    ``n_trials``, the total, takes the place of the one that was asked for. Raises StudyError when all of its trials are
-    there, when another process runs it, and when it had a sampler or pruner that is no name and so is not recorded.
-    """
-    if isinstance(workspace, RemoteWorkspace):
-        return Study(workspace, remote.resume(workspace, study, n_trials, progress))
-    return begin_again(workspace, study, n_trials=n_trials).drive(progress)
+def _seconds(given: float | str | None) -> float | None:
+    return None if given is None else duration(given)
 
 
-def begin_again(workspace: Workspace, study: Task, *, n_trials: int | None = None) -> Begun:
-    """What :func:`resume` drives. Raises what it raises before anything runs."""
-    asked = {**study.params.get("asked", {})}
-    asked["n_trials"] = n_trials or asked.get("n_trials")
-    _refuse_to_resume(workspace, study, asked)
-    origin = None if study.cloned_from is None else workspace.store.tasks.get(study.cloned_from)
-    base = origin or Task(
-        new_id(),
-        Kind.PIPELINE,
-        str(study.pipeline),
-        study.project,
-        pipeline=study.pipeline,
-        params=study.params["base"],
-        snapshot=study.snapshot,
-        git=study.git,
-    )
-    base = replace(base, executor=study.executor)
-    space = Space(study.params["space"])
-    wanted = _Wanted(study.name, study.params["objective"], study.params["direction"], study.params["storage"], space)
-    handle = Study(workspace, study)
-    seed = asked.get("seed")
-    sampler = samplers.sampler(asked.get("sampler"), None if seed is None else seed + len(handle.runs), space)
-    asked["n_trials"] = samplers.limit(sampler, space, asked["n_trials"], timed=asked.get("timeout") is not None)
-    optuna_study = _optuna_study(handle, wanted, sampler, sampling.pruner(asked.get("pruner")))
-    limits = Limits(asked["n_trials"], asked.get("timeout"), asked.get("n_jobs", 1), asked.get("max_failures"))
-    return Begun(Driver(handle, optuna_study, space, base, limits, queue=asked.get("queue")), asked)
+def _refuse_limits(limits: Limits, goals: Goals, sampler: Any) -> None:
+    counts = {"n_jobs": limits.n_jobs, "n_trials": limits.n_trials, "plateau": limits.plateau}
+    wrong = [f"{name}={count}" for name, count in counts.items() if count is not None and count < 1]
+    if wrong:
+        raise StudyError(f"{', '.join(wrong)}: it is 1 or more.")
+    if limits.target is not None and goals.several:
+        raise StudyError("target= is one value, and there are several objectives: leave it out, or give plateau=.")
+    if not limits.ends and not samplers.exhaustive(sampler):
+        raise StudyError("a study needs an end: give n_trials=, timeout= or plateau=; other limits may never come.")
 
 
-def _refuse_to_resume(workspace: Workspace, study: Task, asked: Mapping[str, Any]) -> None:
-    for what in ("sampler", "pruner"):
-        if isinstance(asked.get(what), Mapping) and "object" in asked[what]:
-            raise StudyError(
-                f"study {study.name} was begun with {what}={asked[what]['object']}, an object, which is not recorded. "
-                f"Go on from Python: optimize(…, {what}=…, name={study.name!r})."
-            )
-    total = asked["n_trials"]
-    if total is None and asked.get("timeout") is None:
-        raise StudyError(
-            f"study {study.name} does not say how many trials it is to have; say it: hpo resume {study.name} -n TRIALS."
-        )
-    there = [run for run in Study(workspace, study).runs if run.status.finished and run.status is not Status.ABORTED]
-    if total is not None and len(there) >= total:
-        raise StudyError(
-            f"study {study.name} has its {total} trials; there is nothing to resume. For more: "
-            f"hpo resume {study.name} -n {total + max(1, total // 2)}."
-        )
-
-
-def _named(choice: object) -> Any:
-    """A sampler or pruner as it is recorded: its name and options, or, of an object, only what it is."""
-    if isinstance(choice, Mapping):
-        return dict(choice)
-    return choice if choice is None or isinstance(choice, str) else {"object": type(choice).__name__}
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    name: str
-    objective: str | None
-    direction: str
-    storage: str | None
-    space: Space
-
-
-def _base(
-    workspace: Workspace, target: Pipeline[..., Any] | Run | Recorded, space: Space, executor: str | None
-) -> Task:
-    """The record that trials are clones of: a run, or one of the pipeline's defaults that is never stored.
-
-    What a pipeline has no default for comes from the space: fixed values now, the others with each trial.
-    """
-    if isinstance(target, Run):
-        return replace(target.task, executor=executor or target.task.executor)
-    recorded = target if isinstance(target, Recorded) else None
-    target = target.pipeline if isinstance(target, Recorded) else target
-    if not isinstance(target, Pipeline):
-        raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
-    _check_names(space, target)  # before what it lacks is missed: a misspelt name is the likelier reason
-    given = nested({name: item.examples()[0] for name, item in space.items()})
-    needed = {
-        name: value for name, value in given.items() if name in target.parameters and target.parameters[name].required
-    }
-    snapshot = None if recorded is None else recorded.snapshot
-    base = workspace.record_of(target, needed, executor=executor, snapshot=snapshot)
-    if recorded is not None:
-        base = replace(base, git=recorded.git)
-    drawn = {name for name in needed if not isinstance(space.get(name), Fixed)}
-    return replace(base, params={name: value for name, value in base.params.items() if name not in drawn})
-
-
-def _parsed(space: Space | Mapping[str, Any] | str | Path) -> Space:
-    try:
-        return load(space) if isinstance(space, str | Path) else Space(space)
-    except PlainSpaceError as error:
-        raise SpaceError(str(error)) from None
-
-
-def _check(space: Space, workspace: Workspace, base: Task) -> None:
-    """Raise SpaceError unless the pipeline of ``base`` has every parameter of ``space`` and accepts its values."""
-    pipeline, _ = workspace.code(base)
-
-    def accepts(name: str, value: Any) -> str | None:
-        try:
-            pipeline.parameters.check(name, value)
-        except ParameterError as error:
-            return str(error)
-        return None
-
-    try:
-        space.check(pipeline.parameters.names, accepts=accepts)
-    except PlainSpaceError as error:
-        raise SpaceError(str(error)) from None
-
-
-def _check_names(space: Space, pipeline: Pipeline[..., Any]) -> None:
-    try:
-        space.check(pipeline.parameters.names)
-    except PlainSpaceError as error:
-        raise SpaceError(str(error)) from None
-
-
-def _study_task(workspace: Workspace, base: Task, wanted: _Wanted, *, allow_changes: bool) -> Task:
-    """The study's record: the one with its name, checked against what is wanted now, or a new one."""
-    params = {
-        "objective": wanted.objective,
-        "direction": wanted.direction,
-        "storage": wanted.storage,
-        "space": wanted.space.as_dict(),
-        "space_digest": wanted.space.digest(),
-        "base": dict(base.params),
-    }
-    found = find(workspace, wanted.name)
-    if found is None:
-        return workspace.store.tasks.create(
-            Task(
-                id=new_id(),
-                kind=Kind.STUDY,
-                name=wanted.name,
-                project=base.project,
-                pipeline=base.pipeline,
-                params=params,
-                snapshot=base.snapshot,
-                cloned_from=base.id if base.number is not None else None,
-                executor=base.executor,
-                git=base.git,
-            )
-        )
-    changed = {
-        "pipeline": found.pipeline != base.pipeline,
-        "code": found.snapshot != base.snapshot,
-        "space": found.params["space_digest"] != params["space_digest"],
-        "objective": found.params["objective"] != wanted.objective,
-        "direction": found.params["direction"] != wanted.direction,
-    }
-    differing = [name for name, differs in changed.items() if differs]
-    fixed = {"direction", "pipeline"} & set(differing)
-    if fixed or (differing and not allow_changes):
-        cure = "Give the study another name" + (
-            ", or allow_changes=True (in the shell --allow-changes)." if not fixed else "."
-        )
-        raise StudyError(f"study {wanted.name!r} was begun with another {' and '.join(differing)}. {cure}")
-    if differing:
-        workspace.store.tasks.update(found.id, params={**found.params, **params}, snapshot=base.snapshot)
-        return workspace.store.tasks.get(found.id)
-    return found
+def prepared(study: Study, wanted: Wanted, base: Task, limits: Limits, means: Means) -> Begun:
+    """The recorded ``study``, to be driven to one of its limits."""
+    goals, pruner, metrics = wanted.goals, means.pruned_by(), means.metrics(wanted.goals)
+    own = not goals.several and goals.objectives[0] in metrics
+    sampler = means.sampler_for(wanted.space, goals, len(study.runs))
+    optuna_study = _optuna_study(study, wanted, sampler, pruner if own else optuna.pruners.NopPruner())
+    runs = TrialRuns(study, optuna_study, wanted.space, base, queue=means.queue)
+    runs.repeats = wanted.repeats
+    driver = Driver(runs, limits, pruning.Pruning(pruner, metrics, goals, runs.lock))
+    return Begun(driver, {**vars(limits), **means.as_asked()})
 
 
 def _optuna_study(
-    study: Study, wanted: _Wanted, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
+    study: Study, wanted: Wanted, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
 ) -> optuna.Study:
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the study says itself what happens
@@ -349,7 +224,7 @@ def _optuna_study(
             sampler=sampler,
             pruner=pruner,
             study_name=wanted.name,
-            direction=wanted.direction,
+            directions=wanted.goals.directions,
             load_if_exists=True,
         )
     finally:

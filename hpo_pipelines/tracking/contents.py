@@ -136,7 +136,7 @@ def closing(
         series[point.key] = point if best is None or point.order >= best.order else best
     ends = []
     end = milliseconds(run.finished_at or 0.0)
-    for name, (value, top) in _last_values(run, steps, metrics).items():
+    for name, (value, top) in last_values(run, steps, metrics).items():
         shown = series.get(name)
         if shown is None:
             ends.append(Point(name, value, end, top))
@@ -145,7 +145,7 @@ def closing(
     return ends
 
 
-def _last_values(run: Task, steps: Sequence[Task], metrics: Sequence[Metric]) -> dict[str, tuple[float, int]]:
+def last_values(run: Task, steps: Sequence[Task], metrics: Sequence[Metric]) -> dict[str, tuple[float, int]]:
     """The value of each key as the run has it: its own by name, each call's, the last call's by component.
 
     With each the greatest step that any call reported it at: what is added there is later than all that is there, an

@@ -16,7 +16,7 @@ from functools import lru_cache
 from hpo_pipelines.errors import HpoPipelinesError, TaskNotFound, TrackingError
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Attempt, Event, Metric, Task
-from hpo_pipelines.tracking import contents
+from hpo_pipelines.tracking import contents, objectives
 from hpo_pipelines.tracking.backend import Backend
 from hpo_pipelines.tracking.base import one_line
 from hpo_pipelines.tracking.bulk import BulkRuns
@@ -65,7 +65,7 @@ class MlflowMirror:
         self._refused: Counter[str] = Counter()
         self._known_until: int | None = None
         self._sources = lru_cache(maxsize=16)(sources)
-        self._study_name = lru_cache(maxsize=256)(self._study_of)
+        self._study = lru_cache(maxsize=256)(self._study_of)
         self._source_name = lru_cache(maxsize=256)(self._entry_of)
 
     def take(self, events: Sequence[Event]) -> None:
@@ -207,6 +207,9 @@ class MlflowMirror:
     def _end(self, target: str, view: View, tags: Mapping[str, str]) -> None:
         run, steps = view.run, view.steps
         last = contents.closing(run, steps, view.metrics, finished_before=view.ends > 1)
+        study = self._study(run.study) if run.study is not None and run.parent is None else None
+        if study is not None:
+            last += objectives.points(study.params, run, steps, view.metrics, view.outputs_of(run.id))
         self._runs.log(target, [*self._values(view), *last], self._params(view), tags)
         shown = {**{step.name: view.outputs_of(step.id) for step in steps}, "return": view.outputs_of(run.id)}
         self._runs.upload(target, contents.files(run, shown, self._sources(run.snapshot) if run.snapshot else {}))
@@ -229,7 +232,9 @@ class MlflowMirror:
         run = view.run
         more: dict[str, object] = {"run": run.label}
         if run.parent is None and run.study is not None:
-            more |= {"study": self._study_name(run.study), "trial": run.trial}
+            study = self._study(run.study)
+            more |= {"study": run.study if study is None else study.name, "trial": run.trial}
+            more |= {} if study is None else objectives.tags(study.params)
         if run.status.finished:
             more |= {"steps": len(view.steps), "reused": sum(step.reused_from is not None for step in view.steps)}
         tags = contents.tags(run, **more)
@@ -242,11 +247,11 @@ class MlflowMirror:
         enclosing = self._runs.reference(run.parent) if run.parent else None
         return tags | ({PARENT_TAG: enclosing} if enclosing is not None and is_run(enclosing) else {})
 
-    def _study_of(self, study: str) -> str:
+    def _study_of(self, study: str) -> Task | None:
         try:
-            return self._store.tasks.get(study).name
+            return self._store.tasks.get(study)
         except TaskNotFound:
-            return study
+            return None
 
     def _entry_of(self, snapshot: str) -> str | None:
         found = self._store.snapshots.get(snapshot)

@@ -80,6 +80,12 @@ def test_a_study_without_a_value_has_the_code_of_a_failed_run_and_says_why(hpo: 
         (["-n", "3", "-P", "x=int(0,9)", "--timeout", "soon"], 4, "a duration is"),
         (["-n", "0", "-P", "x=int(0,9)"], 2, "range"),
         (["-n", "3", "-P", "x=int(0,9)", "--direction", "up"], 2, "maximize"),
+        (["--target", "3", "-P", "x=int(0,9)"], 2, "give --n-trials, --timeout or --plateau"),
+        (["-n", "3", "-P", "x=int(0,9)", "--constraint", "x=3"], 18, "STEP.METRIC <= NUMBER"),
+        (["-n", "3", "-P", "x=int(0,9)", "--repeats", "y=1"], 2, "2 or more"),
+        (["-n", "3", "-P", "x=int(0,9)", "--repeats", "y"], 2, "PARAMETER=N"),
+        (["-n", "3", "-P", "x=int(0,9)", "--repeats", "x=3"], 18, "x is in the space"),
+        (["-n", "3", "-P", "x=int(0,9)", "--objective", "a", "--objective", "b", "--pruner", "median"], 18, "prune_on"),
     ],
 )
 def test_what_is_refused_leaves_no_study(hpo: Hpo, home: Path, arguments: list[str], code: int, said: str) -> None:
@@ -127,3 +133,77 @@ def test_a_study_file_says_it_all_and_the_command_line_goes_before_it(hpo: Hpo, 
 def test_the_schema_of_study_files_is_printed(hpo: Hpo) -> None:
     assert json.loads(hpo("optimize", "--schema").out)["properties"]["n_trials"]["minimum"] == 1
     assert hpo("optimize").code == 2
+
+
+STUDIED = str(Path(BODIES).parent / "studied.py")
+
+
+def test_several_objectives_constraints_and_stop_rules(hpo: Hpo, home: Path) -> None:
+    ended = hpo(
+        "optimize", f"{STUDIED}:weighed", "-P", "x=uniform(0,1)", "-P", "y=uniform(0,5)", "--seed", "1",
+        "--objective", "fitted.auc", "--objective", "fitted.size", "--direction", "maximize", "--direction", "minimize",
+        "--constraint", "fitted.size <= 9", "-n", "6", "--plateau", "6", "--name", "both",
+    )  # fmt: skip
+    assert ended.code == 0
+    assert ended.out.startswith("study both  completed  6 of 6 trials\n")
+    assert "on the Pareto front (maximize fitted.auc, minimize fitted.size; fitted.size <= 9)" in ended.out
+    best = hpo("best", "both", "--json").document
+    shown = hpo("show", "both", "--json").document
+    front = shown["front"]
+    assert best == {"study": "both", "front": front}
+    assert all(set(row["values"]) == {"fitted.auc", "fitted.size"} for row in front)
+    assert all(row["values"]["fitted.size"] <= 9 for row in front)
+    assert (shown["objective"], shown["direction"]) == (["fitted.auc", "fitted.size"], ["maximize", "minimize"])
+    assert (shown["constraints"], shown["stopped_by"]) == (["fitted.size <= 9"], "n_trials")
+    assert [set(row["violations"]) for row in shown["trials"]] == [{"fitted.size <= 9"}] * 6
+    table = hpo("best", "both").out.splitlines()
+    assert table[1].split()[:5] == ["trial", "run", "status", "fitted.auc", "fitted.size"]
+    assert len(table) == 2 + len(front)
+    assert "fitted.size <= 9" in hpo("studies").out
+    assert hpo("show", "both").code == 0
+
+
+def test_a_rule_says_that_it_fired_and_a_looser_one_goes_on(hpo: Hpo, home: Path) -> None:
+    stopped = optimize(hpo, "-P", "x=choice(5,6,7)", "-n", "9", "--target", "8", "--seed", "3", "--name", "t")
+    assert "reaches the target 8" in stopped.out
+    again = hpo("resume", "t")
+    assert again.code == 18
+    assert "hpo resume t --target" in again.err
+    more = hpo("resume", "t", "--target", "100", "--json").document
+    assert (more["stopped_by"], more["trials"]) == ("n_trials", 9)
+    assert hpo("resume", "simple#1", "--target", "3").code == 2
+
+
+def test_repeats_show_how_far_the_value_is_known(hpo: Hpo, home: Path, folder: Path) -> None:
+    arguments = ["-P", "x=choice(0.25,0.75)", "-P", f"folder={folder}", "--objective", "drawn.auc", "-n", "3"]
+    ended = hpo("optimize", f"{STUDIED}:seeded", *arguments, "--seed", "0", "--repeats", "seed=3", "--name", "seeds")
+    assert ended.code == 0
+    assert "best drawn.auc = 0.85 ± 0.25 in seeded#" in ended.out
+    assert "0.85 ± 0.25" in hpo("show", "seeds").out
+    best = hpo("best", "seeds", "--json").document
+    assert (round(best["std"], 6), round(best["ci95"], 6)) == (0.1, 0.248414)
+
+
+def test_pruning_on_a_result_and_a_study_file_of_all_this(hpo: Hpo, home: Path, folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "whole.yaml"
+    path.write_text(
+        f"""\
+pipeline: {STUDIED}:staged
+objectives: {{trained.score: maximize, trained.cost: minimize}}
+constraints: [trained.cost <= 0.9]
+params: {{x: {{low: 0.0, high: 1.0}}, folder: {folder}}}
+n_trials: 12
+plateau: 30
+max_compute: 1h
+prune_on: [checked.auc:maximize]
+seed: 1
+"""
+    )
+    found = hpo("optimize", str(path), "--json").document
+    assert (found["study"], found["stopped_by"], found["trials"]) == ("whole", "n_trials", 12)
+    assert found["completed"] < 12
+    pruned = [run for run in hpo("ls", "--study", "whole", "--json").documents if run["status"] == "pruned"]
+    assert pruned
+    assert all(run["reason"].startswith("pruned at checked step 0: auc ") for run in pruned)
+    one = hpo("optimize", str(path), "--objective", "trained.score", "--name", "one", "-n", "2", "--json").document
+    assert (one["objective"], one["direction"]) == ("trained.score", "maximize")

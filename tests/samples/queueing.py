@@ -83,3 +83,14 @@ def prefix(folder: str) -> int:
 def sharing(folder: str, x: int = 0) -> int:
     print("the body has", x)
     return last(folder, prefix(folder) + x)
+
+
+@component(cache=False)
+def glance(slope: float) -> float:
+    return slope
+
+
+@pipeline
+def looking(folder: str, slope: float = 1.0) -> int:
+    """A cheap result, then a step that waits for the file ``open`` in ``folder``."""
+    return gated(folder, int(result(glance(slope)) >= 0))

@@ -18,6 +18,8 @@ from hpo_pipelines.server.access import Access
 from hpo_pipelines.server.roles import Role, rules
 from hpo_pipelines.server.tokens import TokenFile
 
+pytestmark = pytest.mark.integration
+
 EVIL = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">'\"&"
 NAME = "<script>owned()</script>\"'&é漢"
 """Where there is less room, or it stands in an address."""

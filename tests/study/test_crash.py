@@ -16,8 +16,9 @@ from samples import bodies
 
 from hpo_pipelines import Float, Int, Status, StudyError, Workspace, optimize
 from hpo_pipelines.owner import machine
-from hpo_pipelines.study import Study
+from hpo_pipelines.study import Study, resume
 from hpo_pipelines.study.handle import find
+from hpo_pipelines.study.start import begin
 
 DRIVER = """
 import sys
@@ -30,10 +31,23 @@ print(study.status, study.reason)
 """
 
 
-def start(home: Path, folder: Path) -> subprocess.Popen[str]:
+REPEATING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from samples import studied
+from hpo_pipelines import Float, optimize
+study = optimize(studied.seeded, {"x": Float(0, 1), "folder": sys.argv[2]},
+                 ["drawn.auc", "x"], ["maximize", "minimize"],
+                 n_trials=5, n_jobs=2, seed=0, name="crashing", executor="local", progress=False,
+                 repeats={"seed": [0, 1, 3]}, constraints="drawn.auc <= 0.9", prune_on="drawn.seed:minimize")
+print(study.status, study.reason)
+"""
+
+
+def start(home: Path, folder: Path, driver: str = DRIVER) -> subprocess.Popen[str]:
     tests = str(Path(bodies.__file__).parent.parent)
     return subprocess.Popen(
-        [sys.executable, "-c", DRIVER, tests, str(folder)],
+        [sys.executable, "-c", driver, tests, str(folder)],
         env={**os.environ, "HPO_HOME": str(home)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -79,6 +93,38 @@ def test_a_killed_driver_loses_no_finished_trial(tmp_path: Path, seed: int) -> N
 
 
 @pytest.mark.integration
+def test_a_killed_driver_loses_no_repeat_and_no_value_of_several_objectives(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "ran"
+    folder.mkdir()
+    drawn = folder / "drawn"
+
+    def lines() -> list[str]:
+        return drawn.read_text().splitlines() if drawn.exists() else []
+
+    killed = 0
+    for wanted in (2, 6, 9):
+        driver = start(home, folder, REPEATING)
+        eventually(lambda: driver.poll() is not None or len(lines()) >= wanted, 60)  # noqa: B023 - called at once
+        killed += driver.poll() is None
+        driver.kill()
+        driver.communicate()
+    output, _ = start(home, folder, REPEATING).communicate(timeout=120)
+    assert "completed 5 of 5 trials" in output
+    with Workspace(home=home) as workspace:
+        study = Study.called(workspace, "crashing")
+        for trial in study.trials:
+            x = trial.params["x"]
+            assert trial.values == pytest.approx((x + 0.4 / 3, x))
+            assert trial.violations == pytest.approx({"drawn.auc <= 0.9": x + 0.4 / 3 - 0.9})
+            assert [run.value["auc"] for run in trial.repeats] == pytest.approx([x, x + 0.1, x + 0.3])
+            assert {run.status for run in trial.repeats} == {Status.COMPLETED}
+        # A kill costs at most the step under way in each of the two runs in flight.
+        assert 15 <= len(lines()) <= 15 + 2 * killed
+        assert (folder / "prepared").read_text().count("once") <= 1 + killed
+        assert workspace.store.check() == []
+
+
+@pytest.mark.integration
 def test_ctrl_c_once_finishes_what_runs_and_leaves_it_resumable(tmp_path: Path) -> None:
     home, folder = tmp_path / "home", tmp_path / "ran"
     folder.mkdir()
@@ -95,6 +141,14 @@ def test_ctrl_c_once_finishes_what_runs_and_leaves_it_resumable(tmp_path: Path) 
     again = start(home, folder)
     output, _ = again.communicate(timeout=120)
     assert "completed 12 of 12 trials" in output
+
+
+def test_a_study_that_was_recorded_and_never_begun_can_be_resumed(tmp_path: Path) -> None:
+    with Workspace(home=tmp_path) as workspace:
+        begin(workspace, bodies.simple, {"x": Int(1, 9)}, n_trials=2, name="recorded", executor="inline")
+        task = find(workspace, "recorded")
+        assert task is not None
+        assert resume(workspace, task, progress=False).reason == "2 of 2 trials"
 
 
 def test_a_study_that_another_living_process_runs_is_refused_and_a_dead_ones_is_taken_over(tmp_path: Path) -> None:

@@ -41,6 +41,14 @@ def test_paths_are_as_seen_from_the_file_and_its_name_is_the_studys(tmp_path: Pa
     assert found.options == expected
 
 
+def test_several_objectives_may_be_a_mapping(tmp_path: Path) -> None:
+    text = WHOLE.replace("objective: add.total", "objectives: {fit.auc: maximize, fit.size: minimize}")
+    found = StudyFile.load(written(tmp_path, text))
+    assert found.options["objective"] == ["fit.auc", "fit.size"]
+    assert found.options["direction"] == ["maximize", "minimize"]
+    assert "objectives" not in found.options
+
+
 def test_a_space_file_and_what_is_laid_over_it(tmp_path: Path) -> None:
     written(tmp_path, "x: {low: 1, high: 9}\ny: {low: 0.0, high: 1.0}\n", "space.yaml")
     found = StudyFile.load(written(tmp_path, "run: simple#3\nspace: space.yaml\nparams: {x: 4}\nn_trials: 1\n"))
@@ -52,7 +60,17 @@ WRONG = [
     (WHOLE.replace("n_trials", "n_trails"), "tune.yaml:5: n_trails: a study file has no 'n_trails'. Did you mean"),
     (WHOLE.replace("n_jobs: 2", "n_jobs: two"), "tune.yaml:7: n_jobs: it is a whole number, 1 or more; got 'two'."),
     (WHOLE.replace("n_jobs: 2", "n_jobs: true"), "tune.yaml:7: n_jobs: it is a whole number"),
-    (WHOLE + "direction: maximise\n", "tune.yaml:8: direction: it is one of maximize, minimize; got 'maximise'"),
+    (WHOLE + "direction: maximise\n", "tune.yaml:8: direction: it is one of maximize, minimize; got 'maximise'. Did"),
+    (WHOLE + "direction: [maximize, down]\n", "tune.yaml:8: direction: it is one of maximize, minimize"),
+    (WHOLE + "objectives: {a: maximize}\n", "tune.yaml:8: objectives: it takes the place of objective"),
+    (WHOLE + "objectives: {a: up}\n", "tune.yaml:8: objectives: it is a mapping of each STEP.METRIC to maximize"),
+    (WHOLE + "constraints: [a == 3]\n", "tune.yaml:8: constraints: it is STEP.METRIC <= NUMBER"),
+    (WHOLE + "target: high\n", "tune.yaml:8: target: it is a number"),
+    (WHOLE + "plateau: 0\n", "tune.yaml:8: plateau: it is a whole number, 1 or more"),
+    (WHOLE + "max_compute: soon\n", "tune.yaml:8: max_compute: it is seconds"),
+    (WHOLE + "prune_on: a.b:down\n", "tune.yaml:8: prune_on: it is STEP.METRIC"),
+    (WHOLE + "repeats: {seed: 1}\n", "tune.yaml:8: repeats: it is the parameter that is the seed"),
+    (WHOLE + "repeats: {a: 2, b: 2}\n", "tune.yaml:8: repeats: it is the parameter that is the seed"),
     (WHOLE.replace("2h", "soon"), "tune.yaml:6: timeout: it is seconds, or a number with a unit"),
     (WHOLE.replace("high: 9", "high: 0"), "tune.yaml:4: params.x"),
     (WHOLE + "run: simple#1\n", "one pipeline or of one run; got pipeline and run"),
@@ -102,8 +120,14 @@ def test_a_file_that_is_not_there_or_of_another_kind(tmp_path: Path) -> None:
 
 
 OPTIONS: dict[str, st.SearchStrategy[Any]] = {
-    "objective": st.sampled_from(["fit.auc", "score"]),
-    "direction": st.sampled_from(["maximize", "minimize"]),
+    "objective": st.sampled_from(["fit.auc", "score", ["fit.auc", "fit.size"]]),
+    "direction": st.sampled_from(["maximize", "minimize", ["maximize", "minimize"]]),
+    "constraints": st.sampled_from(["fit.memory <= 8e9", ["a < 1", "b >= -2.5"]]),
+    "target": st.floats(-1e3, 1e3, allow_nan=False),
+    "plateau": st.integers(1, 100),
+    "max_compute": st.sampled_from([30, "2h"]),
+    "prune_on": st.sampled_from(["validate.auc", ["validate.auc", "validate.loss:minimize"]]),
+    "repeats": st.sampled_from([{"seed": 5}, {"seed": [1, 2]}]),
     "n_trials": st.integers(1, 10**6),
     "timeout": st.one_of(st.integers(0, 10**6), st.sampled_from(["90s", "2h"])),
     "seed": st.integers(0, 2**31),
@@ -130,7 +154,9 @@ def test_the_schema_accepts_what_is_read_and_refuses_what_is_not() -> None:
     for text in (WHOLE, (DIGITS / "study.yaml").read_text()):
         assert list(validator.iter_errors(read_yaml(text, "x")[0])) == []
     for text, _ in WRONG:
-        if "nowhere" not in text and "[\n" not in text and "high: 0" not in text and "soon" not in text:
+        # What no schema says: a wrong duration or bound, and two keys that exclude each other.
+        unsaid = ("nowhere", "[\n", "high: 0", "soon", "==", "a.b:down", "objectives: {a: maximize}")
+        if not any(each in text for each in unsaid):
             assert list(validator.iter_errors(read_yaml(text, "x")[0])), text
     assert set(schema()["properties"]) == set(KEYS)
     json.dumps(schema())

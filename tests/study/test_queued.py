@@ -197,3 +197,24 @@ def test_a_trial_that_has_ended_need_not_be_stopped(workspace: Workspace, folder
         Status.ABORTED, "the study was interrupted"
     )
     assert ran.status is Status.COMPLETED
+
+
+def test_a_trial_is_pruned_by_what_a_step_of_its_agent_gives(workspace: Workspace, home: Path, folder: Path) -> None:
+    """The result is in the store before the step that waits, and that no agent would come to the end of."""
+    with agent(home):
+        study = optimize(
+            queueing.looking,
+            {"slope": Float(1, 2), "folder": str(folder)},
+            n_trials=1,
+            queue="services",
+            prune_on="glance",
+            pruner=optuna.pruners.ThresholdPruner(upper=0.5),
+            executor="local",
+            workspace=workspace,
+            progress=False,
+        )
+        (run,) = study.runs
+        assert (run.status, run.reason) == (Status.PRUNED, "pruned at glance step 0: result 1, by Threshold")
+        (folder / "open").touch()
+        steps = [task for task in workspace.store.tasks.children(run.id) if task.kind is Kind.STEP]
+        wait_until(lambda: all(workspace.store.tasks.status(step.id).finished for step in steps), "the step's end")

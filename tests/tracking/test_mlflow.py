@@ -162,6 +162,27 @@ def test_a_run_in_a_study(recorder: Recorder, mirroring: Mirrored, shown: Shown,
     assert Path(found.info.artifact_uri).is_relative_to(home / "mlflow-artifacts")
 
 
+def test_a_trial_shows_its_objectives(recorder: Recorder, mirroring: Mirrored, shown: Shown, store: Store) -> None:
+    study = recorder.study("both")
+    several = {"objective": ["fit.auc", "size"], "direction": ["maximize", "minimize"], "constraints": ["size <= 3"]}
+    store.tasks.update(study.id, params=several)
+    one = recorder.study("one")
+    store.tasks.update(one.id, params={"objective": "fit.auc", "direction": "maximize", "constraints": []})
+    calls = [Call("fit", {"auc": [0.1, 0.9]})]
+    of_both = recorder.run(calls, study=study.id, trial=0, own={"size": [2.0]})
+    of_one = recorder.run(calls, study=one.id, trial=0)
+    failed = recorder.run(calls, study=one.id, trial=1, status=Status.FAILED)
+    mirroring().catch_up()
+    found = shown.run(of_both)
+    assert found.data.metrics["objective.fit.auc"] == 0.9
+    assert found.data.metrics["objective.size"] == 2.0
+    assert found.data.tags["hpo.objective.fit.auc"] == "maximize"
+    assert found.data.tags["hpo.objective.size"] == "minimize"
+    assert found.data.tags["hpo.constraints"] == "size <= 3"
+    assert shown.run(of_one).data.metrics["objective"] == 0.9
+    assert "objective" not in shown.run(failed).data.metrics
+
+
 def test_a_failed_run_shows_why(recorder: Recorder, mirroring: Mirrored, shown: Shown) -> None:
     error = {"type": "ValueError", "message": "no", "traceback": "Traceback …\nValueError: no", "log": "epoch 1"}
     run = recorder.run([Call("fit", status=Status.FAILED, error=error)], status=Status.FAILED, error=error)

@@ -14,7 +14,9 @@ from hpo_pipelines.server.api.submission import entry_of
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.study import Study
-from hpo_pipelines.study.start import Recorded, begin, begin_again
+from hpo_pipelines.study.basis import Recorded
+from hpo_pipelines.study.resumption import begin_again
+from hpo_pipelines.study.start import begin
 
 router = APIRouter(prefix="/records/studies", tags=["records"])
 
@@ -33,8 +35,16 @@ class StudyRequest(_Strict):
     snapshot: str | None = Field(default=None, description="or recorded code, by its digest.")
     git: dict[str, Any] | None = Field(default=None, description="Where that code came from.")
     space: dict[str, Any] = Field(examples=[{"lr": {"low": 1e-5, "high": 0.1, "log": True}}])
-    objective: str | None = Field(default=None, description="`step.metric`, or a key of what is returned.")
-    direction: str = Field(default="maximize", pattern="^(maximize|minimize)$")
+    objective: str | list[str] | None = Field(
+        default=None, description="`step.metric`, or a key of what is returned; several for a Pareto front."
+    )
+    direction: str | list[str] = "maximize"
+    constraints: str | list[str] = Field(default=[], examples=[["fit.memory <= 8e9"]])
+    max_compute: float | str | None = None
+    target: float | None = None
+    plateau: Count = None
+    prune_on: str | list[str] | None = None
+    repeats: dict[str, Any] | None = Field(default=None, examples=[{"seed": 5}])
     n_trials: Count = None
     timeout: float | str | None = Field(default=None, description='Seconds, or text such as "2h".')
     n_jobs: int = Field(default=1, ge=1, le=1000)
@@ -50,7 +60,15 @@ class StudyRequest(_Strict):
 
 
 class StudyResume(_Strict):
+    """Limits in the place of those that were asked for."""
+
     n_trials: Count = None
+    timeout: float | str | None = None
+    n_jobs: Count = None
+    max_failures: Count = None
+    max_compute: float | str | None = None
+    target: float | None = None
+    plateau: Count = None
 
 
 class StudyStop(_Strict):
@@ -69,8 +87,8 @@ def start(site: SiteOf, wanted: Annotated[StudyRequest, Body()]) -> PlainJson:
 @router.post("/{study}/resume", status_code=202, response_model=dict[str, Any])
 def resume(site: SiteOf, study: str, wanted: Annotated[StudyResume | None, Body()] = None) -> PlainJson:
     """Go on with a study as it was asked for last. 409 where all of its trials are there, or somebody drives it."""
-    found, n_trials = site.study(study), wanted.n_trials if wanted else None
-    site.drives.start(lambda: begin_again(site.workspace, found.task, n_trials=n_trials))
+    found, limits = site.study(study), wanted.model_dump() if wanted else {}
+    site.drives.start(lambda: begin_again(site.workspace, found.task, **limits))
     return PlainJson(_told(found), status_code=202)
 
 

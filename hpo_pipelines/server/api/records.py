@@ -150,12 +150,6 @@ def stories(site: SiteOf, task: Ids) -> PlainJson:
     return PlainJson({"items": [vars(event) for each in found.values() for event in each]})
 
 
-@router.get("/studies/{study}/values", response_model=Records)
-def values(site: SiteOf, study: str) -> PlainJson:
-    """The value of each completed trial of a study, by its number."""
-    return PlainJson({"values": dict(site.study(study).values)})
-
-
 # -- consoles
 
 

@@ -1,0 +1,212 @@
+"""How a study stands, as text and as JSON: what it is after, its best trials, and its trials by value."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hpo_pipelines.cli.options import print_json
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from hpo_pipelines.run import Run
+    from hpo_pipelines.study import Study
+    from hpo_pipelines.study.trial import Trial
+    from hpo_pipelines.task import Task
+    from hpo_pipelines.workspace import Workspace
+
+SHOWN = 20
+"""How many trials are listed at most."""
+
+
+def described(study: Study) -> dict[str, Any]:
+    """What ``--json`` gives of a study. ``best`` is its best trial, ``front`` those of several objectives."""
+    trials = study.trials
+    goals, front = study.goals, study.front_of(trials)
+    one = goals.objectives[0], goals.directions[0]
+    named = (list(goals.objectives), list(goals.directions)) if goals.several else one
+    found = {
+        "study": study.name,
+        "id": study.id,
+        "pipeline": study.task.pipeline,
+        "status": str(study.status),
+        "reason": study.reason,
+        "stopped_by": study.stopped_by,
+        "objective": named[0],
+        "direction": named[1],
+        "constraints": [str(constraint) for constraint in goals.constraints],
+        "trials": len(trials),
+        "completed": sum(trial.values is not None for trial in trials),
+    }
+    if goals.several:
+        return {**found, "front": [_described_best(study, trial) for trial in front]}
+    return {**found, "best": _described_best(study, front[0]) if front else None}
+
+
+def best_of(study: Study) -> dict[str, Any]:
+    """The best trial, or the Pareto front, as JSON. Raises StudyError when a study of one objective has none."""
+    if study.goals.several:
+        return {"front": [_described_best(study, trial) for trial in study.best_trials]}
+    return _described_best(study, study.best_trial)
+
+
+def _described_best(study: Study, trial: Trial) -> dict[str, Any]:
+    from search_spaces.groups import flattened
+
+    params = flattened(study.task.params["space"], trial.params)
+    return {"trial": trial.number, "run": trial.run.label, **described_values(study, trial), "params": params}
+
+
+def described_values(study: Study, trial: Trial) -> dict[str, Any]:
+    """What a trial gave, as JSON: ``value``, or ``values`` by objective; and what of the constraints it violates."""
+    goals = study.goals
+    known = trial.values or (None,) * len(goals.objectives)
+    found: dict[str, Any] = {"value": trial.value}
+    if goals.several:
+        found = {"values": dict(zip(goals.names, known, strict=True))}
+    if trial.spreads is not None:
+        spreads = {
+            name: {"std": each.std, "ci95": each.ci95} for name, each in zip(goals.names, trial.spreads, strict=True)
+        }
+        found |= {"spreads": spreads} if goals.several else spreads[goals.names[0]]
+    return {**found, "violations": dict(trial.violations)} if goals.constraints else found
+
+
+def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
+    """What ``hpo show`` prints of a study: what it is, its best trial, and its trials by value."""
+    from hpo_pipelines.accounting import accounting
+    from hpo_pipelines.cli.describing import accounting_text, described_accounting, styled
+    from hpo_pipelines.study import Study
+
+    study = Study(place, task)
+    sums = accounting(place.store, task)
+    trials = study.trials
+    if as_json:
+        rows = [
+            {
+                "trial": trial.number,
+                "run": trial.run.label,
+                "status": str(trial.status),
+                **described_values(study, trial),
+            }
+            for trial in trials
+        ]
+        print_json({**described(study), "accounting": described_accounting(sums), "trials": rows})
+        return
+    gone = f"its driver is gone; hpo resume {study.name} goes on with it" if study.is_abandoned else ""
+    said = gone or study.reason or ""
+    click.echo(f"{click.style(study.name, bold=True)}  {styled(study.status)}  {said}  {study.id}")
+    click.echo(f"  {_wanted_text(study)} of {task.pipeline}")
+    if sums.executions or sums.reused:
+        click.echo(f"  steps: {accounting_text(sums)}")
+    if any(trial.values is not None for trial in trials):
+        show_best(study)
+    ranked = _ranked(study, trials)
+    click.echo()
+    click.echo(trials_table(study, ranked[:SHOWN]) if ranked else "no trials yet")
+    if len(ranked) > SHOWN:
+        click.echo(f"and {len(ranked) - SHOWN} more: hpo ls --study {study.name} -n {len(ranked)}")
+
+
+def _wanted_text(study: Study) -> str:
+    goals = study.goals
+    if goals.objectives == (None,) and not goals.constraints:
+        return f"{goals.directions[0]} the returned number"
+    return str(goals)
+
+
+def _ranked(study: Study, trials: Sequence[Trial]) -> list[Trial]:
+    """Feasible trials by the first objective, the front before the others; then those that violate something."""
+    sign = -1 if study.direction == "maximize" else 1
+    front = {trial.number for trial in study.front_of(trials)} if study.goals.several else set()
+
+    def place(trial: Trial) -> tuple[bool, bool, bool, float, int]:
+        value = sign * (trial.value or 0.0)
+        return trial.values is None, not trial.is_feasible, trial.number not in front, value, trial.number
+
+    return sorted(trials, key=place)
+
+
+def trials_table(study: Study, trials: Sequence[Trial]) -> str:
+    """``trials`` as aligned columns, in their order."""
+    from hpo_pipelines.cli.describing import table
+
+    return table([_row(study, trial) for trial in trials])
+
+
+def _row(study: Study, trial: Trial) -> dict[str, str]:
+    from hpo_pipelines.cli.describing import duration, parameter, short
+    from search_spaces.groups import flattened
+
+    params = flattened(list(study.task.params["space"]), trial.params)
+    return {
+        "trial": str(trial.number),
+        "run": trial.run.label,
+        "status": str(trial.status),
+        **_values(study, trial),
+        "took": duration(trial.run.task.seconds),
+        "parameters": short(", ".join(f"{name}={parameter(value)}" for name, value in params.items())),
+    }
+
+
+def _values(study: Study, trial: Trial) -> dict[str, str]:
+    """The columns of a trial's values, and of what it violates."""
+    goals = study.goals
+    names = goals.names if goals.several else ("value",)
+    texts = [_value_text(trial, place) for place in range(len(names))]
+    found = dict(zip(names, texts, strict=True))
+    if goals.constraints:
+        found["violates"] = ", ".join(key for key, amount in trial.violations.items() if amount > 0)
+    return found
+
+
+def _value_text(trial: Trial, place: int) -> str:
+    """One value of a trial; of a mean over repeats with its 95 % interval: ``0.913 ± 0.012``."""
+    if trial.values is None:
+        return ""
+    spread = "" if trial.spreads is None else f" ± {trial.spreads[place].ci95:.2g}"
+    return f"{trial.values[place]:.6g}{spread}"
+
+
+def show(study: Study) -> None:
+    """What ``hpo optimize`` prints when the study has ended."""
+    from hpo_pipelines.cli.describing import styled
+
+    click.echo(f"study {study.name}  {styled(study.status)}  {study.reason or ''}")
+    if any(trial.values is not None for trial in study.trials):
+        show_best(study)
+    else:
+        why = "; ".join(dict.fromkeys(filter(None, map(_why_not, study.runs))))
+        click.echo(f"no trial gave a value: {why or 'none was run'}", err=True)
+    click.echo(f"look further: hpo show {study.name}; hpo ls --study {study.name}; hpo mlflow", err=True)
+
+
+def _why_not(run: Run) -> str | None:
+    """Why a trial has no value: no such objective, or what failed."""
+    error = run.error
+    return run.notes or (f"{error.get('type')}: {error.get('message')}" if error else run.reason)
+
+
+def show_best(study: Study) -> None:
+    """The best trial with its parameters, or the Pareto front as a table; that there is none where none is feasible."""
+    from hpo_pipelines.cli.describing import parameter
+    from hpo_pipelines.errors import StudyError
+
+    if study.goals.several:
+        front = study.best_trials
+        count = f"{len(front)} trial{'s' * (len(front) != 1)}"
+        click.echo(f"{count} on the Pareto front ({study.goals})")
+        if front:
+            click.echo(trials_table(study, front))
+        return
+    try:
+        trial = study.best_trial
+    except StudyError as error:
+        click.echo(str(error), err=True)
+        return
+    value = _value_text(trial, 0)
+    click.echo(f"best {study.goals.names[0]} = {value} in {trial.run.label} (trial {trial.number})")
+    for key, value in _described_best(study, trial)["params"].items():
+        click.echo(f"  {key} = {parameter(value)}")

@@ -1,0 +1,136 @@
+"""``hpo study``: what a study has found, in the terminal and as a table for other tools."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hpo_pipelines.cli.completion import complete_study
+from hpo_pipelines.cli.options import json_option, print_json, workspace
+from hpo_pipelines.cli.standing import described_values, show_study, trials_table
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from hpo_pipelines.study import Study
+
+_BAR = 30
+"""How many characters the greatest importance has."""
+
+_study_argument = click.argument("name", metavar="STUDY", shell_complete=complete_study)
+
+
+@click.group()
+def study() -> None:
+    """Look at a study. hpo studies lists them, hpo optimize starts one, hpo resume goes on with one."""
+
+
+@study.command()
+@_study_argument
+@json_option
+def show(*, name: str, as_json: bool) -> int:
+    """Show STUDY: what it is after, its best trials, and its trials by value."""
+    show_study(workspace(), _called(name).task, as_json=as_json)
+    return 0
+
+
+@study.command()
+@_study_argument
+@json_option
+@click.pass_context
+def best(ctx: click.Context, *, name: str, as_json: bool) -> int:
+    """Show the best trial of STUDY; of several objectives its Pareto front. The same as hpo best."""
+    from hpo_pipelines.cli.studies import best as best_command
+
+    code: int = ctx.invoke(best_command, name=name, as_json=as_json)
+    return code
+
+
+@study.command()
+@_study_argument
+@click.option("-n", "--last", type=click.IntRange(1), help="The last so many only.")
+@json_option
+def trials(*, name: str, last: int | None, as_json: bool) -> int:
+    """List the trials of STUDY in the order of their numbers."""
+    found = _called(name)
+    listed = found.trials[-last:] if last else found.trials
+    if as_json:
+        for trial in listed:
+            said = {"trial": trial.number, "run": trial.run.label, "status": str(trial.status)}
+            reason = {"reason": trial.run.task.reason, "seconds": trial.run.task.seconds}
+            print_json({**said, **described_values(found, trial), **reason, "params": dict(trial.params)})
+        return 0
+    click.echo(trials_table(found, listed) if listed else "no trials yet")
+    return 0
+
+
+@study.command()
+@_study_argument
+@json_option
+def importance(*, name: str, as_json: bool) -> int:
+    """Say how much of each objective each parameter of STUDY explains (PED-ANOVA)."""
+    from hpo_pipelines.study import Analysis
+
+    found = _called(name)
+    analysis = Analysis(found)
+    shares = {goal: analysis.importances_of(place) for place, goal in enumerate(found.goals.names)}
+    if as_json:
+        print_json({"study": found.name, "importance": shares})
+        return 0
+    for goal, importances in shares.items():
+        click.echo(click.style(goal, bold=True))
+        if not importances:
+            click.echo("  too few trials, or all of one value, to say")
+        greatest = max(importances.values(), default=0.0) or 1.0
+        width = max(map(len, importances), default=0)
+        for parameter, share in importances.items():
+            click.echo(f"  {parameter.ljust(width)}  {share:6.1%}  {'█' * round(_BAR * share / greatest)}")
+    return 0
+
+
+@study.command()
+@_study_argument
+@click.option("--csv", "csv", type=click.Path(dir_okay=False, allow_dash=True), help="Write CSV; - is stdout.")
+@click.option("--parquet", "parquet", type=click.Path(dir_okay=False), help="Write Parquet.")
+def export(*, name: str, csv: str | None, parquet: str | None) -> int:
+    """Write a table of STUDY: a row a trial, with every step's metrics, seconds and reuse."""
+    if csv is None and parquet is None:
+        raise click.UsageError("say where to: --csv FILE, --csv -, or --parquet FILE.")
+    found = _called(name)
+    frame = found.trials_dataframe()
+    if csv == "-":
+        click.echo(frame.to_csv(index=False), nl=False)
+    elif csv is not None:
+        frame.to_csv(_writable(csv), index=False)
+    if parquet is not None:
+        _one_type(frame).to_parquet(_writable(parquet), index=False)
+    written = [path for path in (csv, parquet) if path not in (None, "-")]
+    if written:
+        click.echo(f"{len(frame)} trials in {' and '.join(map(str, written))}", err=True)
+    return 0
+
+
+def _one_type(frame: pd.DataFrame) -> pd.DataFrame:
+    """``frame`` with one type in each column, as Parquet wants it: a choice between 3 and "three" is text."""
+    plain = frame.copy()
+    for column in frame.columns:
+        kinds = {type(value) for value in frame[column].dropna()}
+        if len(kinds) > 1 or kinds & {dict, list}:
+            lacking = frame[column].isna()
+            plain[column] = [None if none else str(value) for value, none in zip(frame[column], lacking, strict=True)]
+    return plain
+
+
+def _writable(path: str) -> Path:
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise click.UsageError(f"{path}: there is no folder {folder}.")
+    return Path(path)
+
+
+def _called(name: str) -> Study:
+    from hpo_pipelines.cli.studies import study_called
+
+    return study_called(name)

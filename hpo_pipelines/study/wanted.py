@@ -1,0 +1,86 @@
+"""What a study is of, pinned when it begins: objectives, space, seeds; and its record in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hpo_pipelines.engine.repeats import Repeats
+from hpo_pipelines.errors import StudyError
+from hpo_pipelines.study.goals import Goals
+from hpo_pipelines.study.handle import find
+from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, new_id
+from search_spaces import Space
+
+if TYPE_CHECKING:
+    from hpo_pipelines.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a study is of, which is pinned when it begins."""
+
+    name: str
+    goals: Goals
+    storage: str | None
+    space: Space
+    repeats: Repeats | None = None
+
+    def as_params(self, base: Task) -> dict[str, Any]:
+        """As it is recorded with the study."""
+        return {
+            **self.goals.as_params(),
+            "storage": self.storage,
+            "space": self.space.as_dict(),
+            "space_digest": self.space.digest(),
+            "base": dict(base.params),
+            "repeats": None if self.repeats is None else self.repeats.as_option(),
+        }
+
+
+def study_task(
+    workspace: Workspace, base: Task, wanted: Wanted, asked: Mapping[str, Any], *, allow_changes: bool
+) -> Task:
+    """The study's record: the one with its name, checked against what is wanted now, or a new one.
+
+    A new one has what is ``asked`` from the first moment: it can be resumed even if its driver never comes to begin.
+    """
+    params = wanted.as_params(base)
+    found = find(workspace, wanted.name)
+    if found is None:
+        return workspace.store.tasks.create(
+            Task(
+                id=new_id(),
+                kind=Kind.STUDY,
+                name=wanted.name,
+                project=base.project,
+                pipeline=base.pipeline,
+                params={**params, "asked": dict(asked)},
+                snapshot=base.snapshot,
+                cloned_from=base.id if base.number is not None else None,
+                executor=base.executor,
+                git=base.git,
+            )
+        )
+    changed = {
+        "pipeline": found.pipeline != base.pipeline,
+        "code": found.snapshot != base.snapshot,
+        "space": found.params["space_digest"] != params["space_digest"],
+        "objective": found.params["objective"] != params["objective"],
+        "direction": found.params["direction"] != params["direction"],
+        "constraints": found.params.get("constraints", []) != params["constraints"],
+        "repeats": found.params.get("repeats") != params["repeats"],
+    }
+    differing = [name for name, differs in changed.items() if differs]
+    fixed = {"direction", "pipeline"} & set(differing)
+    if fixed or (differing and not allow_changes):
+        cure = "Give the study another name" + (
+            ", or allow_changes=True (in the shell --allow-changes)." if not fixed else "."
+        )
+        raise StudyError(f"study {wanted.name!r} was begun with another {' and '.join(differing)}. {cure}")
+    if differing:
+        workspace.store.tasks.update(found.id, params={**found.params, **params}, snapshot=base.snapshot)
+        return workspace.store.tasks.get(found.id)
+    return found
