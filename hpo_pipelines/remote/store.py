@@ -129,6 +129,15 @@ class RemoteTasks(_Part, Tasks):
             found[str(task.parent)].append(task)
         return found
 
+    def below(self, run_ids: Sequence[str]) -> builtins.list[Task]:
+        found: builtins.list[Task] = []
+        level = builtins.list(run_ids)
+        while level:
+            inside = [task for children in self.children_of(level).values() for task in children]
+            found += inside
+            level = [task.id for task in inside if task.kind is Kind.PIPELINE]
+        return found
+
     def ancestry(self, task_id: str) -> builtins.list[Task]:
         found = self._server.get(f"/records/tasks/{quoted(task_id)}/ancestry")
         return [wire.task_of(each) for each in found["items"]]

@@ -36,6 +36,7 @@ READS: dict[str, Callable[[Store, dict[str, str]], Any]] = {
     "children": lambda store, ids: store.tasks.children(ids["run"]),
     "children of none": lambda store, ids: store.tasks.children(ids["fit"]),
     "children_of": lambda store, ids: store.tasks.children_of([ids["run"], ids["outer"]]),
+    "below": lambda store, ids: sorted(task.id for task in store.tasks.below([ids["run"], ids["outer"]])),
     "ancestry": lambda store, ids: store.tasks.ancestry(ids["broken"]),
     "edges": lambda store, ids: store.tasks.edges(ids["run"]),
     "outputs": lambda store, ids: store.tasks.outputs(ids["run"]),
