@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from hpo_pipelines.accounting import Accounting, accounting
+from hpo_pipelines.accounting import Accounting
 from hpo_pipelines.failure import readable
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings
@@ -45,7 +45,7 @@ def described(run: Run, *, steps: bool = True) -> dict[str, Any]:
         "error": readable(task.error),
     }
     if steps:
-        found["accounting"] = described_accounting(accounting(run.workspace.store, task))
+        found["accounting"] = described_accounting(run.accounting)
         found["outputs"] = _outputs(run.workspace.store.tasks.outputs(task.id))
         found["steps"] = [described_step(step) for step in run.steps.values()]
     return found

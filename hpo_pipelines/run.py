@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_pipelines.accounting import Accounting, accounting
 from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.engine.journal import lease_of
@@ -21,6 +20,7 @@ from hpo_pipelines.types import Status
 from hpo_pipelines.waiting import waits_for
 
 if TYPE_CHECKING:
+    from hpo_pipelines.accounting import Accounting
     from hpo_pipelines.planning import Plan
     from hpo_pipelines.reasons import Why
     from hpo_pipelines.workspace import RefreshOption, Workspace
@@ -105,16 +105,17 @@ class RunStep(_Handle):
 
     def why(self) -> Why:
         """Why it was reused, or ran, or stands where it stands."""
-        from hpo_pipelines.reasons import why
-
-        return why(self.workspace, self.task)
+        return self.workspace.why(self.task)
 
     def console(self, attempt: int | None = None) -> str:
         """What the step printed, of one attempt or (default) of all, oldest first."""
         return "".join(path.read_text("utf-8", "replace") for path in self.console_paths(attempt))
 
-    def console_paths(self, attempt: int | None = None) -> list[Path]:
-        """The console files there are, of one attempt or of all; a reused step has those of the step that ran."""
+    def console_paths(self, attempt: int | None = None, *, fetched: bool = False) -> list[Path]:
+        """The console files there are, of one attempt or of all; a reused step has those of the step that ran.
+
+        ``fetched``: those of its run were brought here just now.
+        """
         task = self.task
         if task.reused_from is not None:
             try:
@@ -122,7 +123,8 @@ class RunStep(_Handle):
             except TaskNotFound:  # deleted since, with its console
                 return []
         run, consoles = str(task.parent), self.workspace.consoles
-        consoles.fetch(run)
+        if not fetched:
+            consoles.fetch(run)
         numbers = [attempt] if attempt is not None else range(1, 1000)
         paths: list[Path] = []
         for number in numbers:
@@ -215,7 +217,7 @@ class Run(_Handle):
     @property
     def accounting(self) -> Accounting:
         """Seconds that its steps took, wasted, and saved by reuse."""
-        return accounting(self.workspace.store, self.task)
+        return self.workspace.accounting(self.task)
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -303,18 +305,14 @@ class Run(_Handle):
 
     def why(self, step: str | None = None) -> tuple[Why, ...]:
         """Why each step, or the one called ``step``, was reused or ran. Raises TaskNotFound."""
-        from hpo_pipelines.reasons import why_run
-
         if step is None:
-            return why_run(self.workspace, self.task)
+            return self.workspace.why_run(self.task)
         found = self.workspace.get(f"{self.id}/{step}")
         return (found.why(),) if isinstance(found, RunStep) else found.why()
 
     def plan(self, /, **params: Any) -> Plan:
         """What a clone with ``params`` would reuse and what it would run; nothing is run."""
-        from hpo_pipelines.planning import plan
-
-        return plan(self.workspace, self, params)
+        return self.workspace.plan(self, params)
 
     def console_path(self) -> Path:
         """The file of what the pipeline's body printed; there is none before it prints."""

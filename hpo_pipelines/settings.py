@@ -37,6 +37,8 @@ class Settings:
     """SQLAlchemy URL of the store."""
     artifacts: str
     """fsspec URL, or folder, of the artifacts."""
+    server: str = ""
+    """Address of the ``hpo up`` that stands for the store and the artifacts; empty: they are opened here."""
     executor: str | None = None
     """The executor of runs that name none."""
     tracking_uri: str = ""
@@ -50,8 +52,8 @@ class Settings:
     def load(cls, home: str | Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings in force for ``home`` (default ``$HPO_HOME``, else ``~/.hpo_pipelines``).
 
-        Variables: HPO_HOME, HPO_STORE, HPO_ARTIFACTS, HPO_EXECUTOR, MLFLOW_TRACKING_URI, HPO_TRACKING_STEP_RUNS, and
-        HPO_QUEUES, the queues as JSON: ``{"gpu": {"labels": {"accelerator": "a100"}}}``.
+        Variables: HPO_HOME, HPO_STORE, HPO_ARTIFACTS, HPO_SERVER, HPO_EXECUTOR, MLFLOW_TRACKING_URI,
+        HPO_TRACKING_STEP_RUNS, and HPO_QUEUES, the queues as JSON: ``{"gpu": {"labels": {"accelerator": "a100"}}}``.
         Raises ConfigError for an unknown name in the file, with the nearest one, or an impossible value.
         """
         folder = Path(home or environment.get("HPO_HOME") or Path.home() / ".hpo_pipelines").expanduser().absolute()
@@ -69,6 +71,10 @@ class Settings:
             tables = _json(environment["HPO_QUEUES"])
         return cls(home=folder, queues=queues(tables), **_checked(values))  # type: ignore[arg-type]
 
+    @property
+    def _file(self) -> str:
+        return f"the config.toml of {self.server}" if self.server else str(self.home / "config.toml")
+
     def queue(self, name: str) -> Queue:
         """The queue ``name``. Raises ConfigError for one that is not declared, with the nearest and all that are."""
         if name not in self.queues:
@@ -76,9 +82,24 @@ class Settings:
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise ConfigError(
                 f"there is no queue {name!r}; {hint}Known: {', '.join(sorted(self.queues))}. "
-                f"A queue is declared by a table [queues.{_key(name)}] in {self.home / 'config.toml'}."
+                f"A queue is declared by a table [queues.{_key(name)}] in {self._file}."
             )
         return self.queues[name]
+
+
+def is_server(url: str) -> bool:
+    """Whether ``url`` names a server, and no database."""
+    return url.startswith(("http://", "https://"))
+
+
+def server_of(store: str | None, home: str | Path | None) -> str:
+    """The address of the server that a workspace for ``store`` and ``home`` is about; empty for one opened here.
+
+    A store or a home that is named goes before the setting.
+    """
+    if store is not None:
+        return store if is_server(store) else ""
+    return "" if home is not None else Settings.load().server
 
 
 def queues(tables: object) -> dict[str, Queue]:
@@ -143,6 +164,7 @@ def _nearest(name: str, known: list[str]) -> str:
 _VARIABLES = {
     "HPO_STORE": "store",
     "HPO_ARTIFACTS": "artifacts",
+    "HPO_SERVER": "server",
     "HPO_EXECUTOR": "executor",
     "MLFLOW_TRACKING_URI": "tracking_uri",
     "HPO_TRACKING_STEP_RUNS": "tracking_step_runs",
@@ -178,6 +200,11 @@ def _checked(values: dict[str, object]) -> dict[str, object]:
     if values.get("tracking_step_runs", "auto") not in STEP_RUNS:
         raise ConfigError(
             f"setting tracking_step_runs={values['tracking_step_runs']!r}: it is one of {', '.join(STEP_RUNS)}."
+        )
+    server = values.get("server") or ""
+    if server and not is_server(str(server)):
+        raise ConfigError(
+            f"setting server={server!r}: it is an address that `hpo up` says, such as http://127.0.0.1:8264."
         )
     if values.get("executor") not in (None, "inline", "local", "ray"):
         raise ConfigError(f"setting executor={values['executor']!r}: it is inline, local or ray.")

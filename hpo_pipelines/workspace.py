@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 import threading
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from hpo_pipelines.accounting import Accounting, accounting
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.consoles import Consoles
 from hpo_pipelines.engine import Controller, Engine, Refresh, RunOptions
@@ -17,15 +19,16 @@ from hpo_pipelines.engine.journal import Journal, lease_of, reopen, take_over
 from hpo_pipelines.engine.options import asked_again, completed
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, StoreError, TaskNotFound
-from hpo_pipelines.parameters.shapes import closest
+from hpo_pipelines.lookup import called
 from hpo_pipelines.pipeline import Pipeline, components_of
 from hpo_pipelines.planning import Plan, plan
 from hpo_pipelines.provenance import git_state
+from hpo_pipelines.reasons import Why, why, why_run
 from hpo_pipelines.run import Run, RunStep
-from hpo_pipelines.settings import Settings
+from hpo_pipelines.settings import Settings, server_of
 from hpo_pipelines.snapshot import Code, capture, live, load_private
 from hpo_pipelines.store import Store, TaskFilter
-from hpo_pipelines.task import Snapshot, Task, names_within
+from hpo_pipelines.task import Snapshot, Task
 from hpo_pipelines.tracking import MirrorProcess, StepTracking
 from hpo_pipelines.types import Kind, Status, new_id
 from hpo_pipelines.waiting import enqueue, waiting_options
@@ -36,14 +39,26 @@ RefreshOption = bool | str | Sequence[str]
 class Workspace:
     """Where runs are recorded: by default under ``$HPO_HOME``; any SQL store and artifact folder by URL.
 
-    Open one for as long as it is used, as a context manager or with :meth:`close`.
+    With the setting ``server`` (``HPO_SERVER=http://…``), or such an address in place of the store, it is what that
+    ``hpo up`` serves, and runs are driven there. Open one for as long as it is used, as a context manager or with
+    :meth:`close`.
     """
+
+    def __new__(
+        cls, store: str | None = None, *, artifacts: str | None = None, home: str | Path | None = None
+    ) -> Workspace:
+        if cls is Workspace and server_of(store, home):
+            # One that is itself built on this class: imported by name, since imports keep one direction.
+            cls = importlib.import_module("hpo_pipelines.remote").RemoteWorkspace
+        return super().__new__(cls)
 
     def __init__(
         self, store: str | None = None, *, artifacts: str | None = None, home: str | Path | None = None
     ) -> None:
         settings = Settings.load(home)
-        settings = replace(settings, store=store or settings.store, artifacts=artifacts or settings.artifacts)
+        settings = replace(
+            settings, store=store or settings.store, artifacts=artifacts or settings.artifacts, server=""
+        )
         self.settings = settings
         settings.home.mkdir(parents=True, exist_ok=True)
         self.home = settings.home
@@ -95,8 +110,9 @@ class Workspace:
         *,
         executor: str | None = None,
         tags: Sequence[str] = (),
+        snapshot: str | None = None,
     ) -> Task:
-        """The record of a draft, its code stored, itself not yet.
+        """The record of a draft, its code stored (under the digest ``snapshot`` if it is already), itself not yet.
 
         Raises ParameterError, and ConfigError for a component whose queue is not declared.
         """
@@ -111,7 +127,7 @@ class Workspace:
             project=pipeline.project,
             pipeline=pipeline.name,
             params=pipeline.parameters.encode(values),
-            snapshot=self.record_code(pipeline),
+            snapshot=snapshot or self.record_code(pipeline),
             executor=executor,
             git=git_state(os.getcwd()),
             tags=tuple(tags),
@@ -236,11 +252,7 @@ class Workspace:
         NonDeterministicBody if its body takes another path than before.
         """
         task = self.store.tasks.get(run)
-        if task.study is not None and task.parent is None:
-            study = self.store.tasks.get(task.study).name
-            raise IllegalTransition(
-                f"{task.label} is trial {task.trial} of {study}, which goes on as a whole: `hpo resume {study}`."
-            )
+        refuse_trial(self.store, task)
         controller, values = self.resumed(task, from_step)
         return Run(self, controller.drive(values))
 
@@ -306,40 +318,13 @@ class Workspace:
 
         Raises TaskNotFound, also for a study, which :meth:`hpo_pipelines.Study.called` finds.
         """
-        try:
-            task = self.store.tasks.find(reference)
-        except TaskNotFound:
-            task, names = self._beginning(reference)
-            for name in names:
-                task = self._step(task, name)
+        task = called(self.store, reference)
         if task.kind is Kind.STUDY:
             raise TaskNotFound(
                 f"{reference!r} is a study, not a run; `hpo show {task.name}` shows it, "
                 f"`hpo resume {task.name}` goes on with it."
             )
         return RunStep(self, task) if task.kind is Kind.STEP else Run(self, task)
-
-    def _beginning(self, reference: str) -> tuple[Task, list[str]]:
-        """The run with which ``reference`` begins, and the names behind it. Raises TaskNotFound for another."""
-        run, *names = reference.split("/")
-        while names:
-            if _is_known(self.store, run):
-                return self.store.tasks.find(run), names
-            run = f"{run}/{names.pop(0)}"
-        run, _, name = reference.rpartition("/")
-        # Of a step of a run that is not there, the run is what is missing.
-        return (self.store.tasks.find(run), [name]) if "#" in run else (self.store.tasks.find(reference), [])
-
-    def _step(self, run: Task, name: str) -> Task:
-        """The step, or the run inside ``run``, that is called ``name``. Raises TaskNotFound."""
-        if run.kind is Kind.STEP:
-            raise TaskNotFound(f"{run.name} is a step, and has no {name!r} inside; say `hpo show RUN/{run.name}`.")
-        children = self.store.tasks.children(run.id)
-        names = names_within(children)
-        found = next((task for task in children if name in (names[task.id], task.label)), None)
-        if found is None:
-            raise TaskNotFound(f"{run.label} has no step {name!r}; {closest(name, list(names.values()))}")
-        return found
 
     def run_called(self, reference: str) -> Run:
         """Like :meth:`get`, for what must be a run."""
@@ -352,6 +337,31 @@ class Workspace:
         """Runs, newest first."""
         wanted = replace(filter or TaskFilter(), kind=Kind.PIPELINE)
         return [Run(self, task) for task in self.store.tasks.list(wanted, limit=limit)]
+
+    @property
+    def place(self) -> str:
+        """Where it is, for a person: its folder, or the address of its server."""
+        return str(self.home)
+
+    # -- what is known of tasks
+
+    def why(self, step: Task) -> Why:
+        """Why ``step`` was reused, or ran, or waits. Raises TaskNotFound when it is no longer there."""
+        return why(self, step)
+
+    def why_run(self, run: Task) -> tuple[Why, ...]:
+        """:meth:`why` of every step of ``run``, those of runs inside it too."""
+        return why_run(self, run)
+
+    def accounting(self, task: Task) -> Accounting:
+        """What the run or study ``task`` has cost and saved."""
+        return accounting(self.store, task)
+
+    def plan(
+        self, target: Pipeline[..., Any] | Run, params: Mapping[str, Any], *, refresh: Refresh | None = None
+    ) -> Plan:
+        """What a run of a pipeline, or a clone of a run, would do; see :func:`hpo_pipelines.planning.plan`."""
+        return plan(self, target, params, refresh=refresh)
 
     # -- tracking
 
@@ -386,26 +396,28 @@ class Workspace:
         self.close()
 
 
-def _is_known(store: Store, reference: str) -> bool:
-    try:
-        store.tasks.find(reference)
-    except TaskNotFound:
-        return False
-    return True
+def refuse_trial(store: Store, run: Task) -> None:
+    """Raise IllegalTransition for a trial, which is not resumed alone."""
+    if run.study is not None and run.parent is None:
+        study = store.tasks.get(run.study).name
+        raise IllegalTransition(
+            f"{run.label} is trial {run.trial} of {study}, which goes on as a whole: `hpo resume {study}`."
+        )
 
 
-_defaults: dict[Path, Workspace] = {}
+_defaults: dict[tuple[Path, str], Workspace] = {}
 _defaults_lock = threading.Lock()
 
 
 def default_workspace() -> Workspace:
-    """The workspace under ``$HPO_HOME``, opened when first asked for and closed at exit."""
-    home = Settings.load().home
+    """The workspace of ``$HPO_SERVER``, or under ``$HPO_HOME``; opened when first asked for and closed at exit."""
+    settings = Settings.load()
+    key = settings.home, settings.server
     with _defaults_lock:
-        if home not in _defaults:
-            _defaults[home] = Workspace()
-            atexit.register(_defaults[home].close)
-        return _defaults[home]
+        if key not in _defaults:
+            _defaults[key] = Workspace()
+            atexit.register(_defaults[key].close)
+        return _defaults[key]
 
 
 def run_pipeline(
@@ -430,7 +442,7 @@ def plan_pipeline(
     refresh: RefreshOption = False,
 ) -> Plan:
     """What ``pipeline.plan`` does."""
-    return plan(workspace or default_workspace(), pipeline, params, refresh=Refresh.of(refresh))
+    return (workspace or default_workspace()).plan(pipeline, params, refresh=Refresh.of(refresh))
 
 
 def get(reference: str) -> Run | RunStep:

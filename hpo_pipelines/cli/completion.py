@@ -71,10 +71,15 @@ def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) 
 def _items(wanted: TaskFilter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
+    from hpo_pipelines.errors import HpoPipelinesError
+
     store = _store()
     if store is None:
         return []
-    tasks = store.tasks.list(wanted, limit=20 * _MOST)
+    try:
+        tasks = store.tasks.list(wanted, limit=20 * _MOST)
+    except HpoPipelinesError:  # of a server
+        return []
     named = [task for task in tasks if task.label.startswith(incomplete)][:_MOST]
     return [CompletionItem(task.label, help=str(task.status)) for task in named]
 
@@ -82,7 +87,7 @@ def _items(wanted: TaskFilter, incomplete: str) -> list[CompletionItem]:
 def _steps(run: str, incomplete: str, prefix: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from hpo_pipelines.errors import TaskNotFound
+    from hpo_pipelines.errors import HpoPipelinesError
     from hpo_pipelines.task import names_within
 
     store = _store()
@@ -90,7 +95,7 @@ def _steps(run: str, incomplete: str, prefix: str) -> list[CompletionItem]:
         return []
     try:
         children = store.tasks.children(store.tasks.find(run).id)
-    except TaskNotFound:
+    except HpoPipelinesError:
         return []
     names = names_within(children)
     named = [(f"{prefix}{names[task.id]}", task) for task in children]
@@ -104,6 +109,12 @@ def _store() -> Store | None:
     from hpo_pipelines.store import Store
 
     try:
-        return Store.open(Settings.load().store, create=False)
+        settings = Settings.load()
+        if settings.server:
+            from hpo_pipelines.remote.connection import Connection
+            from hpo_pipelines.remote.store import RemoteStore
+
+            return RemoteStore(Connection(settings.server, tries=1))
+        return Store.open(settings.store, create=False)
     except (HpoPipelinesError, OSError):
         return None

@@ -110,7 +110,6 @@ def show(*, reference: str, step: str | None, as_json: bool) -> int:
 
 
 def _show_run(run: Run) -> None:
-    from hpo_pipelines.accounting import accounting
     from hpo_pipelines.cli.describing import accounting_text, duration, parameter, picture, styled, when
     from hpo_pipelines.cli.results import failure_text
     from hpo_pipelines.cli.tree import lines, read, summary
@@ -123,7 +122,7 @@ def _show_run(run: Run) -> None:
             "reason": _abandoned(run) if run.is_abandoned else run.reason,
             "started": when(task.started_at),
             "took": duration(task.seconds),
-            "steps": accounting_text(accounting(run.workspace.store, task)),
+            "steps": accounting_text(run.accounting),
             "cloned from": _label(run, task.cloned_from),
             "rerun of": _label(run, task.rerun_of),
             "inside": _label(run, task.parent),

@@ -82,7 +82,7 @@ def _consoles(run: Run, prefix: str = "") -> list[tuple[str, Path]]:
         if task.component is None:
             there += _consoles(Run(place, task), f"{prefix}{names[task.id]}/")
         elif task.reused_from is None:
-            there += [(f"{prefix}{task.name}", path) for path in RunStep(place, task).console_paths()]
+            there += [(f"{prefix}{task.name}", path) for path in RunStep(place, task).console_paths(fetched=True)]
     return there
 
 

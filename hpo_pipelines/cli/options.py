@@ -172,15 +172,33 @@ def refreshed(steps: tuple[str, ...]) -> bool | list[str]:
 # -- names
 
 
-def workspace() -> Workspace:
-    """The workspace of ``$HPO_HOME``, opened when first asked for and closed when the command has ended.
+_OF_STORES = ("agent", "cache", "mlflow", "rm", "submit", "up")
+"""Commands that need the store itself, not a server in front of it."""
 
-    Raises ConfigError when there can be none.
+
+def workspace() -> Workspace:
+    """The workspace of ``$HPO_HOME``, or what ``$HPO_SERVER`` serves; open until the command has ended.
+
+    Raises ConfigError when there can be none, and with a server for a command that needs the store itself.
     """
-    root = click.get_current_context().find_root()
+    context = click.get_current_context()
+    root = context.find_root()
     if _WORKSPACE not in root.meta:
+        _refuse_server(context)
         root.meta[_WORKSPACE] = root.with_resource(_opened())
     return root.meta[_WORKSPACE]  # type: ignore[no-any-return]
+
+
+def _refuse_server(context: click.Context) -> None:
+    """Raise ConfigError for a command that a server cannot serve, where one is named."""
+    from hpo_pipelines.settings import server_of
+
+    while context.parent is not None and context.parent.parent is not None:
+        context = context.parent
+    if context.info_name in _OF_STORES and (server := server_of(None, None)):
+        from hpo_pipelines.remote.store import refusal
+
+        raise refusal(f"`hpo {context.info_name}`", server)
 
 
 def _opened() -> AbstractContextManager[Workspace]:
@@ -229,4 +247,4 @@ def _found(look: Callable[[Workspace], T]) -> T:
 
 def nothing_yet(place: Workspace) -> str:
     """What to say where there are no runs."""
-    return f"No runs yet in {place.home}: hpo run FILE.py:PIPELINE starts one."
+    return f"No runs yet in {place.place}: hpo run FILE.py:PIPELINE starts one."

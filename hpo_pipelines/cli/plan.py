@@ -43,17 +43,16 @@ def plan(*, target: str, params: tuple[str, ...], refresh: tuple[str, ...], as_j
     pipeline's body runs, its steps do not: what comes after a look at something unknown cannot be said.
     """
     from hpo_pipelines.engine import Refresh
-    from hpo_pipelines.planning import plan as planned
 
     base = _base(target)
     if isinstance(base, str):
         from hpo_pipelines.cli.targets import pipeline_called
 
         pipeline = pipeline_called(base)
-        made = planned(workspace(), pipeline, typed(pipeline, params), refresh=Refresh.of(refreshed(refresh)))
+        made = workspace().plan(pipeline, typed(pipeline, params), refresh=Refresh.of(refreshed(refresh)))
     else:
         pipeline, _ = base.workspace.code(base.task)
-        made = planned(workspace(), base, typed(pipeline, params), refresh=Refresh.of(refreshed(refresh)))
+        made = base.workspace.plan(base, typed(pipeline, params), refresh=Refresh.of(refreshed(refresh)))
     if as_json:
         print_json(made.record())
     else:

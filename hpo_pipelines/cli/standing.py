@@ -76,12 +76,11 @@ def described_values(study: Study, trial: Trial) -> dict[str, Any]:
 
 def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
     """What ``hpo show`` prints of a study: what it is, its best trial, and its trials by value."""
-    from hpo_pipelines.accounting import accounting
     from hpo_pipelines.cli.describing import accounting_text, described_accounting, styled
     from hpo_pipelines.study import Study
 
     study = Study(place, task)
-    sums = accounting(place.store, task)
+    sums = place.accounting(task)
     trials = study.trials
     if as_json:
         rows = [

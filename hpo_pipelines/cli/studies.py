@@ -283,4 +283,4 @@ def _has_studies(place: Workspace) -> bool:
 
 
 def _none_yet(place: Workspace) -> str:
-    return f"No studies yet in {place.home}: hpo optimize FILE.py:PIPELINE --space FILE -n 30 starts one."
+    return f"No studies yet in {place.place}: hpo optimize FILE.py:PIPELINE --space FILE -n 30 starts one."

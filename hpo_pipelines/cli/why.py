@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hpo_pipelines.cli.completion import complete_run, complete_step
-from hpo_pipelines.cli.options import found, json_option, print_json, workspace
+from hpo_pipelines.cli.options import found, json_option, print_json
 
 if TYPE_CHECKING:
     from hpo_pipelines.reasons import Why
@@ -25,19 +25,17 @@ def why(*, reference: str, step: str | None, as_json: bool) -> int:
     A step that ran is compared with the nearest earlier execution of its component: arguments, inputs and the steps
     they come from, code as a diff, packages, environment.
     """
-    from hpo_pipelines.reasons import why as why_of
-    from hpo_pipelines.reasons import why_run
     from hpo_pipelines.run import RunStep
 
     thing = found(reference, step)
     if isinstance(thing, RunStep):
-        one = why_of(workspace(), thing.task)
+        one = thing.why()
         if as_json:
             print_json(one.record())
         else:
             click.echo(str(one))
         return 0
-    every = why_run(workspace(), thing.task)
+    every = thing.why()
     if as_json:
         print_json({"run": thing.label, "id": thing.id, "steps": [one.record() for one in every]})
     elif every:

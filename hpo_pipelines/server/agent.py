@@ -27,8 +27,13 @@ STEPS = "default"
 class Driving(Protocol):
     """Has runs driven somewhere else than in the request that asks for it."""
 
-    def submit(self, run: Run, options: RunOptions | None = None, *, queue: str | None = None) -> Run:
-        """Queue the draft ``run`` and return at once. Raises IllegalTransition for what is no draft."""
+    def submit(
+        self, run: Run, options: RunOptions | None = None, *, queue: str | None = None, priority: int | None = None
+    ) -> Run:
+        """Queue the draft ``run``, or move one that waits, and return at once. Raises IllegalTransition for any other.
+
+        ``options`` that are None leave those of a run that waits as they are.
+        """
 
     def resume(self, run: Run, from_step: str | None = None) -> Run:
         """Have an ended or abandoned run driven on. Raises IllegalTransition for one that cannot be."""
@@ -58,13 +63,15 @@ class QueuedDriving:
         self._thread = threading.Thread(target=self._listen, name="hpo-agent", daemon=True)
         self._thread.start()
 
-    def submit(self, run: Run, options: RunOptions | None = None, *, queue: str | None = None) -> Run:
+    def submit(
+        self, run: Run, options: RunOptions | None = None, *, queue: str | None = None, priority: int | None = None
+    ) -> Run:
         self._workspace.code(run.task)  # said now rather than by the agent
         if options is not None and options.prior:
             # Which steps of which run are kept does not wait with a run: it is driven here, at once.
             kept = replace(options, echo=False)
             return self._begin(run, lambda: self._workspace.start(run.id, kept))
-        return self._workspace.enqueue(run.id, queue=queue, options=options)
+        return self._workspace.enqueue(run.id, queue=queue, priority=priority, options=options)
 
     def resume(self, run: Run, from_step: str | None = None) -> Run:
         controller, values = self._workspace.resumed(run.task, from_step, options=RunOptions(echo=False))

@@ -57,11 +57,19 @@ _VIEWER: _Rules = {
                 "/runs/{run}/steps/{step}/console/download", "/runs/{run}/steps/{step}/metrics",
                 "/runs/{run}/steps/{step}/source", "/runs/{run}/steps/{step}/why",
                 "/studies", "/studies/{study}", "/studies/{study}/best", "/studies/{study}/trials",
+                "/records/tasks", "/records/called", "/records/tasks/{task}", "/records/tasks/{task}/ancestry",
+                "/records/tasks/{task}/accounting", "/records/tasks/{task}/why",
+                "/records/children", "/records/edges", "/records/outputs", "/records/attempts", "/records/metrics",
+                "/records/stories", "/records/runs/{run}/consoles", "/records/runs/{run}/consoles/{name}",
+                "/records/outcomes", "/records/snapshots/{digest}", "/records/leases",
+                "/records/studies/{study}/progress",
+                "/records/studies/{study}/journal",
             )
         ),
         "/", "/pipelines", "/pipelines/{project}/{pipeline}", "/pipelines/{project}/{pipeline}/runs.csv",
         "/runs/{run}", "/runs/{run}/part/{part}",
-        "/studies", "/studies/{study}", "/studies/{study}/chart", "/studies/{study}/part/{part}", "/compare", "/cluster", "/search",
+        "/studies", "/studies/{study}", "/studies/{study}/chart", "/studies/{study}/part/{part}",
+        "/compare", "/cluster", "/search",
         "/mlflow", "/mlflow-run/{run}",
     ],
     _READS: ["/mlflow/{path:path}"],
@@ -74,6 +82,7 @@ _RUNNER: _Rules = {
         *(
             _API + path
             for path in (
+                "/runs", "/records/studies", "/records/studies/{study}/resume", "/records/studies/{study}/stop",
                 "/runs/{run}/plan", "/runs/{run}/clone", "/runs/{run}/submit", "/runs/{run}/rerun",
                 "/runs/{run}/resume", "/runs/{run}/abort", "/runs/{run}/archive", "/runs/{run}/restore",
                 "/pipelines/{project}/{pipeline}/archive", "/pipelines/{project}/{pipeline}/restore",
@@ -91,7 +100,7 @@ _RUNNER: _Rules = {
 
 _AUTHOR: _Rules = {
     ("DELETE",): [f"{_API}/runs/{{run}}", f"{_API}/pipelines/{{project}}/{{pipeline}}"],
-    ("POST",): ["/runs/{run}/delete", "/pipelines/{project}/{pipeline}/delete"],
+    ("POST",): [f"{_API}/snapshots", "/runs/{run}/delete", "/pipelines/{project}/{pipeline}/delete"],
 }
 
 TABLE: Mapping[Role | None, _Rules] = {

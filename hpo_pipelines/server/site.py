@@ -14,6 +14,7 @@ from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.server.access import Access
 from hpo_pipelines.server.agent import Driving
 from hpo_pipelines.server.derived import Derived
+from hpo_pipelines.server.drives import StudyDrives
 from hpo_pipelines.server.driving import StudyDriving
 from hpo_pipelines.server.feed import Feed
 from hpo_pipelines.server.sweeping import Sweeping
@@ -35,6 +36,7 @@ class Site:
     agent: Driving
     feed: Feed
     has_mlflow: bool = False
+    drives: StudyDrives = field(default_factory=StudyDrives)
     access: Access = field(default_factory=Access)
     sweeping: Sweeping = field(init=False)
     studying: StudyDriving = field(init=False)
@@ -151,6 +153,7 @@ class Site:
     def close(self) -> None:
         self.feed.close()
         self.studying.close()
+        self.drives.close()
         self.agent.close()
         self.sweeping.close()
 

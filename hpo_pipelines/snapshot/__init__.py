@@ -13,7 +13,7 @@ Pickles written in the names of any of the three can be read in those of the oth
 
 from hpo_pipelines.snapshot.capture import Captured, capture
 from hpo_pipelines.snapshot.code import Code, Locator, component_locator, live
-from hpo_pipelines.snapshot.content import Content, Unit
+from hpo_pipelines.snapshot.content import Content, Unit, identity
 from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.snapshot.private import load_private
 from hpo_pipelines.snapshot.serving import install
@@ -26,6 +26,7 @@ __all__ = [
     "Unit",
     "capture",
     "component_locator",
+    "identity",
     "install",
     "live",
     "load_private",

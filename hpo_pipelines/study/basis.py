@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,26 @@ from search_spaces.errors import SpaceError as PlainSpaceError
 from search_spaces.groups import nested
 
 
-def base_of(workspace: Workspace, target: Pipeline[..., Any] | Run, space: Space, executor: str | None) -> Task:
+@dataclass(frozen=True)
+class Recorded:
+    """A pipeline whose code is recorded, by its digest: what is tuned where its files are not."""
+
+    pipeline: Pipeline[..., Any]
+    snapshot: str
+    git: Mapping[str, Any] | None = None
+
+
+def base_of(
+    workspace: Workspace, target: Pipeline[..., Any] | Run | Recorded, space: Space, executor: str | None
+) -> Task:
     """The record that trials are clones of: a run, or one of the pipeline's defaults that is never stored.
 
     What a pipeline has no default for comes from the space: fixed values now, the others with each trial.
     """
     if isinstance(target, Run):
         return replace(target.task, executor=executor or target.task.executor)
+    recorded = target if isinstance(target, Recorded) else None
+    target = target.pipeline if isinstance(target, Recorded) else target
     if not isinstance(target, Pipeline):
         raise StudyError(f"optimize takes a pipeline or a run, not {target!r}; is it under @pipeline?")
     _check_names(space, target)  # before what it lacks is missed: a misspelt name is the likelier reason
@@ -32,7 +45,9 @@ def base_of(workspace: Workspace, target: Pipeline[..., Any] | Run, space: Space
     needed = {
         name: value for name, value in given.items() if name in target.parameters and target.parameters[name].required
     }
-    base = workspace.record_of(target, needed, executor=executor)
+    base = workspace.record_of(target, needed, executor=executor, snapshot=recorded.snapshot if recorded else None)
+    if recorded is not None:
+        base = replace(base, git=recorded.git)
     drawn = {name for name in needed if not isinstance(space.get(name), Fixed)}
     return replace(base, params={name: value for name, value in base.params.items() if name not in drawn})
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import optuna
 
-from hpo_pipelines.accounting import Accounting, accounting
+from hpo_pipelines.accounting import Accounting
 from hpo_pipelines.errors import StudyError
+from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study.goals import Goals, least_violated
@@ -102,7 +103,7 @@ class Study:
 
     @property
     def optuna_study(self) -> optuna.Study:
-        """Optuna's own study, for its plots and analyses.
+        """Optuna's own study, for its plots and analyses; of a server's study a copy as it is now.
 
         In memory, made from our store, where its storage is a file of another machine, or has less.
         """
@@ -113,6 +114,8 @@ class Study:
 
     @property
     def _stored_by_optuna(self) -> optuna.Study | None:
+        if isinstance(self.workspace, RemoteWorkspace):
+            self.workspace.fetch_journal(self.id)
         try:
             place = storage(self._storage_url, self.workspace.home, self.id)
             return optuna.load_study(study_name=self.name, storage=place)
@@ -164,7 +167,7 @@ class Study:
     @property
     def accounting(self) -> Accounting:
         """Seconds that the steps of its trials took, wasted, and saved by reuse."""
-        return accounting(self.workspace.store, self.task)
+        return self.workspace.accounting(self.task)
 
     @property
     def best_trials(self) -> list[Trial]:

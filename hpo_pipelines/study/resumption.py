@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine.repeats import Repeats
 from hpo_pipelines.errors import StudyError
-from hpo_pipelines.study import basis
+from hpo_pipelines.remote import RemoteWorkspace
+from hpo_pipelines.study import basis, remote
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.limits import Limits
@@ -40,6 +41,8 @@ def resume(
     is still the same; when another process runs it; and when it had a sampler or pruner that is no name and so is not
     recorded.
     """
+    if isinstance(workspace, RemoteWorkspace):
+        return Study(workspace, remote.resume(workspace, study, limits, progress))
     return begin_again(workspace, study, **limits).drive(progress)
 
 

@@ -11,8 +11,10 @@ import optuna
 
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
-from hpo_pipelines.study import basis, pruning, samplers, sampling
+from hpo_pipelines.study import basis, pruning, remote, samplers, sampling
+from hpo_pipelines.study.basis import Recorded
 from hpo_pipelines.study.driver import Driver
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.handle import Study
@@ -95,33 +97,32 @@ def optimize(
     from hpo_pipelines.workspace import default_workspace
 
     place = workspace or (pipeline.workspace if isinstance(pipeline, Run) else default_workspace())
-    begun = begin(
-        place,
-        pipeline,
-        space,
-        objective=objective,
-        direction=direction,
-        constraints=constraints,
-        n_trials=n_trials,
-        timeout=timeout,
-        max_compute=max_compute,
-        target=target,
-        plateau=plateau,
-        max_failures=max_failures,
-        n_jobs=n_jobs,
-        sampler=sampler,
-        pruner=pruner,
-        prune_on=prune_on,
-        seed=seed,
-        repeats=repeats,
-        name=name,
-        executor=executor,
-        queue=queue,
-        storage=storage,
-        allow_changes=allow_changes,
-        reuse=reuse,
-    )
-    return begun.drive(progress)
+    asked: dict[str, Any] = {
+        "objective": objective,
+        "direction": direction,
+        "constraints": constraints,
+        "n_trials": n_trials,
+        "timeout": timeout,
+        "max_compute": max_compute,
+        "target": target,
+        "plateau": plateau,
+        "max_failures": max_failures,
+        "n_jobs": n_jobs,
+        "sampler": sampler,
+        "pruner": pruner,
+        "prune_on": prune_on,
+        "seed": seed,
+        "repeats": repeats,
+        "name": name,
+        "executor": executor,
+        "queue": queue,
+        "storage": storage,
+        "allow_changes": allow_changes,
+        "reuse": reuse,
+    }
+    if isinstance(place, RemoteWorkspace):
+        return Study(place, remote.optimize(place, pipeline, basis.parsed(space), asked, progress))
+    return begin(place, pipeline, space, **asked).drive(progress)
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Begun:
 
 def begin(
     place: Workspace,
-    pipeline: Pipeline[..., Any] | Run,
+    pipeline: Pipeline[..., Any] | Run | Recorded,
     space: Space | Mapping[str, Any] | str | Path,
     *,
     objective: str | Sequence[str] | None = None,

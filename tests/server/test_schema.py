@@ -58,7 +58,8 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
         failed = run.clone(broken=True).run()
         study = optimize(run, {"lr": Float(0.1, 1.0)}, "fit.auc", n_trials=2, name="lr", progress=False)
         drafts = [run.clone(rows=number).id for number in range(5, 45)]
-        digest = next(iter(place.store.tasks.outputs(run.steps["fit"].id).values())).digest
+        fit = run.steps["fit"].id
+        digest = next(iter(place.store.tasks.outputs(fit).values())).digest
     server = start(home, "--no-mlflow", "--token-file", str(tokens.path))
     # What is submitted waits: its runs are not what is looked at here.
     httpx2.patch(f"{server.url}/api/v1/queues/services", json={"paused": True}, headers=headers).raise_for_status()
@@ -66,6 +67,8 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
     ids = {
         "run": [run.id, failed.id, quote(run.label, safe=""), *drafts],
         "step": ["fit", "load"],
+        "task": [run.id, fit, study.id],
+        "name": ["controller", "fit.1"],
         "study": [study.id, "lr"],
         "digest": [digest],
         "queue": ["services", "default"],

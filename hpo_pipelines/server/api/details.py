@@ -128,7 +128,10 @@ def artifact(site: SiteOf, digest: str) -> PlainJson:
     """One artifact: format, size, preview, and the tasks whose output it is."""
     ref = _ref(site, digest)
     holders = site.workspace.store.artifacts.holders(digest)
-    return PlainJson({**_described(ref), "holders": [{"task": task, "output": name} for task, name in holders]})
+    there = site.workspace.artifacts.exists(ref)
+    return PlainJson(
+        {**_described(ref), "there": there, "holders": [{"task": task, "output": name} for task, name in holders]}
+    )
 
 
 @router.get("/artifacts/{digest}/content", response_class=Response)
