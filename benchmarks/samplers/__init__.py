@@ -1,0 +1,1 @@
+"""Samplers on pipelines whose stages are kept, by a virtual clock: ``python -m benchmarks.samplers``."""
