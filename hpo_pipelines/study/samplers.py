@@ -17,10 +17,13 @@ from optuna.samplers import BaseSampler, BruteForceSampler
 from optuna.trial import FrozenTrial
 
 from hpo_pipelines.errors import SpaceError, StudyError
+from hpo_pipelines.study.reuse import Attachable, PrefixReuseSampler, Records, Stages
 from search_spaces import Categorical, Space
 from search_spaces.errors import SpaceError as PlainSpaceError
 
-SAMPLERS = ("tpe", "random", "qmc", "grid", "bruteforce", "nsgaii", "nsgaiii", "gp", "cmaes")
+SAMPLERS = (
+    "tpe", "random", "qmc", "grid", "bruteforce", "nsgaii", "nsgaiii", "gp", "cmaes", "prefix-reuse", "memo-gp"
+)  # fmt: skip
 
 
 _EXTRAS = {"gp": ("torch", "gp"), "cmaes": ("cmaes", "cmaes")}
@@ -47,7 +50,7 @@ def sampler(
             raise StudyError(
                 f"sampler={name!r} needs {module}, which is not installed: pip install 'hpo-pipelines[{extra}]'."
             )
-    made = _MADE[name]
+    made = _memo() if name == "memogp" else _MADE[name]
     known = _options(made)
     given = {key: _converted(name, key, value, known, seed) for key, value in options.items()}
     if "seed" in known:
@@ -62,6 +65,12 @@ def sampler(
             return made(**given)
     except (ValueError, TypeError) as error:
         raise StudyError(f"sampler={choice!r}: {error}") from None
+
+
+def attach(chosen: BaseSampler, records: Callable[[Stages | None], Records]) -> None:
+    """Let a sampler that knows stages read ``records``, which are made for the stages that it was given, if any."""
+    if isinstance(chosen, Attachable):
+        chosen.attach(records(chosen.stages))
 
 
 def exhaustive(choice: str | Mapping[str, Any] | BaseSampler | None) -> bool:
@@ -171,7 +180,18 @@ _MADE: dict[str, Callable[..., BaseSampler]] = {
     "nsgaiii": optuna.samplers.NSGAIIISampler,
     "gp": optuna.samplers.GPSampler,
     "cmaes": optuna.samplers.CmaEsSampler,
+    "prefixreuse": PrefixReuseSampler,
+    "memogp": lambda **options: _memo()(**options),
 }
+
+
+def _memo() -> Callable[..., BaseSampler]:
+    # With scipy, which no other sampler here needs, it takes half a second to import.
+    from hpo_pipelines.study.reuse.memo import MemoGPSampler
+
+    return MemoGPSampler
+
+
 _PLAIN = {"int": int, "float": (int, float), "bool": bool, "str": str, "None": type(None), "dict[str, Any]": dict}
 _DEPRECATED = {"consider_prior", "prior_weight", "consider_magic_clip", "consider_endpoints"}
 
@@ -215,10 +235,29 @@ def _operator(kind: str) -> Callable[[str, Any, int | None], Any]:
     return read
 
 
+def _around(name: str, value: Any, seed: int | None) -> BaseSampler:
+    """The sampler that another goes around."""
+    if exhaustive(value):
+        raise StudyError(
+            f"{name}={value!r} takes every point once, in an order of its own: use it as it is. "
+            "What its trials have in common is computed once anyhow."
+        )
+    return sampler(value, seed)
+
+
+def _stages(name: str, value: Any, seed: int | None) -> Stages | None:
+    try:
+        return None if value is None else Stages(value)
+    except (ValueError, TypeError, AttributeError) as error:
+        raise StudyError(f"{name}: {error} Write {{load: [rows], fit: [lr]}}, or leave it out.") from None
+
+
 _NAMED: dict[str, Callable[[str, Any, int | None], Any]] = {
     "crossover": _operator("Crossover"),
     "mutation": _operator("Mutation"),
     "independent_sampler": lambda name, value, seed: sampler(value, seed),
+    "base": _around,
+    "stages": _stages,
 }
 """Options whose values are objects, read from their names."""
 

@@ -20,6 +20,7 @@ from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.means import Means
+from hpo_pipelines.study.observed import StudyRecords
 from hpo_pipelines.study.progress import Progress
 from hpo_pipelines.study.repeating import repeats_of
 from hpo_pipelines.study.trialruns import TrialRuns
@@ -216,6 +217,8 @@ def prepared(study: Study, wanted: Wanted, base: Task, limits: Limits, means: Me
 def _optuna_study(
     study: Study, wanted: Wanted, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
 ) -> optuna.Study:
+    store = study.workspace.store
+    samplers.attach(sampler, lambda stages: StudyRecords(store, study.id, wanted.space, stages))
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the study says itself what happens
     try:

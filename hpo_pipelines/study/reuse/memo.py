@@ -85,8 +85,9 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
         if gain not in GAINS:
             raise ValueError(f"gain={gain!r}: there are {' and '.join(GAINS)}.")
         _check(n_startup_trials, hedge, wait, margin, {"overhead": overhead, "budget": budget, "max_uses": max_uses})
-        self._given = None if stages is None else Stages(stages)
-        self._records: Records = TrialRecords(self._given, kept)
+        self.stages = None if stages is None else Stages(stages)
+        """Those given; None: those of the records."""
+        self._records: Records = TrialRecords(self.stages, kept)
         self._attached = False
         self._n_startup = n_startup_trials
         self._gain, self._hedge, self._margin, self._wait = gain, hedge, margin, wait
@@ -100,7 +101,7 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
         """Processes and prices of the trial before, whose hyper-parameters the next ones begin with."""
 
     def attach(self, records: Records) -> None:
-        """Read ``records`` from now on; stages given at the beginning stay."""
+        """Read ``records`` from now on, whose stages are :attr:`stages` if those were given."""
         self._records, self._attached = records, True
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -116,7 +117,7 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
             raise ValueError(
                 "MemoGPSampler has one objective; for several, PrefixReuseSampler() goes around any other."
             )
-        if self._given is None and not self._attached:
+        if self.stages is None and not self._attached:
             raise ValueError(
                 "MemoGPSampler knows no stages: give them, stages={'load': ['rows'], 'fit': ['lr']}, or use it in a "
                 "study over a pipeline, which records them."
@@ -138,7 +139,7 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
             return {}
         done = [each for each in completed(study) if set(search_space) <= each.params.keys()]
         others = running(study, self._proposals, search_space, trial.number)
-        stages = self._given or self._records.stages(done)
+        stages = self._records.stages(done)
         first = len(done) + len(others) < self._n_startup
         if first and (stages is None or not self._nested or not done):
             return {}

@@ -12,7 +12,7 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_pipelines.study.reuse.records import Records, Standing, TrialRecords
+from hpo_pipelines.study.reuse.records import Attachable, Records, Standing, TrialRecords
 from hpo_pipelines.study.reuse.stages import Stages, StagesLike
 from hpo_pipelines.study.reuse.trials import best_first, completed
 
@@ -55,8 +55,9 @@ class PrefixReuseSampler(BaseSampler):  # type: ignore[misc]
                 "What its trials have in common is computed once anyhow."
             )
         self.base = base if base is not None else TPESampler(seed=seed)
-        self._given = None if stages is None else Stages(stages)
-        self._records: Records = TrialRecords(self._given, kept)
+        self.stages = None if stages is None else Stages(stages)
+        """Those given; None: those of the records."""
+        self._records: Records = TrialRecords(self.stages, kept)
         self._attached = False
         self._n_startup = n_startup_trials
         self._max_uses = max_uses
@@ -66,8 +67,10 @@ class PrefixReuseSampler(BaseSampler):  # type: ignore[misc]
         self._kept: dict[int, dict[str, Any]] = {}
 
     def attach(self, records: Records) -> None:
-        """Read ``records`` from now on; stages given at the beginning stay."""
+        """Read ``records`` from now on, whose stages are :attr:`stages` if those were given."""
         self._records, self._attached = records, True
+        if isinstance(self.base, Attachable):
+            self.base.attach(records)
 
     def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
         space = dict(self.base.infer_relative_search_space(study, trial))
@@ -105,7 +108,7 @@ class PrefixReuseSampler(BaseSampler):  # type: ignore[misc]
         self, study: optuna.Study, space: Mapping[str, BaseDistribution]
     ) -> tuple[FrozenTrial | None, dict[str, Any]]:
         """The trial to keep something of, and the values to keep."""
-        if self._given is None and not self._attached:
+        if self.stages is None and not self._attached:
             raise ValueError(
                 "PrefixReuseSampler knows no stages: give them, stages={'load': ['rows'], 'fit': ['lr']}, or use it in "
                 "a study over a pipeline, which records them."
@@ -113,7 +116,7 @@ class PrefixReuseSampler(BaseSampler):  # type: ignore[misc]
         done = completed(study)
         if len(done) < self._n_startup:
             return None, {}
-        stages = self._given or self._records.stages(done)
+        stages = self._records.stages(done)
         if stages is None:
             return None, {}
         sampled = frozenset(name for trial in done for name in trial.params) | frozenset(space)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -39,6 +39,16 @@ class Records(Protocol):
 
     def standing(self, trial: FrozenTrial, stage: str) -> Standing:
         """Whether what ``stage`` gave in ``trial`` is there to be used again."""
+
+
+@runtime_checkable
+class Attachable(Protocol):
+    """A sampler that knows stages: those that it was given, or else those of records."""
+
+    stages: Stages | None
+
+    def attach(self, records: Records) -> None:
+        """Read ``records`` from now on."""
 
 
 class TrialRecords:
