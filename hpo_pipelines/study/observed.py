@@ -29,7 +29,7 @@ class _Step:
     name: str
     key: str | None
     seconds: float | None
-    """None unless it was computed."""
+    """What it took, if this trial was the first to need it; else None."""
 
 
 class StudyRecords:
@@ -49,6 +49,8 @@ class StudyRecords:
         self._looked_at = 0
         """How many completed trials there were when the stages were derived."""
         self._has: dict[str, bool] = {}
+        self._first: dict[str, int] = {}
+        """Which trial took each key, when first seen, from the cache."""
 
     def stages(self, trials: Sequence[FrozenTrial]) -> Stages | None:
         # Each proposal begins here: what was in the cache for the last one may be gone.
@@ -61,7 +63,7 @@ class StudyRecords:
         return None if self._reach is None else self._reach.stages
 
     def seconds(self, trial: FrozenTrial) -> Mapping[str, float]:
-        """Of the stages all of whose steps ``trial`` computed."""
+        """Of the stages all of whose steps ``trial`` was the first to need."""
         found: dict[str, float] = {}
         partly: set[str] = set()
         for step in self._steps(trial):
@@ -95,10 +97,22 @@ class StudyRecords:
         if trial.number in self._finished:
             return self._finished[trial.number]
         run = self._run(trial)
-        steps = () if run is None else tuple(_seen(recorded(self._store, run).steps))
+        steps = () if run is None else tuple(self._seen(trial, step) for step in recorded(self._store, run).steps)
         if trial.state.is_finished():
             self._finished[trial.number] = steps
         return steps
+
+    def _seen(self, trial: FrozenTrial, step: Task) -> _Step:
+        if step.status is not Status.COMPLETED:
+            return _Step(step.name, None, None)
+        if step.reused_from is None or step.key is None:
+            return _Step(step.name, step.key, step.seconds)
+        origin = self._store.tasks.get_all([step.reused_from]).get(step.reused_from)
+        around = None if origin is None else self._store.tasks.get_all([origin.parent or ""]).get(origin.parent or "")
+        is_ours = around is not None and around.study == self._study
+        if origin is None or is_ours or self._first.setdefault(step.key, trial.number) != trial.number:
+            return _Step(step.name, step.key, None)
+        return _Step(step.name, step.key, origin.seconds)
 
     def _run(self, trial: FrozenTrial) -> Task | None:
         where = TaskFilter(kind=Kind.PIPELINE, study=self._study, trial=trial.number, top=True)
@@ -144,9 +158,3 @@ def _around(task: Task, inner: Mapping[str, Task]) -> Iterator[Task]:
 def _path(step: Task, inner: Mapping[str, Task], names: Mapping[str, str]) -> str:
     around = [names[each.id] for each in _around(step, inner)]
     return "/".join((*reversed(around), step.name))
-
-
-def _seen(steps: Sequence[Task]) -> Iterator[_Step]:
-    for step in steps:
-        done = step.status is Status.COMPLETED
-        yield _Step(step.name, step.key if done else None, step.seconds if done and not step.reused_from else None)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import optuna
 import scipy.stats
+import threadpoolctl
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.search_space import IntersectionSearchSpace
@@ -99,6 +100,7 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
         self._proposals = Proposals()
         self._learnt: dict[Any, Any] = {}
         """Processes and prices of the trial before, whose hyper-parameters the next ones begin with."""
+        self._threads = threadpoolctl.ThreadpoolController()
 
     def attach(self, records: Records) -> None:
         """Read ``records`` from now on, whose stages are :attr:`stages` if those were given."""
@@ -137,6 +139,16 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
     ) -> dict[str, Any]:
         if not search_space or set(search_space) <= set(trial.system_attrs.get("fixed_params", {})):
             return {}
+        # Matrices are small here, and the cores busy with trials: threads that wait for each other made it ten times
+        # as slow.
+        with self._threads.limit(limits=1):
+            return self._sampled(study, trial, search_space)
+
+    # -- one proposal
+
+    def _sampled(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
         done = [each for each in completed(study) if set(search_space) <= each.params.keys()]
         others = running(study, self._proposals, search_space, trial.number)
         stages = self._records.stages(done)
@@ -155,8 +167,6 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
             proposed = self._proposed(ask, prices)
         self._proposals.note(trial, proposed)
         return proposed
-
-    # -- one proposal
 
     def _proposed(self, ask: _Ask, prices: Prices) -> dict[str, Any]:
         blind = self._is_blind_next(ask, prices)

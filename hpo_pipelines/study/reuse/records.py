@@ -35,7 +35,10 @@ class Records(Protocol):
         """The stages of the pipeline, as far as ``trials``, the finished ones, show them; None while they do not."""
 
     def seconds(self, trial: FrozenTrial) -> Mapping[str, float]:
-        """The seconds of each stage that ``trial`` computed itself."""
+        """The seconds of each stage that ``trial`` computed, or was the first of the study to need.
+
+        What another study has computed costs nothing here, but says what the next one like it would.
+        """
 
     def standing(self, trial: FrozenTrial, stage: str) -> Standing:
         """Whether what ``stage`` gave in ``trial`` is there to be used again."""
