@@ -33,7 +33,7 @@ METHODS: dict[str, Callable[[Problem, int], BaseSampler]] = {
         problem.stages, seed=seed, overhead=LOADING, gain="gittins"
     ),
 }
-"""GP without memoisation: the same process and search, plain expected improvement, blind to costs and to what is kept."""
+"""GP without memoisation: the same process and search, plain expected improvement, blind to costs and to re-use."""
 
 
 @dataclass

@@ -20,8 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Problem:
-    """``value`` and ``seconds`` (of each stage) at a point, whose coordinates are ``x0``, ``x1``…; ``budget`` in seconds.
-    """
+    """What is maximised, and the seconds of each stage, at a point of ``x0``, ``x1``…; ``budget`` in seconds."""
 
     name: str
     stages: Stages
@@ -66,6 +65,7 @@ def hartmann(x: Array) -> float:
 
 
 def branin(x: Array) -> float:
+    """Of the first two, like :func:`beale`."""
     bowl = x[1] - 5.1 / (4 * np.pi**2) * x[0] ** 2 + 5 / np.pi * x[0] - 6
     return float(-(bowl**2 + 10 * (1 - 1 / (8 * np.pi)) * np.cos(x[0]) + 10))
 
@@ -76,7 +76,7 @@ def michalewicz(x: Array) -> float:
 
 
 def beale(x: Array) -> float:
-    a, b = x
+    a, b = x[:2]  # where a stage has a third parameter, it changes nothing
     return float(-((1.5 - a + a * b) ** 2 + (2.25 - a + a * b**2) ** 2 + (2.625 - a + a * b**3) ** 2))
 
 

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
+import sys
 from typing import Any
 
 import optuna
@@ -30,6 +32,10 @@ SPACE = Space(
         ("brute-force", "BruteForce"),
         ("nsga-ii(population_size=10, crossover=sbx, mutation_prob=null)", "NSGAIISampler"),
         ("nsgaiii(dividing_parameter=2)", "NSGAIIISampler"),
+        ("prefix-reuse", "PrefixReuseSampler"),
+        ("prefix_reuse(base=random, max_uses=5)", "PrefixReuseSampler"),
+        ("memo-gp(hedge=0.1, gain=gittins, wait=1, stages={'load': ['n']})", "MemoGPSampler"),
+        ({"name": "memo-gp", "stages": {"load": ["n"], "fit": {"params": ["m"], "after": ["load"]}}}, "MemoGPSampler"),
     ],
 )
 def test_samplers_by_name(choice: Any, kind: str) -> None:
@@ -43,6 +49,23 @@ def test_options_reach_the_sampler() -> None:
     assert type(crossed._child_generation_strategy._crossover).__name__ == "SBXCrossover"
     given = optuna.samplers.RandomSampler()
     assert samplers.sampler(given, 1) is given
+
+
+def test_a_sampler_inside_another_has_its_options_and_the_seed() -> None:
+    made: Any = samplers.sampler("prefix-reuse(base=tpe(n_startup_trials=7), n_startup_trials=5)", 4)
+    assert (made.base._n_startup_trials, made._n_startup) == (7, 5)
+    written: Any = samplers.sampler({"name": "prefix-reuse", "base": {"name": "random"}}, 4)
+    assert isinstance(written.base, optuna.samplers.RandomSampler)
+    seeds = [samplers.sampler("prefix-reuse", seed).base._rng.rng.random() for seed in (4, 4, 5)]  # type: ignore[attr-defined]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+@pytest.mark.integration
+def test_scipy_is_imported_only_for_the_sampler_that_needs_it() -> None:
+    code = "import sys; from hpo_pipelines.study import samplers; samplers.sampler('prefix-reuse', 1); "
+    code += "print('hpo_pipelines.study.reuse.gaussian' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "False"
 
 
 def drawn(choice: Any, seed: int | None) -> list[float]:
@@ -74,6 +97,14 @@ def test_the_seed_may_be_an_option() -> None:
         ("nsgaii(crossover=sbxx)", "crossover: there are .* Did you mean 'sbx'"),
         ("grid(points=0)", "points=0"),
         ("grid(pints=3)", "Did you mean 'points'"),
+        ("prefix-reuse(base=grid)", "base='grid' takes every point once, .* use it as it is"),
+        ("prefix-reuse(base=tpo)", "Did you mean 'tpe'"),
+        ("prefix-reuse(bsae=tpe)", "Did you mean 'base'"),
+        ("prefix-reuse(stages=load)", "stages: .* Write {load: .rows., fit: .lr.}, or leave it out"),
+        ("memo-gp(stages={'load': 'rows'})", "a list of names; got the text 'rows'. Write"),
+        ("memo-gp(hedge=2)", "hedge=2: it is a share, from 0 to 1"),
+        ("memo-gp(hegde=0.2)", "Did you mean 'hedge'"),
+        ("memo-gpp", "Did you mean 'memogp'"),
         ({"multivariate": True}, "write {name: tpe"),
         (7, "a name, a mapping with a name, or an Optuna sampler object"),
     ],

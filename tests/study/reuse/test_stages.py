@@ -19,8 +19,15 @@ SPACE = ("rows", "scale", "keep", "lr")
 
 
 def test_a_mapping_is_a_chain_and_a_list_any_graph() -> None:
-    assert CHAIN == Stages(
-        [Stage("load", ("rows",)), Stage("prepare", ("scale", "keep"), ("load",)), Stage("fit", ("lr",), ("prepare",))]
+    assert (
+        Stages(
+            [
+                Stage("load", ("rows",)),
+                Stage("prepare", ("scale", "keep"), ("load",)),
+                Stage("fit", ("lr",), ("prepare",)),
+            ]
+        )
+        == CHAIN
     )
     assert DIAMOND.names == ("root", "left", "right", "join")
     given = {"root": ["r"], "left": ["a"], "right": {"params": ["b"], "after": ["root"]}}
