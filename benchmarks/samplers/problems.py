@@ -110,7 +110,7 @@ def joined(x: Array) -> float:
 
 # -- the five pipelines of EEIPU
 
-_BOX = {
+_BOX: Mapping[Callable[[Array], float], tuple[float, float]] = {
     branin: (0.0, 10.0),
     michalewicz: (0.0, 5.0),
     beale: (-2.0, 2.0),

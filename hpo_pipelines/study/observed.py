@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
@@ -13,7 +13,7 @@ from hpo_pipelines.study.derivation import Reach, RunRecord, reach
 from hpo_pipelines.study.reuse import Stages, Standing
 from hpo_pipelines.task import Edge, Task, names_within
 from hpo_pipelines.types import Kind, Status
-from search_spaces import Space
+from search_spaces import Categorical, Fixed, Space
 
 if TYPE_CHECKING:
     from hpo_pipelines.store import Store
@@ -80,6 +80,14 @@ class StudyRecords:
             # A running trial may not have come to all of its steps.
             return Standing.KEPT if trial.state.is_finished() or len(steps) == self._size(stage) else Standing.UNDER_WAY
         return Standing.GONE if trial.state.is_finished() else Standing.UNDER_WAY
+
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        values = {name: item.value for name, item in self._space.items() if isinstance(item, Fixed)}
+        for name, value in params.items():
+            item = self._space[name]
+            values[name] = item.choice_of(value) if isinstance(item, Categorical) else value
+        known = (constraint for constraint in self._space.constraints if values.keys() >= set(constraint.names))
+        return all(constraint.holds(values) for constraint in known)
 
     def _stage(self, step: _Step) -> str:
         """The stage that the step is a part of; for given stages, whose names are those of steps, itself."""

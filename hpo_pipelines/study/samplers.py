@@ -67,9 +67,17 @@ def sampler(
         raise StudyError(f"sampler={choice!r}: {error}") from None
 
 
-def attach(chosen: BaseSampler, records: Callable[[Stages | None], Records]) -> None:
-    """Let a sampler that knows stages read ``records``, which are made for the stages that it was given, if any."""
+def attach(chosen: BaseSampler, records: Callable[[Stages | None], Records], *, objectives: int = 1) -> None:
+    """Let a sampler that knows stages read ``records``, which are made for the stages that it was given, if any.
+
+    Raises StudyError for one that cannot have so many ``objectives``.
+    """
     if isinstance(chosen, Attachable):
+        if objectives > 1 and not isinstance(chosen, PrefixReuseSampler):
+            raise StudyError(
+                f"sampler='memo-gp' has one objective, and the study {objectives}: take prefix-reuse, around "
+                "any other sampler: prefix-reuse(base=nsgaii)."
+            )
         chosen.attach(records(chosen.stages))
 
 

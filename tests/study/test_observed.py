@@ -9,7 +9,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from hpo_pipelines import Float, Int, Status, Workspace, component, optimize, pipeline
+from hpo_pipelines import Categorical, Fixed, Float, Int, Space, Status, Workspace, component, optimize, pipeline
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import Study
@@ -171,3 +171,31 @@ def test_what_a_run_was_made_of(workspace: Workspace) -> None:
     (run,) = workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, top=True))
     found = recorded(workspace.store, run)
     assert {step.name for step in found.steps} == {"inner/loaded", "inner/scaled", "fitted"}
+
+
+@pytest.mark.parametrize("sampler", ["memo-gp(n_startup_trials=6)", "prefix-reuse(n_startup_trials=6)"])
+def test_constraints_between_parameters_hold(workspace: Workspace, sampler: str) -> None:
+    space = Space(SPACE, constraints=["rows >= 40 * lr", "factor <= 0.5 or lr > 0.3"])
+    found = optimize(
+        chain, space, n_trials=18, sampler=sampler, seed=0, executor="inline", progress=False, workspace=workspace
+    )
+    runs = [run.params for run in found.runs]
+    assert len(runs) == 18
+    assert not [params for params in runs[1:] if space.violated(params)]
+    late = [trial for trial in found.optuna_study.get_trials(deepcopy=False) if trial.number >= 12]
+    if sampler.startswith("memo"):
+        # It does not propose what the constraints forbid, once it knows the space.
+        assert not [trial for trial in late if trial.state is not TrialState.COMPLETE]
+
+
+def test_what_a_space_allows(workspace: Workspace) -> None:
+    space = Space(
+        {"kind": Categorical([[1, 2], "b"]), "n": Int(1, 9), "most": Fixed(5)},
+        constraints=["n <= most", "n >= 2 or kind == 'b'"],
+    )
+    records = StudyRecords(workspace.store, "none", space)
+    lists, text = space["kind"].labels  # type: ignore[attr-defined]
+    assert records.allows({"kind": text, "n": 1})
+    assert not records.allows({"kind": text, "n": 6})
+    assert not records.allows({"kind": lists, "n": 1})
+    assert records.allows({"n": 1})  # one that is not known yet forbids nothing

@@ -10,6 +10,7 @@ import pytest
 
 from hpo_pipelines import Float, Int, SpaceError, StudyError
 from hpo_pipelines.study import samplers
+from hpo_pipelines.study.reuse import TrialRecords
 from search_spaces import Space
 
 SPACE = Space(
@@ -159,3 +160,13 @@ def test_an_infeasible_grid_is_refused() -> None:
     space = Space({"a": Int(1, 3)}, constraints=["a > 5"])
     with pytest.raises(SpaceError, match="no point of the space satisfies"):
         samplers.limit(samplers.sampler("grid", 1, space), space, None)
+
+
+def test_a_sampler_for_one_objective_is_refused_where_there_are_several() -> None:
+    def records(stages: Any) -> Any:
+        return TrialRecords(stages)
+
+    with pytest.raises(StudyError, match=r"has one objective, and the study 2: take prefix-reuse"):
+        samplers.attach(samplers.sampler("memo-gp", 1), records, objectives=2)
+    samplers.attach(samplers.sampler("prefix-reuse", 1), records, objectives=2)
+    samplers.attach(samplers.sampler("memo-gp", 1), records)

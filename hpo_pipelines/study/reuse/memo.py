@@ -21,7 +21,7 @@ from hpo_pipelines.study.reuse.gain import Gain, GittinsIndex, ImprovementPerSec
 from hpo_pipelines.study.reuse.gaussian import GaussianProcess
 from hpo_pipelines.study.reuse.offers import Offers
 from hpo_pipelines.study.reuse.records import Records, TrialRecords
-from hpo_pipelines.study.reuse.search import Candidate, Search
+from hpo_pipelines.study.reuse.search import Search
 from hpo_pipelines.study.reuse.seconds import Prices
 from hpo_pipelines.study.reuse.stages import Stage, Stages, StagesLike
 from hpo_pipelines.study.reuse.trials import Known, Proposals, best_first, completed, running
@@ -34,6 +34,7 @@ _INCUMBENTS = 5
 _LAST_SHARE = 0.15
 """Of the budget: from then on small improvements count too."""
 _SKEWED = 0.5
+_DRAWS = 20
 _FEW = 8
 
 
@@ -160,9 +161,11 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
         )
         prices = self._prices(ask)
         if first:
-            proposed = next_point(
-                ask.stages, ask.cube, prices, ask.everyone, count=self._n_startup, random=self._random
+            drawn = (
+                next_point(ask.stages, ask.cube, prices, ask.everyone, count=self._n_startup, random=self._random)
+                for _ in range(_DRAWS)
             )
+            proposed = next(filter(self._records.allows, drawn), {})
         else:
             proposed = self._proposed(ask, prices)
         self._proposals.note(trial, proposed)
@@ -185,6 +188,7 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
             names=ask.stages.names,
             incumbents=ask.points[order[:_INCUMBENTS]],
             wait=self._wait,
+            allows=self._records.allows,
             random=self._random,
         )
         offers = Offers(ask.stages, ask.cube.names, self._records, most_uses=self._max_uses)
@@ -192,18 +196,14 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
         if not blind:
             best_trials = [Known(each, each.params) for each in best_first(ask.study, ask.done)]
             kept = offers.of(best_trials, ask.others, self._random)
-        return self._first_new(ask, search.ranked(kept))
+        return self._first_new(ask, [search.params(candidate) for candidate in search.ranked(kept)])
 
-    def _first_new(self, ask: _Ask, candidates: Sequence[Candidate]) -> dict[str, Any]:
+    def _first_new(self, ask: _Ask, candidates: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The best candidate that no trial has had; where all have been, any point that none has had."""
         had = {ask.identity(params) for params in ask.taken(self._proposals)}
-        for candidate in candidates:
-            # The kept values are the other trial's own: through the box and back, they would be other floats.
-            params = {**ask.cube.params(candidate.point), **candidate.offer.values}
-            if ask.identity(params) not in had:
-                return params
         drawn = [ask.cube.params(point) for point in ask.cube.sample(64, self._random)]
-        return next((params for params in drawn if ask.identity(params) not in had), drawn[0])
+        allowed = [params for params in drawn if self._records.allows(params)] or drawn
+        return next((params for params in (*candidates, *allowed) if ask.identity(params) not in had), allowed[0])
 
     def _gain_over(self, best: float, ask: _Ask, prices: Prices, *, blind: bool) -> Gain:
         if blind:

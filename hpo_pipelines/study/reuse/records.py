@@ -43,6 +43,9 @@ class Records(Protocol):
     def standing(self, trial: FrozenTrial, stage: str) -> Standing:
         """Whether what ``stage`` gave in ``trial`` is there to be used again."""
 
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        """Whether a trial may have ``params``, as far as these say: constraints between parameters may forbid it."""
+
 
 @runtime_checkable
 class Attachable(Protocol):
@@ -77,3 +80,6 @@ class TrialRecords:
         if trial.state is not TrialState.COMPLETE or (self._kept is not None and not self._kept(trial, stage)):
             return Standing.GONE
         return Standing.KEPT
+
+    def allows(self, params: Mapping[str, Any]) -> bool:
+        return True

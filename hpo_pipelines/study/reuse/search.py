@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.optimize
@@ -35,6 +36,7 @@ class Search:
     """Over the box of ``cube``, by ``gain`` on the predictions of ``process`` and on remaining seconds.
 
     ``incumbents`` (k, D) are the best points known. ``wait`` is what a second of waiting for a stage under way counts.
+    Only what ``allows`` says yes to is found.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Search:
         names: Sequence[str],
         incumbents: Array,
         wait: float,
+        allows: Callable[[Mapping[str, Any]], bool],
         random: np.random.Generator,
     ) -> None:
         self._cube = cube
@@ -56,6 +59,7 @@ class Search:
         self._names = names
         self._incumbents = incumbents
         self._wait = wait
+        self._allows = allows
         self._random = random
 
     def ranked(self, offers: Sequence[Offer]) -> list[Candidate]:
@@ -66,9 +70,19 @@ class Search:
         owner = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
         mean, deviation = self._process.predict(points)
         scores = self._gain.score(mean, deviation, self._seconds(points, [offers[int(index)] for index in owner]))
-        picked = self._picked(scores, owner)
-        found = [self._refined(Candidate(float(scores[row]), points[row], offers[int(owner[row])])) for row in picked]
+        best = (Candidate(float(scores[row]), points[row], offers[int(owner[row])]) for row in np.argsort(-scores))
+        found = [self._refined(candidate) for candidate in self._picked(best, offers[0])]
         return sorted(found, key=lambda candidate: -candidate.score)
+
+    def params(self, candidate: Candidate) -> dict[str, Any]:
+        """The values that a candidate stands for: the kept ones are the other trial's own.
+
+        Through the box and back they would be other floats.
+        """
+        return {**self._cube.params(candidate.point), **candidate.offer.values}
+
+    def _is_allowed(self, candidate: Candidate) -> bool:
+        return self._allows(self.params(candidate))
 
     def seconds(self, points: Array, offer: Offer) -> Array:
         """The seconds that are left to compute of each of ``points`` when what ``offer`` says is kept."""
@@ -109,21 +123,20 @@ class Search:
         points[:, columns] = [self._cube.coordinate(self._cube.names[each], offer.values) for each in columns]
         return points
 
-    def _picked(self, scores: Array, owner: np.ndarray[tuple[int, ...], np.dtype[np.int_]]) -> list[int]:
-        """The rows to start from: the best, at most two of an offer; of the fresh ones up to three, at least one."""
-        rows: list[int] = []
+    def _picked(self, best_first: Iterable[Candidate], fresh: Offer) -> list[Candidate]:
+        """Where to start from: the best, at most two of an offer; of the fresh ones up to three, at least one."""
+        picked: list[Candidate] = []
         counts: dict[int, int] = {}
-        for row in np.argsort(-scores):
-            group = int(owner[row])
-            if counts.get(group, 0) < (2 if group else 3):
-                rows.append(int(row))
-                counts[group] = counts.get(group, 0) + 1
-            if len(rows) >= REFINED:
+        for candidate in best_first:
+            mine = counts.get(id(candidate.offer), 0)
+            is_fresh = candidate.offer is fresh
+            wanted = len(picked) < REFINED or (is_fresh and not mine)
+            if wanted and mine < (3 if is_fresh else 2) and self._is_allowed(candidate):
+                picked.append(candidate)
+                counts[id(candidate.offer)] = mine + 1
+            if len(picked) >= REFINED and counts.get(id(fresh)):
                 break
-        if not counts.get(0):
-            fresh = np.flatnonzero(owner == 0)
-            rows.append(int(fresh[np.argmax(scores[fresh])]))
-        return rows
+        return picked
 
     def _refined(self, candidate: Candidate) -> Candidate:
         """Climb from ``candidate`` along its free coordinates: value by value the discrete, then the continuous."""
@@ -143,9 +156,8 @@ class Search:
         points[:, column] = values
         scores = self._scores(points, candidate.offer)
         best = int(np.argmax(scores))
-        if scores[best] <= candidate.score:
-            return candidate
-        return Candidate(float(scores[best]), points[best], candidate.offer)
+        moved = Candidate(float(scores[best]), points[best], candidate.offer)
+        return moved if moved.score > candidate.score and self._is_allowed(moved) else candidate
 
     def _climbed(self, candidate: Candidate, columns: list[int]) -> Candidate:
         # Remaining seconds change little on the way: they are held, and looked at again at the end.
@@ -163,8 +175,8 @@ class Search:
             downhill, point[columns].copy(), jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 15}
         )
         point[columns] = found.x
-        score = float(self._scores(point[None, :], candidate.offer)[0])
-        return Candidate(score, point, candidate.offer) if score > candidate.score else candidate
+        moved = Candidate(float(self._scores(point[None, :], candidate.offer)[0]), point, candidate.offer)
+        return moved if moved.score > candidate.score and self._is_allowed(moved) else candidate
 
     def _scores(self, points: Array, offer: Offer) -> Array:
         mean, deviation = self._process.predict(points)
