@@ -35,6 +35,7 @@ _LAST_SHARE = 0.15
 """Of the budget: from then on small improvements count too."""
 _SKEWED = 0.5
 _DRAWS = 20
+_LAST_DRAWS = 64
 _FEW = 8
 
 
@@ -201,9 +202,12 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
     def _first_new(self, ask: _Ask, candidates: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The best candidate that no trial has had; where all have been, any point that none has had."""
         had = {ask.identity(params) for params in ask.taken(self._proposals)}
-        drawn = [ask.cube.params(point) for point in ask.cube.sample(64, self._random)]
+        new = [params for params in candidates if ask.identity(params) not in had]
+        if new:
+            return new[0]
+        drawn = [ask.cube.params(point) for point in ask.cube.sample(_LAST_DRAWS, self._random)]
         allowed = [params for params in drawn if self._records.allows(params)] or drawn
-        return next((params for params in (*candidates, *allowed) if ask.identity(params) not in had), allowed[0])
+        return next((params for params in allowed if ask.identity(params) not in had), allowed[0])
 
     def _gain_over(self, best: float, ask: _Ask, prices: Prices, *, blind: bool) -> Gain:
         if blind:

@@ -16,7 +16,7 @@ from hpo_pipelines.study.reuse.records import Attachable, Records, Standing, Tri
 from hpo_pipelines.study.reuse.stages import Stages, StagesLike
 from hpo_pipelines.study.reuse.trials import best_first, completed
 
-_KNOWN_SHARE = 0.01
+_LEAST = 0.01
 """Of a whole trial's seconds: what the remaining stages count at least, so that no depth is taken always."""
 
 
@@ -139,7 +139,7 @@ class PrefixReuseSampler(BaseSampler):  # type: ignore[misc]
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """How likely each depth is: inversely to the seconds that are left to compute."""
         seconds = median_seconds(self._records, done, stages)
-        floor = _KNOWN_SHARE * sum(seconds.values())
+        floor = _LEAST * sum(seconds.values())
         left = []
         for depth in depths:
             settled = stages.settled(stages.params(depth), sampled)

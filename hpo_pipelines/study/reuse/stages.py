@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -54,7 +54,7 @@ class Stages:
         """Every stage, after those that it uses."""
         return tuple(self._stages)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Stage]:
         return iter(self._stages.values())
 
     def __len__(self) -> int:

@@ -167,8 +167,8 @@ def test_workers_do_not_all_wait_for_one_stage(name: str) -> None:
     story = study.parallel(4, budget=problem.budget / 2)
     trials = study.optuna.get_trials(deepcopy=False)
     assert len({tuple(trial.params.values()) for trial in trials}) == len(trials)
-    # A worker that waits is one that does not compute: of four, at least two do at any time on average.
-    assert story.spent[-1] / story.wall > 2.0
+    # A worker that waits is one that does not compute: of four, more than half do on average.
+    assert story.spent[-1] / story.wall > 2.5
 
 
 def test_trials_asked_at_once_are_different() -> None:
