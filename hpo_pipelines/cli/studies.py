@@ -67,8 +67,8 @@ if TYPE_CHECKING:
 @click.option(
     "--sampler",
     metavar="NAME[(OPTION=VALUE,…)]",
-    help="tpe (default; nsgaii for several objectives), random, qmc, grid, bruteforce, nsgaiii, gp, cmaes; such "
-    "as 'tpe(multivariate=true)'.",
+    help="tpe (default; nsgaii for several objectives), random, qmc, grid, bruteforce, nsgaiii, gp, cmaes, "
+    "prefix-reuse, memo-gp; such as 'tpe(multivariate=true)'.",
 )
 @click.option("--pruner", help="none (default), median, percentile, successive-halving, hyperband.")
 @click.option(

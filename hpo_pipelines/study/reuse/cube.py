@@ -93,6 +93,8 @@ class Cube:
         low, high = _bounds(distribution)
         if cells := int(self.cells[column]):
             value = distribution.low + min(int(coordinate * cells), cells - 1) * _step(distribution)
+        elif coordinate in (0.0, 1.0):
+            value = distribution.high if coordinate else distribution.low  # a logarithm and back may miss it
         elif distribution.log:
             value = math.exp(math.log(low) + coordinate * (math.log(high) - math.log(low)))
         else:

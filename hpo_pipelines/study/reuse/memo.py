@@ -30,6 +30,9 @@ GAINS = ("improvement", "gittins")
 BLIND = "hpo:blind"
 """The system attribute of trials that were proposed without a look at their cost."""
 
+MOST = 300
+"""A process is fitted to no more trials than this."""
+
 _INCUMBENTS = 5
 _LAST_SHARE = 0.15
 """Of the budget: from then on small improvements count too."""
@@ -195,7 +198,7 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
         offers = Offers(ask.stages, ask.cube.names, self._records, most_uses=self._max_uses)
         kept = [offers.fresh]
         if not blind:
-            best_trials = [Known(each, each.params) for each in best_first(ask.study, ask.done)]
+            best_trials = [Known(each, each.params) for each in best_first(ask.study, ask.everything)]
             kept = offers.of(best_trials, ask.others, self._random)
         return self._first_new(ask, [search.params(candidate) for candidate in search.ranked(kept)])
 
@@ -214,13 +217,13 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
             return ImprovementPerSecond(best, power=0.0)
         if self._gain == "gittins":
             return GittinsIndex(best, prices.whole)
-        spent = sum(sum(self._records.seconds(trial).values()) for trial in ask.done)
+        spent = sum(sum(self._records.seconds(trial).values()) for trial in ask.everything)
         last = self._budget is not None and spent > (1.0 - _LAST_SHARE) * self._budget
         return ImprovementPerSecond(best if last else best + self._margin)
 
     def _is_blind_next(self, ask: _Ask, prices: Prices) -> bool:
         """Whether less than the hedge's share of the compute since the first trials was spent blind to cost."""
-        late = [trial for trial in ask.done if trial.number >= self._n_startup]
+        late = [trial for trial in ask.everything if trial.number >= self._n_startup]
         spent = {trial.number: sum(self._records.seconds(trial).values()) for trial in late}
         if not any(spent.values()):
             spent = dict.fromkeys(spent, 1.0)
@@ -266,8 +269,9 @@ class _Ask:
         others: Sequence[Known],
     ) -> None:
         self.study, self.trial, self.cube, self.stages = study, trial, cube, stages
-        self.done, self.others = done, others
-        self.points = cube.points([each.params for each in done])
+        self.everything, self.others = done, others
+        self.done = learnt_from(study, done)
+        self.points = cube.points([each.params for each in self.done])
 
     @property
     def everyone(self) -> list[Known]:
@@ -286,6 +290,19 @@ class _Ask:
 
     def identity(self, params: Mapping[str, Any]) -> tuple[str, ...]:
         return tuple(repr(params.get(name)) for name in self.cube.names)
+
+
+def learnt_from(study: optuna.Study, done: Sequence[FrozenTrial]) -> Sequence[FrozenTrial]:
+    """Of ``done``, the oldest first, those that a process is fitted to: all, or of many the best and the newest.
+
+    Fitting takes the cube of their number: a few seconds at a thousand.
+    """
+    if len(done) <= MOST:
+        return done
+    best = best_first(study, done)[: MOST // 2]
+    chosen = {trial.number for trial in best}
+    newest = [trial for trial in done if trial.number not in chosen][-(MOST - len(best)) :]
+    return sorted((*best, *newest), key=lambda trial: trial.number)
 
 
 def standardised(values: Array) -> Array:

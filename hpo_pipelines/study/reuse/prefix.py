@@ -16,6 +16,8 @@ from hpo_pipelines.study.reuse.records import Attachable, Records, Standing, Tri
 from hpo_pipelines.study.reuse.stages import Stages, StagesLike
 from hpo_pipelines.study.reuse.trials import best_first, completed
 
+_TIMED = 200
+"""So many of the latest trials say what stages take."""
 _LEAST = 0.01
 """Of a whole trial's seconds: what the remaining stages count at least, so that no depth is taken always."""
 
@@ -138,7 +140,7 @@ class PrefixReuseSampler(BaseSampler):  # type: ignore[misc]
         done: Sequence[FrozenTrial],
     ) -> np.ndarray[Any, np.dtype[np.float64]]:
         """How likely each depth is: inversely to the seconds that are left to compute."""
-        seconds = median_seconds(self._records, done, stages)
+        seconds = median_seconds(self._records, done[-_TIMED:], stages)
         floor = _LEAST * sum(seconds.values())
         left = []
         for depth in depths:

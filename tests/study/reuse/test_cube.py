@@ -59,3 +59,9 @@ def test_drawn_points_cover_every_choice() -> None:
     assert set(drawn[:, CUBE.column["kind"]]) == {0.0, 1.0, 2.0, 3.0}
     found: Any = {CUBE.params(point)["whole"] for point in drawn}
     assert found == set(range(3, 10))
+
+
+def test_the_ends_of_a_range_are_its_ends() -> None:
+    for end, values in ((0.0, (-2.0, 1e-5, 1)), (1.0, (3.0, 1e-1, 1024))):
+        params = CUBE.params(CUBE.snapped(np.full(8, end)))
+        assert (params["plain"], params["log"], params["log_whole"]) == values

@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial
 from benchmarks.samplers.clock import LOADING, Story, Study, run
 from benchmarks.samplers.problems import Problem, problems
 from hpo_pipelines.study.reuse import SECONDS, MemoGPSampler
-from hpo_pipelines.study.reuse.memo import BLIND, standardised, straightened
+from hpo_pipelines.study.reuse.memo import BLIND, MOST, learnt_from, standardised, straightened
 
 CHAIN = {"load": ["rows"], "prepare": ["scale"], "fit": ["lr", "kind"]}
 
@@ -214,6 +214,20 @@ def test_failed_and_infinite_trials_are_not_learnt_from() -> None:
 
     study.optimize(value, n_trials=12, catch=(ValueError,))
     assert len(study.trials) == 12
+
+
+def test_of_many_trials_the_best_and_the_newest_are_learnt_from() -> None:
+    study = optuna.create_study(direction="maximize")
+    for number in range(2 * MOST):
+        study.tell(study.ask(), float(-number % 7))
+    trials = study.get_trials(deepcopy=False)
+    chosen = learnt_from(study, trials)
+    assert len(chosen) == MOST
+    assert [trial.number for trial in chosen] == sorted(trial.number for trial in chosen)
+    best = sum(trial.value == 6.0 for trial in trials)
+    assert sum(trial.value == 6.0 for trial in chosen) >= min(MOST // 2, best)
+    assert chosen[-1] is trials[-1]
+    assert learnt_from(study, trials[:10]) == trials[:10]
 
 
 def test_the_same_seed_is_the_same_study() -> None:
