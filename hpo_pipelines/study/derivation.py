@@ -3,8 +3,9 @@
 What is recorded of a step says what it was called with and whose outputs it used. A parameter reaches a step where an
 argument has its value, moves with it, or is decided by it, in all runs; and where it reaches a step whose output the
 step uses, or the body looked at before the call. An argument that none of that explains is taken to depend on every
-parameter: the safe side, for then nothing is kept in vain. What is found is checked against the recorded keys: steps
-that agree in all that should reach them have one key, or else every parameter reaches them.
+parameter: the safe side, for then nothing is kept in vain; or, after a look of the body, on what reaches what was
+seen. What is found is checked against the recorded keys: steps that agree in all that should reach them have one key,
+or else every parameter reaches them.
 
 A mistake costs time, never a result: whether a step is reused is decided by its key alone.
 """
@@ -43,6 +44,8 @@ class _Seen:
     arguments: dict[int, Mapping[str, Any]] = field(default_factory=dict)
     keys: dict[int, str | None] = field(default_factory=dict)
     sources: dict[int, frozenset[str]] = field(default_factory=dict)
+    looked: bool = False
+    """Whether the body had looked at an output before the call, in some run."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +92,9 @@ def _seen(runs: Sequence[RunRecord]) -> dict[str, _Seen]:
             entry = seen.setdefault(step.name, _Seen())
             entry.arguments[index] = step.params
             entry.keys[index] = step.key
-            entry.sources[index] = frozenset(
-                names[edge.source] for edge in run.edges if edge.target == step.id and edge.source in names
-            )
+            before = [edge for edge in run.edges if edge.target == step.id and edge.source in names]
+            entry.sources[index] = frozenset(names[edge.source] for edge in before)
+            entry.looked |= any(edge.kind == "control" for edge in before)
     return seen
 
 
@@ -121,9 +124,9 @@ def _read_by(name: str, seen: _Seen, columns: Mapping[str, list[Any]], runs: Seq
     found: set[str] = set()
     for argument in arguments:
         given = [seen.arguments[index].get(argument, _ABSENT) for index in here]
-        found |= _explaining([_hashable(each) for each in given], values, whole)
+        found |= _explaining([_hashable(each) for each in given], values, whole, looked=seen.looked)
     used = [tuple(sorted(seen.sources[index])) for index in here]
-    return frozenset(found | _explaining(used, values, {}))
+    return frozenset(found | _explaining(used, values, {}, looked=seen.looked))
 
 
 def _whole(columns: Mapping[str, list[Any]], runs: Sequence[RunRecord], here: Sequence[int]) -> dict[str, list[Any]]:
@@ -133,16 +136,21 @@ def _whole(columns: Mapping[str, list[Any]], runs: Sequence[RunRecord], here: Se
 
 
 def _explaining(
-    given: Sequence[Any], columns: Mapping[str, Sequence[Any]], whole: Mapping[str, Sequence[Any]]
+    given: Sequence[Any], columns: Mapping[str, Sequence[Any]], whole: Mapping[str, Sequence[Any]], *, looked: bool
 ) -> set[str]:
-    """The parameters that explain what an argument was in each run."""
+    """The parameters that explain what an argument was in each run.
+
+    What none explains came from what the body had looked at, if it had: what reaches that reaches this anyhow. Else it
+    may come from all.
+    """
     if _is_constant(given):
         return set()
     equal = {name for name, column in columns.items() if all(map(_same, given, column))}
     groups = [group for group, column in whole.items() if all(map(_same, given, column))]
     equal |= {name for name in columns for group in groups if name.startswith(f"{group}.")}
     moving = equal or {name for name, column in columns.items() if _moves_with(given, column)}
-    return moving or {name for name, column in columns.items() if _decides(column, given)} or set(columns)
+    deciding = moving or {name for name, column in columns.items() if _decides(column, given)}
+    return deciding or (set() if looked else set(columns))
 
 
 def _moves_with(given: Sequence[Any], column: Sequence[Any]) -> bool:

@@ -48,6 +48,13 @@ def nesting(rows: int = 10, factor: float = 0.5, lr: float = 0.1) -> Any:
     return fitted(inner(factor=factor, rows=rows), lr)
 
 
+@pipeline
+def looking(rows: int = 10, factor: float = 0.5, lr: float = 0.1) -> Any:
+    data = loaded(rows)
+    longest = 3 if len(data) > 20 else 2
+    return fitted(scaled([1, longest], factor), lr)
+
+
 SPACE = {"rows": Int(5, 50), "factor": Float(0.1, 1.0), "lr": Float(0.0, 1.0)}
 CHAIN = Stages({"loaded": ["rows"], "scaled": ["factor"], "fitted": ["lr"]})
 
@@ -123,6 +130,14 @@ def test_the_first_to_need_a_step_has_its_price_and_the_others_nothing(workspace
     for trial, run in zip(trials, found.runs, strict=True):
         computed = {name for name, step in run.steps.items() if step.reused_from is None}
         assert records.seconds(trial).keys() == computed
+
+
+def test_what_the_body_looked_at_reaches_what_it_called_then(workspace: Workspace) -> None:
+    records, trials = told(study(workspace, looking))
+    stages = records.stages(trials)
+    assert stages is not None
+    assert stages.reaching("scaled") == {"rows", "factor"}
+    assert stages.reaching("fitted") == {"rows", "factor", "lr"}
 
 
 def test_runs_inside_are_seen_through(workspace: Workspace) -> None:
