@@ -43,6 +43,11 @@ class Means:
         made = samplers.sampler(default if self.sampler is None else self.sampler, seed, space)
         if goals.several and isinstance(made, optuna.samplers.CmaEsSampler):
             raise StudyError("sampler='cmaes' is for one objective; for several there are nsgaii, nsgaiii, tpe and gp.")
+        if goals.several and samplers.is_memo(made):
+            raise StudyError(
+                "sampler='memo-gp' is for one objective; for several, prefix-reuse goes around any other: "
+                "prefix-reuse(base=nsgaii)."
+            )
         return made
 
     def limited(self, limits: Limits, space: Space, goals: Goals) -> Limits:

@@ -67,18 +67,17 @@ def sampler(
         raise StudyError(f"sampler={choice!r}: {error}") from None
 
 
-def attach(chosen: BaseSampler, records: Callable[[Stages | None], Records], *, objectives: int = 1) -> None:
-    """Let a sampler that knows stages read ``records``, which are made for the stages that it was given, if any.
-
-    Raises StudyError for one that cannot have so many ``objectives``.
-    """
+def attach(chosen: BaseSampler, records: Callable[[Stages | None], Records]) -> None:
+    """Let a sampler that knows stages read ``records``, which are made for the stages that it was given, if any."""
     if isinstance(chosen, Attachable):
-        if objectives > 1 and not isinstance(chosen, PrefixReuseSampler):
-            raise StudyError(
-                f"sampler='memo-gp' has one objective, and the study {objectives}: take prefix-reuse, around "
-                "any other sampler: prefix-reuse(base=nsgaii)."
-            )
         chosen.attach(records(chosen.stages))
+
+
+def is_memo(chosen: BaseSampler) -> bool:
+    """Whether a sampler scores what is left to compute, or goes around one that does: it has one objective."""
+    if isinstance(chosen, PrefixReuseSampler):
+        return is_memo(chosen.base)
+    return isinstance(chosen, Attachable)
 
 
 def exhaustive(choice: str | Mapping[str, Any] | BaseSampler | None) -> bool:
@@ -327,6 +326,8 @@ def _written(node: ast.expr, cure: str) -> Any:
         return _WORDS.get(node.id, node.id)
     if isinstance(node, ast.Call):
         return ast.unparse(node)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub) and isinstance(node.left, ast.Name):
+        return f"{node.left.id}-{_written(node.right, cure)}"  # a name with a dash
     try:
         return ast.literal_eval(node)
     except ValueError:

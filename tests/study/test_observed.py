@@ -9,7 +9,19 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from hpo_pipelines import Categorical, Fixed, Float, Int, Space, Status, Workspace, component, optimize, pipeline
+from hpo_pipelines import (
+    Categorical,
+    Fixed,
+    Float,
+    Int,
+    Space,
+    Status,
+    StudyError,
+    Workspace,
+    component,
+    optimize,
+    pipeline,
+)
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study import Study
@@ -53,6 +65,12 @@ def looking(rows: int = 10, factor: float = 0.5, lr: float = 0.1) -> Any:
     data = loaded(rows)
     longest = 3 if len(data) > 20 else 2
     return fitted(scaled([1, longest], factor), lr)
+
+
+@pipeline
+def judged(rows: int = 10, factor: float = 0.5, lr: float = 0.1) -> Any:
+    data = loaded(rows)
+    return {"loss": fitted(scaled(data, factor), lr), "size": rows}
 
 
 SPACE = {"rows": Int(5, 50), "factor": Float(0.1, 1.0), "lr": Float(0.0, 1.0)}
@@ -214,3 +232,11 @@ def test_what_a_space_allows(workspace: Workspace) -> None:
     assert not records.allows({"kind": text, "n": 6})
     assert not records.allows({"kind": lists, "n": 1})
     assert records.allows({"n": 1})  # one that is not known yet forbids nothing
+
+
+def test_memo_gp_has_one_objective_and_prefix_reuse_any_number(workspace: Workspace) -> None:
+    wanted: dict[str, Any] = {"objective": ["loss", "size"], "direction": ["minimize", "maximize"]}
+    with pytest.raises(StudyError, match=r"is for one objective; for several, prefix-reuse goes around any other"):
+        study(workspace, judged, sampler="memo-gp", **wanted)
+    found = study(workspace, judged, sampler="prefix-reuse(base=nsgaii)", n_trials=24, **wanted)
+    assert sum(run.steps["loaded"].reused_from is not None for run in found.runs[12:]) > 4

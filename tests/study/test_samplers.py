@@ -10,7 +10,6 @@ import pytest
 
 from hpo_pipelines import Float, Int, SpaceError, StudyError
 from hpo_pipelines.study import samplers
-from hpo_pipelines.study.reuse import TrialRecords
 from search_spaces import Space
 
 SPACE = Space(
@@ -162,11 +161,6 @@ def test_an_infeasible_grid_is_refused() -> None:
         samplers.limit(samplers.sampler("grid", 1, space), space, None)
 
 
-def test_a_sampler_for_one_objective_is_refused_where_there_are_several() -> None:
-    def records(stages: Any) -> Any:
-        return TrialRecords(stages)
-
-    with pytest.raises(StudyError, match=r"has one objective, and the study 2: take prefix-reuse"):
-        samplers.attach(samplers.sampler("memo-gp", 1), records, objectives=2)
-    samplers.attach(samplers.sampler("prefix-reuse", 1), records, objectives=2)
-    samplers.attach(samplers.sampler("memo-gp", 1), records)
+def test_who_has_one_objective_only() -> None:
+    names = {"memo-gp": True, "prefix-reuse": False, "prefix-reuse(base=memo-gp(hedge=0.5))": True, "tpe": False}
+    assert {name: samplers.is_memo(samplers.sampler(name, 1)) for name in names} == names
