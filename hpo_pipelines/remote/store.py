@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from hpo_pipelines.errors import ConfigError, TaskNotFound
@@ -283,10 +283,15 @@ class RemoteQueues(_Part, Queues):
     def ahead(self, entry: Entry) -> int:
         return entry.position
 
-    def set(self, state: QueueState) -> None:
-        # 0 stands for no limit there.
-        change = {"paused": state.paused, "capacity": state.capacity or 0}
-        self._server.patch(f"/queues/{quoted(state.name)}", change)
+    def pause(self, name: str, paused: bool = True) -> QueueState:
+        return self._changed(name, {"paused": paused})
+
+    def limit(self, name: str, capacity: int | None) -> QueueState:
+        return self._changed(name, {"capacity": capacity or 0})  # 0 stands for no limit there
+
+    def _changed(self, name: str, change: Mapping[str, Any]) -> QueueState:
+        self._server.patch(f"/queues/{quoted(name)}", change)
+        return self.states()[name]
 
     def _all(self) -> builtins.list[dict[str, Any]]:
         found: builtins.list[dict[str, Any]] = self._server.get("/queues")["items"]

@@ -241,7 +241,9 @@ def rounded(values: Sequence[float | None], everything: Sequence[float] | None =
     known = [value for value in (values if everything is None else everything) if _is_number(value)]
     spread = max(known) - min(known) if known else 0.0
     most = max(map(abs, known), default=0.0)
-    digits = DIGITS if spread == 0.0 or most == 0.0 else max(0, math.ceil(math.log10(most / spread))) + DIGITS
+    digits = (
+        DIGITS if most == 0.0 or not 0.0 < spread < math.inf else max(0, math.ceil(math.log10(most / spread))) + DIGITS
+    )
     form = f"%.{min(17, digits)}g"
     return [_short(value, form) if _is_number(value) else None for value in values]
 
@@ -251,7 +253,10 @@ def _is_number(value: float | None) -> TypeGuard[float]:
 
 
 def _short(value: float, form: str) -> float:
-    return value if isinstance(value, int) else float(form % value)
+    if isinstance(value, int):
+        return value
+    short = float(form % value)
+    return short if math.isfinite(short) else value  # the largest numbers round up to none
 
 
 def _json(chart: Mapping[str, Any]) -> bytes:

@@ -99,11 +99,12 @@ def values_below(folder: Path, *values: str) -> list[Path]:
     """The files below ``folder`` that hold one of ``values``."""
     sought = [value.encode() for value in values]
     found = []
-    for path in folder.rglob("*"):
-        # A database that was just closed takes its log away.
-        with contextlib.suppress(FileNotFoundError):
-            if path.is_file() and any(value in path.read_bytes() for value in sought):
-                found.append(path)
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            # A database that was just closed takes its log away.
+            with contextlib.suppress(FileNotFoundError):
+                if path.is_file() and any(value in path.read_bytes() for value in sought):
+                    found.append(path)
     return found
 
 

@@ -54,10 +54,15 @@ def serve(keeper: Keeper) -> threading.Thread:
 
 
 def call(folder: Path) -> socket.socket:
-    wait_until((folder / "keeper.sock").exists, "the keeper")
-    connection = ray_runtime._call(folder)
-    assert connection is not None
-    return connection
+    made: list[socket.socket] = []
+
+    def answers() -> bool:  # its socket is there a moment before it listens
+        connection = ray_runtime._call(folder)
+        made.extend([] if connection is None else [connection])
+        return bool(made)
+
+    wait_until(answers, "the keeper")
+    return made[0]
 
 
 def answer(connection: socket.socket) -> Any:

@@ -26,7 +26,6 @@ SCALARS = (
 VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(TEXTS, inner, max_size=2), max_leaves=4
 )
-DECIMALS = st.integers(-(10**6), 10**6).map(lambda number: number / 1000)
 
 
 @st.composite
@@ -37,8 +36,9 @@ def floats(draw: st.DrawFn) -> Float:
         return Float(abs(low) + 1e-9, abs(low) + abs(high) + 1e-9, log=True)
     if shape == "even":
         return Float(low, high)
-    low, span = draw(DECIMALS), draw(st.integers(1, 10**6)) / 1000
-    return Float(low, low + span, step=draw(st.integers(1, max(1, int(span * 500)))) / 1000)
+    low, thousandths = draw(st.integers(-(10**6), 10**6)), draw(st.integers(1, 10**6))
+    step = draw(st.integers(1, max(1, thousandths // 2)))
+    return Float(low / 1000, (low + thousandths) / 1000, step=step / 1000)
 
 
 @st.composite

@@ -106,7 +106,8 @@ def test_looking_is_a_viewers_changing_a_runners_and_code_and_deleting_an_author
         if path.startswith(("/static", "/login", "/logout")):
             assert role is None, path
         elif method in ("GET", "HEAD", "OPTIONS"):
-            assert role == (Role.RUNNER if path == "/runs/{run}/new" else Role.VIEWER), (method, path)
+            loads_code = path in ("/runs/{run}/new", "/runs/{run}/study", "/studies/{study}/enqueue")
+            assert role == (Role.RUNNER if loads_code else Role.VIEWER), (method, path)
         elif path == "/api/v1/snapshots" or "delete" in path or (method == "DELETE" and path.startswith("/api/")):
             assert role is Role.AUTHOR, (method, path)
         else:

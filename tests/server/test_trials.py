@@ -83,7 +83,8 @@ def test_what_cannot_be_sorted_by_is_refused() -> None:
 def test_the_chart_of_what_may_have_changed_joins_the_one_before() -> None:
     before = Trials((UP,), SPACE, [row(0), row(1, "running"), row(2)], {0: (0.1,), 2: (0.3,)})
     assert (before.settled, before.chart()["settled"]) == (1, 1)
-    after = before.read_on([row(1), row(2), row(3)], {0: (0.1,), 1: (0.2,), 2: (0.3,), 3: (0.4,)})
+    values = {0: (0.1,), 1: (0.2,), 2: (0.3,), 3: (0.4,)}
+    after = before.read_on([row(1), row(2), row(3)], values, frozenset())
     late = after.chart(first=1)
     assert late["number"] == [1, 2, 3]
     assert (late["settled"], late["total"]) == (4, 4)
