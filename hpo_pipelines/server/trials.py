@@ -200,6 +200,7 @@ class Trials:
                 {"name": goal.name, "direction": goal.direction, "values": self._shown(place, rows)}
                 for place, goal in enumerate(self.goals)
             ],
+            "infeasible": [row.trial for row in rows if row.trial in self.infeasible],
             "params": {name: _chart(column, begin) for name, column in self.columns.items()},
         }
 

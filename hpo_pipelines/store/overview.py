@@ -28,10 +28,23 @@ _ARCHIVED = (
     .group_by(tasks.c.project, tasks.c.pipeline)
     .order_by(func.max(tasks.c.id).desc())
 )
+_asked = (
+    select(tasks.c.id.label("root"), tasks.c.id)
+    .where(tasks.c.id.in_(bindparam("runs", expanding=True)))
+    .cte("asked", recursive=True)
+)
+_inside = tasks.alias("inside")
+_asked = _asked.union_all(
+    select(_asked.c.root, _inside.c.id)
+    .join(_asked, _inside.c.parent == _asked.c.id)
+    .where(_inside.c.kind == literal_column("'pipeline'"))
+)
+"""The runs asked for and those inside them, each with the one asked for."""
 _STEPS = (
-    select(tasks.c.parent, tasks.c.status, case((tasks.c.reused_from.is_(None), 0), else_=1), func.count())
-    .where(tasks.c.parent.in_(bindparam("runs", expanding=True)), tasks.c.component.is_not(None))
-    .group_by(tasks.c.parent, tasks.c.status, literal_column("3"))
+    select(_asked.c.root, tasks.c.status, case((tasks.c.reused_from.is_(None), 0), else_=1), func.count())
+    .join(_asked, tasks.c.parent == _asked.c.id)
+    .where(tasks.c.component.is_not(None))
+    .group_by(_asked.c.root, tasks.c.status, literal_column("3"))
 )
 _newest = (
     select(func.max(metrics.c.id))
@@ -128,7 +141,7 @@ class Overview:
         return found, (rows[limit - 1][0], found[-1].id) if len(rows) > limit else None
 
     def steps(self, run_ids: Sequence[str]) -> dict[str, StepCounts]:
-        """How the steps of each of these runs stand."""
+        """How the steps of each of these runs stand, those of runs inside it included."""
         found: dict[str, tuple[dict[str, int], list[int]]] = {run: ({}, [0]) for run in run_ids}
         for run, status, reused, count in self._all(_STEPS, run_ids):
             statuses, shared = found[run]

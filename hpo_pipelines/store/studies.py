@@ -33,7 +33,14 @@ _ROWS = (
     .where(_IS_TRIAL, tasks.c.trial >= bindparam("first"))
     .order_by(tasks.c.trial)
 )
-_runs = select(tasks.c.id).where(_IS_TRIAL).scalar_subquery()
+_runs = select(tasks.c.id).where(_IS_TRIAL).cte("runs", recursive=True)
+_inside = tasks.alias("inside")
+_runs = _runs.union_all(
+    select(_inside.c.id)
+    .join(_runs, _inside.c.parent == _runs.c.id)
+    .where(_inside.c.kind == literal_column("'pipeline'"))
+)
+"""The trials' runs, and those inside them: the repeats of a trial, nested pipelines."""
 _steps = tasks.alias("steps")
 _origins = tasks.alias("origins")
 _reused = case((_steps.c.reused_from.is_(None), 0), else_=1)
@@ -47,7 +54,7 @@ _WORK = (
     )
     .select_from(_steps.outerjoin(_origins, _origins.c.id == _steps.c.reused_from))
     .where(
-        _steps.c.parent.in_(_runs),
+        _steps.c.parent.in_(select(_runs.c.id)),
         _steps.c.kind == literal_column("'step'"),
         _steps.c.status == literal_column("'completed'"),
     )
@@ -103,7 +110,7 @@ class Studies:
         ]
 
     def work(self, study: str) -> list[Shared]:
-        """What its trials' completed steps share, in the order of their calls; of steps directly in the trials."""
+        """What its trials' completed steps share, in the order of their calls, steps of runs inside them included."""
         found: dict[str, list[float]] = {}
         places: dict[str, int] = {}
         for component, reused, count, saved, place in self._database.rows(_WORK, {"study": study}):

@@ -92,6 +92,13 @@ def test_the_chart_of_what_may_have_changed_joins_the_one_before() -> None:
     assert late["params"]["model"] == {"choices": ["tree", "linear"], "values": [0, 0, 0]}
 
 
+def test_the_chart_names_the_trials_that_violate_a_constraint() -> None:
+    values = {0: (0.1,), 1: (0.9,), 2: (0.3,)}
+    found = Trials((UP,), SPACE, [row(0), row(1), row(2)], values, frozenset({1}))
+    assert found.chart()["infeasible"] == [1]
+    assert found.chart(first=2)["infeasible"] == []
+
+
 def test_a_completed_trial_without_its_value_yet_is_asked_for_again() -> None:
     assert Trials((UP,), SPACE, [row(0), row(1)], {0: (0.1,)}).settled == 1
 

@@ -42,6 +42,18 @@ class StudiesContract:
         assert found == [("load", 1, 1, 3.0), ("fit", 1, 0, 0.0)]
         assert store.studies.work("none") == []
 
+    def test_shared_work_counts_the_steps_of_runs_inside_the_trials(self, store: Store, build) -> None:
+        study = build.study("lr")
+        trial = build.run(study=study.id, trial=0, status=Status.COMPLETED)
+        repeat = build.run(parent=trial.id, status=Status.COMPLETED)
+        deeper = build.run(parent=repeat.id, status=Status.COMPLETED)
+        done = {"status": Status.COMPLETED, "started_at": 5.0, "finished_at": 8.0}
+        fit = build.step(repeat, "fit", position=0, **done)
+        build.step(deeper, "fit", position=0, reused_from=fit.id, **done)
+        assert [(row.component, row.ran, row.reused) for row in store.studies.work(study.id)] == [("fit", 1, 1)]
+        counts = store.overview.steps([trial.id, deeper.id])
+        assert [(counts[run.id].total, counts[run.id].reused) for run in (trial, deeper)] == [(2, 1), (1, 1)]
+
 
 class TestSqlite(StudiesContract):
     @pytest.fixture

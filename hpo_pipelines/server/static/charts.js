@@ -77,6 +77,7 @@ export function drawHistory(data, kept, selected) {
     const value = goal.values[i];
     if (value === null) continue;
     (kept[i] ? lit : dim).push([data.number[i], value, i]);
+    if (data.infeasible.has(data.number[i])) continue;  // never the best
     if (top === null || (maximize ? value > top : value < top)) best.push([data.number[i], top = value]);
   }
   const last = data.number[count - 1];
@@ -96,10 +97,10 @@ export function drawHistory(data, kept, selected) {
   }, { notMerge: true });
 }
 
-// Of two values for each trial those that no other is better than in both.
+// Of two values for each feasible trial those that no other is better than in both.
 function front(data, all) {
   const [x, y] = data.objectives, signs = [x, y].map((goal) => goal.direction === "maximize" ? -1 : 1);
-  const ordered = [...all].sort((a, b) => signs[0] * (a[0] - b[0]) || signs[1] * (a[1] - b[1]));
+  const ordered = all.filter((point) => !data.infeasible.has(data.number[point[2]])).sort((a, b) => signs[0] * (a[0] - b[0]) || signs[1] * (a[1] - b[1]));
   const found = [];
   for (const point of ordered) {
     const last = found.at(-1);

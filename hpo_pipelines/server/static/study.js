@@ -97,6 +97,7 @@ async function inspect() {
 // -- reading: the whole once, then what may have changed since
 function laid(fresh) {
   fresh.status = fresh.status.map((code) => fresh.statuses[code]);
+  fresh.infeasible = new Set(fresh.infeasible);
   return fresh;
 }
 const lists = (one) => [one.number, one.status, ...one.objectives.map((goal) => goal.values), ...Object.values(one.params).map((column) => column.values)];
@@ -105,6 +106,7 @@ function joined(before, fresh) {
   const from = before.number.findIndex((number) => number >= before.settled), begin = from < 0 ? before.number.length : from;
   const [old, more] = [lists(before), lists(fresh)];
   old.forEach((list, k) => { list.length = begin; for (const value of more[k]) list.push(value); });
+  for (const number of fresh.infeasible) before.infeasible.add(number);
   before.settled = fresh.settled;
   return before;
 }
