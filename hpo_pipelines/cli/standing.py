@@ -179,7 +179,9 @@ def show(study: Study) -> None:
     else:
         why = "; ".join(dict.fromkeys(filter(None, map(_why_not, study.runs))))
         click.echo(f"no trial gave a value: {why or 'none was run'}", err=True)
-    click.echo(f"look further: hpo show {study.name}; hpo ls --study {study.name}; hpo mlflow", err=True)
+    server = study.workspace.settings.server
+    pages = f"{server}/studies/{study.id}" if server else "hpo mlflow"
+    click.echo(f"look further: hpo show {study.name}; hpo ls --study {study.name}; {pages}", err=True)
 
 
 def _why_not(run: Run) -> str | None:
