@@ -213,18 +213,21 @@ def test_interrupted_it_is_not_left_to_go_on(place: Workspace, tmp_path: Path, m
 def test_a_queue_is_seen_and_set(place: Workspace, base: Run) -> None:
     from hpo_pipelines.store.queues import QueueState
 
-    place.store.queues.set(QueueState("services", paused=True, capacity=3))
+    queues = place.store.queues
+    assert queues.limit("services", 3) == QueueState("services", capacity=3)
+    assert queues.pause("services") == QueueState("services", paused=True, capacity=3)
     try:
-        assert place.store.queues.states()["services"] == QueueState("services", paused=True, capacity=3)
+        assert queues.states()["services"] == QueueState("services", paused=True, capacity=3)
         first, second = base.clone(lr=0.61).enqueue(), base.clone(lr=0.62).enqueue(priority=5)
         assert second.reason == "waits: queue services is paused; `hpo queues resume services` opens it"
-        assert [entry.task for entry in place.store.queues.line("services")] == [second.id, first.id]
+        assert [entry.task for entry in queues.line("services")] == [second.id, first.id]
         with pytest.raises(ConfigError, match="there is no queue 'nowhere'"):
             base.clone(lr=0.63).enqueue(queue="nowhere")
         with pytest.raises(ConfigError, match=f"declared by a table .* in the config.toml of {place.place}"):
             place.settings.queue("nowhere")
     finally:
-        place.store.queues.set(QueueState("services"))
+        queues.pause("services", paused=False)
+        queues.limit("services", None)
     assert first.wait(60).status == "completed"
     assert second.wait(60).status == "completed"
 
