@@ -167,9 +167,9 @@ OUTCOMES: dict[type[BaseException], Outcome] = {
 }
 
 
-def outcome_of(error: BaseException) -> Outcome:
-    """The table's row for ``error``: that of the nearest of its classes, ``(1, 500)`` for any other exception."""
-    for cls in type(error).__mro__:
+def outcome_of(error: BaseException | type[BaseException]) -> Outcome:
+    """The table's row for ``error``, or for one of a class: of the nearest of its classes, else ``(1, 500)``."""
+    for cls in (error if isinstance(error, type) else type(error)).__mro__:
         # The base comes last: SpaceError reaches it before it reaches the row of search_spaces' own error.
         if cls in OUTCOMES and cls is not HpoPipelinesError:
             return OUTCOMES[cls]

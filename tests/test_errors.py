@@ -13,7 +13,8 @@ def test_every_error_has_an_outcome_and_most_have_one_of_their_own() -> None:
     raised = [cls for _, cls in inspect.getmembers(errors, inspect.isclass) if issubclass(cls, HpoPipelinesError)]
     assert len(raised) > 15
     for cls in raised:
-        assert outcome_of(cls("x")).exit_code > 0
+        assert outcome_of(cls("x")) == outcome_of(cls)
+        assert outcome_of(cls).exit_code > 0
     codes = [outcome.exit_code for outcome in OUTCOMES.values()]
     assert len(codes) == len(set(codes))
 

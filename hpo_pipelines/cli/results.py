@@ -31,8 +31,8 @@ def exit_code(task: Task) -> int:
     if task.status is Status.COMPLETED:
         return 0
     if task.status in (Status.ABORTED, Status.PRUNED):
-        return outcome_of(StepAborted()).exit_code
-    return outcome_of((_of_ours(task) or StepError)()).exit_code
+        return outcome_of(StepAborted).exit_code
+    return outcome_of(_of_ours(task) or StepError).exit_code
 
 
 def _of_ours(task: Task) -> type[HpoPipelinesError] | None:

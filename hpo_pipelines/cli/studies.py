@@ -166,7 +166,7 @@ def _exit_code(study: Study) -> int:
         return INTERRUPTED
     if study.status is Status.COMPLETED and any(trial.values is not None for trial in study.trials):
         return 0
-    return outcome_of(StepFailed()).exit_code
+    return outcome_of(StepFailed).exit_code
 
 
 @click.command()
