@@ -128,7 +128,10 @@ def test_no_page_has_anything_that_could_run(client: TestClient, ids: dict[str, 
         answer = client.get(address)
         assert answer.status_code in (200, 404, 422, 409), (address, answer.status_code, answer.text[:300])
         if "text/html" not in answer.headers["content-type"]:
-            if not address.startswith("/login"):  # whether one is known, as JSON
+            # Whether one is known, and a study's chart, are JSON, which is never taken for a page.
+            if answer.headers["content-type"].startswith("application/json"):
+                assert answer.headers["x-content-type-options"] == "nosniff", address
+            else:
                 assert "attachment" in answer.headers["content-disposition"], address
             continue
         assert answer.headers["content-security-policy"].startswith("default-src 'self'")
