@@ -35,6 +35,9 @@ class Team:
     run: Run
 
     def token(self, name: str, role: Role) -> str:
+        """A new one, also for a name that had one."""
+        if name in [token.name for token in self.tokens.tokens()]:
+            self.tokens.remove(name)
         return self.tokens.create(name, role)
 
 
@@ -140,6 +143,19 @@ def test_archive_restore_and_delete_with_a_dialog(team: Team, browser_page: tupl
     page.locator("#ask").get_by_role("button", name="Yes").click()
     expect(page).to_have_url(f"{team.server.url}/pipelines/shop/churn")
     assert doomed.id not in [run.id for run in team.workspace.runs()]
+
+
+def test_a_page_whose_run_is_deleted_elsewhere_says_so(team: Team, browser_page: tuple[Page, Watch]) -> None:
+    page, _ = browser_page
+    doomed = team.run.clone(lr=0.7).run()
+    page.goto("/login")
+    log_in(page, team.token("watcher", Role.VIEWER))
+    expect(page).to_have_url(f"{team.server.url}/pipelines")
+    page.goto(f"/runs/{doomed.id}")
+    expect(page.locator("#live")).to_have_text("Live")
+    authorised = {"Authorization": f"Bearer {team.token('deleter', Role.AUTHOR)}"}
+    assert httpx2.delete(f"{team.server.url}/api/v1/runs/{doomed.id}", headers=authorised).status_code < 300
+    expect(page.locator("#live")).to_have_text("Deleted")
 
 
 def test_a_runner_starts_runs_and_deletes_none(team: Team, browser_page: tuple[Page, Watch]) -> None:

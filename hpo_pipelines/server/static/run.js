@@ -13,7 +13,9 @@ read();
 
 // -- parts
 const asked = {};
+let gone = false;
 async function load(part, how) {
+  if (gone) return;
   asked[part]?.abort();
   const control = asked[part] = new AbortController();
   const query = new URLSearchParams(Object.entries(state).filter(([, value]) => value));
@@ -188,6 +190,9 @@ const relist = throttled(2500, () => load("list"));
 let opens = 0;
 listen({ run, others: true }, (records) => {
   const ours = records.some((record) => record.run === run || record.task === run);
+  // Deleted, here or elsewhere: there is nothing to be read any more.
+  gone ||= records.some((record) => record.kind === "deleted" && record.task === run);
+  if (gone) { $("#live").textContent = "Deleted"; return; }
   const isOver = $("#head .pill.s-completed") !== null;
   if (records.length ? ours : opens++ > 0 || !isOver) { redraw(); retell(); nudge(); }
   if (records.some((record) => record.of === "pipeline" && record.kind !== "metrics")) relist();
