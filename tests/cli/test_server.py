@@ -144,6 +144,7 @@ def plain(text: str) -> str:
     text = re.sub(r"\d+\.\d s\b", "TIME", text)
     text = re.sub(r'("(?:\w+_at|seconds|spent|useful|saved|wasted)": )[-\d.e]+', r"\1TIME", text)
     text = re.sub(r'"queue": "services"', '"queue": null', text)
+    text = re.sub(r"(; )http://127\.0\.0\.1:\d+/studies/ID", r"\1hpo mlflow", text)  # where there are pages
     # There the code is that of its snapshot, which a traceback says.
     text = re.sub(r"(\.py)@[0-9a-f]{8}", r"\1", re.sub(r'(File ")[^"]*/', r"\1", text))
     return re.sub(r" +", " ", text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -71,13 +72,12 @@ def test_a_running_study_is_stopped_resumed_and_extended(
     page: Page, workspace: Workspace, held: Run, folder: Path, request: pytest.FixtureRequest
 ) -> None:
     gate = folder / request.node.name
-    started(page, held, "to be stopped", trials=3)
+    study = started(page, held, "to be stopped", trials=3)
     wait_until(Path(f"{gate}.began").exists, "the first trial to begin")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Abort")).to_be_visible()
     gate.touch()
     expect(page.locator("h1")).to_contain_text("Aborted")
-    study = Study.called(workspace, "to be stopped")
     assert [run.status for run in study.runs] == [Status.COMPLETED] * len(study.runs)
     assert len(study.runs) < 3
     page.get_by_role("button", name="Resume").click()
@@ -93,12 +93,11 @@ def test_stopping_twice_aborts_what_runs(
     page: Page, workspace: Workspace, held: Run, folder: Path, request: pytest.FixtureRequest
 ) -> None:
     gate = folder / request.node.name
-    started(page, held, "to be aborted", trials=3)
+    study = started(page, held, "to be aborted", trials=3)
     wait_until(Path(f"{gate}.began").exists, "the first trial to begin")
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Abort").click()
     expect(page.locator("h1")).to_contain_text("Aborted")
-    study = Study.called(workspace, "to be aborted")
     assert {run.status for run in study.runs} == {Status.ABORTED}
 
 
@@ -154,8 +153,12 @@ def test_the_next_server_goes_on_with_what_one_has_left(tmp_path: Path) -> None:
             second.stop()
 
 
+NUMBERS = itertools.count(1)
+
+
 def started(page: Page, base: Run, name: str, trials: int) -> Study:
-    """A study over ``base`` from the form, running."""
+    """A study over ``base`` from the form, running; its name begins with ``name``."""
+    name = f"{name} {next(NUMBERS)}"
     page.goto(f"/runs/{base.id}/study")
     page.get_by_label("lr", exact=True).check()
     page.get_by_label("lr, lowest").fill("0.1")
