@@ -69,7 +69,7 @@ def test_a_study_is_started_over_a_run(page: Page, watch: Any, workspace: Worksp
 
 
 def test_a_running_study_is_stopped_resumed_and_extended(
-    page: Page, workspace: Workspace, held: Run, folder: Path, request: pytest.FixtureRequest
+    page: Page, held: Run, folder: Path, request: pytest.FixtureRequest
 ) -> None:
     gate = folder / request.node.name
     study = started(page, held, "to be stopped", trials=3)
@@ -89,9 +89,7 @@ def test_a_running_study_is_stopped_resumed_and_extended(
     expect(page.locator("h1")).to_contain_text("Completed")
 
 
-def test_stopping_twice_aborts_what_runs(
-    page: Page, workspace: Workspace, held: Run, folder: Path, request: pytest.FixtureRequest
-) -> None:
+def test_stopping_twice_aborts_what_runs(page: Page, held: Run, folder: Path, request: pytest.FixtureRequest) -> None:
     gate = folder / request.node.name
     study = started(page, held, "to be aborted", trials=3)
     wait_until(Path(f"{gate}.began").exists, "the first trial to begin")
@@ -101,7 +99,7 @@ def test_stopping_twice_aborts_what_runs(
     assert {run.status for run in study.runs} == {Status.ABORTED}
 
 
-def test_a_trial_is_enqueued_with_other_values(page: Page, watch: Any, workspace: Workspace, base: Run) -> None:
+def test_a_trial_is_enqueued_with_other_values(page: Page, watch: Any, base: Run) -> None:
     watch.allow("422")
     study = started(page, base, "for a point", trials=2)
     expect(page.locator("h1")).to_contain_text("Completed")

@@ -144,8 +144,8 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
     ) -> dict[str, Any]:
         if not search_space or set(search_space) <= set(trial.system_attrs.get("fixed_params", {})):
             return {}
-        # Matrices are small here, and the cores busy with trials: threads that wait for each other made it ten times
-        # as slow.
+        # Matrices are small here, and the cores busy with trials: threads that wait for each other made it much
+        # slower.
         with self._threads.limit(limits=1):
             return self._sampled(study, trial, search_space)
 
