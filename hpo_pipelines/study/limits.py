@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+from hpo_pipelines.types import duration
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,12 @@ class Limits:
     max_compute: float | None = None
     target: float | None = None
     plateau: int | None = None
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any]) -> Limits:
+        """As they are ``given``, times such as ``"2h"`` among them. Raises ParameterError for what is no time."""
+        timed = {name: duration(given[name]) for name in ("timeout", "max_compute") if given.get(name) is not None}
+        return cls(**{**given, **timed})
 
     @property
     def ends(self) -> bool:

@@ -21,12 +21,13 @@ from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.means import Means
 from hpo_pipelines.study.observed import StudyRecords
+from hpo_pipelines.study.options import Options
 from hpo_pipelines.study.progress import Progress
 from hpo_pipelines.study.repeating import repeats_of
 from hpo_pipelines.study.trialruns import TrialRuns
 from hpo_pipelines.study.wanted import Wanted, study_task
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import duration, new_id
+from hpo_pipelines.types import new_id
 from search_spaces import Space
 
 if TYPE_CHECKING:
@@ -95,35 +96,13 @@ def optimize(
 
     Raises SpaceError, ParameterError and StudyError before anything runs.
     """
+    options = Options.among(locals())
     from hpo_pipelines.workspace import default_workspace
 
     place = workspace or (pipeline.workspace if isinstance(pipeline, Run) else default_workspace())
-    asked: dict[str, Any] = {
-        "objective": objective,
-        "direction": direction,
-        "constraints": constraints,
-        "n_trials": n_trials,
-        "timeout": timeout,
-        "max_compute": max_compute,
-        "target": target,
-        "plateau": plateau,
-        "max_failures": max_failures,
-        "n_jobs": n_jobs,
-        "sampler": sampler,
-        "pruner": pruner,
-        "prune_on": prune_on,
-        "seed": seed,
-        "repeats": repeats,
-        "name": name,
-        "executor": executor,
-        "queue": queue,
-        "storage": storage,
-        "allow_changes": allow_changes,
-        "reuse": reuse,
-    }
     if isinstance(place, RemoteWorkspace):
-        return Study(place, remote.optimize(place, pipeline, basis.parsed(space), asked, progress))
-    return begin(place, pipeline, space, **asked).drive(progress)
+        return Study(place, remote.optimize(place, pipeline, basis.parsed(space), vars(options), progress))
+    return begin(place, pipeline, space, options).drive(progress)
 
 
 @dataclass(frozen=True)
@@ -145,50 +124,25 @@ def begin(
     place: Workspace,
     pipeline: Pipeline[..., Any] | Run | Recorded,
     space: Space | Mapping[str, Any] | str | Path,
-    *,
-    objective: str | Sequence[str] | None = None,
-    direction: str | Sequence[str] = "maximize",
-    constraints: str | Sequence[str] = (),
-    n_trials: int | None = None,
-    timeout: float | str | None = None,
-    max_compute: float | str | None = None,
-    target: float | None = None,
-    plateau: int | None = None,
-    max_failures: int | None = None,
-    n_jobs: int = 1,
-    sampler: str | Mapping[str, Any] | optuna.samplers.BaseSampler | None = None,
-    pruner: str | optuna.pruners.BasePruner | None = None,
-    prune_on: str | Sequence[str] | None = None,
-    seed: int | None = None,
-    repeats: Mapping[str, int | Sequence[Any]] | None = None,
-    name: str | None = None,
-    executor: str | None = None,
-    queue: str | None = None,
-    storage: str | None = None,
-    allow_changes: bool = False,
-    reuse: bool = True,
+    options: Options,
 ) -> Begun:
     """What :func:`optimize` drives. Raises what that raises before anything runs."""
-    goals = Goals.of(objective, direction, constraints)
-    means = Means(sampler, pruner, prune_on, seed, queue, reuse)
+    goals = Goals.of(options.objective, options.direction, options.constraints)
+    means = Means(**{name: getattr(options, name) for name in Means.__dataclass_fields__})
     means.metrics(goals)  # what is wrong is refused before anything is recorded
-    limits = Limits(n_trials, _seconds(timeout), n_jobs, max_failures, _seconds(max_compute), target, plateau)
-    _refuse_limits(limits, goals, sampler)
-    if queue is not None:
-        place.settings.queue(queue)
+    limits = Limits.of({name: getattr(options, name) for name in Limits.__dataclass_fields__})
+    _refuse_limits(limits, goals, options.sampler)
+    if options.queue is not None:
+        place.settings.queue(options.queue)
     parsed = basis.parsed(space)
     limits = means.limited(limits, parsed, goals)
-    base = basis.base_of(place, pipeline, parsed, executor)
+    base = basis.base_of(place, pipeline, parsed, options.executor)
     basis.check(parsed, place, base)
-    again = repeats_of(repeats, place.code(base)[0], base, parsed)
-    wanted = Wanted(name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, storage, parsed, again)
+    again = repeats_of(options.repeats, place.code(base)[0], base, parsed)
+    wanted = Wanted(options.name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, options.storage, parsed, again)
     asked = {**vars(limits), **means.as_asked()}
-    study = Study(place, study_task(place, base, wanted, asked, allow_changes=allow_changes))
+    study = Study(place, study_task(place, base, wanted, asked, allow_changes=options.allow_changes))
     return prepared(study, wanted, base, limits, means)
-
-
-def _seconds(given: float | str | None) -> float | None:
-    return None if given is None else duration(given)
 
 
 def _refuse_limits(limits: Limits, goals: Goals, sampler: Any) -> None:

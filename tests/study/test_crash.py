@@ -18,6 +18,7 @@ from hpo_pipelines import Float, Int, Status, StudyError, Workspace, optimize
 from hpo_pipelines.owner import machine
 from hpo_pipelines.study import Study, resume
 from hpo_pipelines.study.handle import find
+from hpo_pipelines.study.options import Options
 from hpo_pipelines.study.start import begin
 
 DRIVER = """
@@ -145,7 +146,8 @@ def test_ctrl_c_once_finishes_what_runs_and_leaves_it_resumable(tmp_path: Path) 
 
 def test_a_study_that_was_recorded_and_never_begun_can_be_resumed(tmp_path: Path) -> None:
     with Workspace(home=tmp_path) as workspace:
-        begin(workspace, bodies.simple, {"x": Int(1, 9)}, n_trials=2, name="recorded", executor="inline")
+        options = Options(n_trials=2, name="recorded", executor="inline")
+        begin(workspace, bodies.simple, {"x": Int(1, 9)}, options)
         task = find(workspace, "recorded")
         assert task is not None
         assert resume(workspace, task, progress=False).reason == "2 of 2 trials"

@@ -15,6 +15,7 @@ from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.study import Study
 from hpo_pipelines.study.basis import Recorded
+from hpo_pipelines.study.options import Options
 from hpo_pipelines.study.resumption import begin_again
 from hpo_pipelines.study.start import begin
 
@@ -79,8 +80,8 @@ class StudyStop(_Strict):
 def start(site: SiteOf, wanted: Annotated[StudyRequest, Body()]) -> PlainJson:
     """Start a study, or go on with the one of this name; it is driven here. 409 where somebody drives it already."""
     target = _target(site, wanted)
-    options = wanted.model_dump(exclude={"run", "snapshot", "git", "space"})
-    study = site.drives.start(lambda: begin(site.workspace, target, wanted.space, **options))
+    options = Options.among(wanted.model_dump())
+    study = site.drives.start(lambda: begin(site.workspace, target, wanted.space, options))
     return PlainJson(_told(study), status_code=201)
 
 
