@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpo_pipelines.component import Component, component
+    from hpo_pipelines.defaults import get
     from hpo_pipelines.errors import (
         ArtifactError,
         ConfigError,
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from hpo_pipelines.run import Run
     from hpo_pipelines.study import Study, optimize
     from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status
-    from hpo_pipelines.workspace import Workspace, get
+    from hpo_pipelines.workspace import Workspace
     from search_spaces import Categorical, Fixed, Float, Int, Space
 
 __version__ = "0.1.0"
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 # authoring names cost a quarter of a second of CPU together (wrapt alone brings asyncio).
 _ORIGINS = {
     "hpo_pipelines.component": ("Component", "component"),
+    "hpo_pipelines.defaults": ("get",),
     "hpo_pipelines.errors": (
         "ArtifactError", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError", "Pruned",
         "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut", "StoreError", "StudyError",
@@ -54,7 +56,7 @@ _ORIGINS = {
     "hpo_pipelines.run": ("Run",),
     "hpo_pipelines.study": ("Study", "optimize"),
     "hpo_pipelines.types": ("Cache", "Environment", "Resources", "Retry", "Status"),
-    "hpo_pipelines.workspace": ("Workspace", "get"),
+    "hpo_pipelines.workspace": ("Workspace",),
     "search_spaces": ("Categorical", "Fixed", "Float", "Int", "Space"),
 }  # fmt: skip
 _ORIGIN_OF = {name: origin for origin, names in _ORIGINS.items() for name in names}

@@ -44,6 +44,6 @@ tracer: ContextVar[Tracer | None] = ContextVar("hpo_pipelines.tracer", default=N
 reporter: ContextVar[Reporter | None] = ContextVar("hpo_pipelines.reporter", default=None)
 
 
-def workspace_module() -> Any:
-    """The composition root, imported when a run is first asked for: plain functions never pay for it."""
-    return importlib.import_module("hpo_pipelines.workspace")
+def defaults_module() -> Any:
+    """What runs pipelines, imported when a run is first asked for: plain functions never pay for it."""
+    return importlib.import_module("hpo_pipelines.defaults")

@@ -73,12 +73,12 @@ class Pipeline(Generic[P, R]):
         Raises ParameterError before anything runs when a parameter is unknown or has a wrong type.
         """
         options = {name: params.pop(name) for name in RUN_OPTIONS if name in params}
-        return context.workspace_module().run_pipeline(self, params, **options)  # type: ignore[no-any-return]
+        return context.defaults_module().run_pipeline(self, params, **options)  # type: ignore[no-any-return]
 
     def draft(self, /, **params: Any) -> Run:
         """A recorded draft with ``params``, to be run, cloned or enqueued later. Options as for :meth:`run`."""
         options = {name: params.pop(name) for name in RUN_OPTIONS if name in params}
-        return context.workspace_module().draft_pipeline(self, params, **options)  # type: ignore[no-any-return]
+        return context.defaults_module().draft_pipeline(self, params, **options)  # type: ignore[no-any-return]
 
     def plan(self, /, **params: Any) -> Plan:
         """What a run with ``params`` would reuse and what it would run, without running anything.
@@ -86,7 +86,7 @@ class Pipeline(Generic[P, R]):
         Options beside the parameters: ``workspace=``, and ``refresh=`` as for :meth:`run`.
         """
         options = {name: params.pop(name) for name in ("workspace", "refresh") if name in params}
-        return context.workspace_module().plan_pipeline(self, params, **options)  # type: ignore[no-any-return]
+        return context.defaults_module().plan_pipeline(self, params, **options)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"<pipeline {self.project}/{self.name}>"

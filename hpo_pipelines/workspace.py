@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import os
 import threading
@@ -403,48 +402,3 @@ def refuse_trial(store: Store, run: Task) -> None:
         raise IllegalTransition(
             f"{run.label} is trial {run.trial} of {study}, which goes on as a whole: `hpo resume {study}`."
         )
-
-
-_defaults: dict[tuple[Path, str], Workspace] = {}
-_defaults_lock = threading.Lock()
-
-
-def default_workspace() -> Workspace:
-    """The workspace of ``$HPO_SERVER``, or under ``$HPO_HOME``; opened when first asked for and closed at exit."""
-    settings = Settings.load()
-    key = settings.home, settings.server
-    with _defaults_lock:
-        if key not in _defaults:
-            _defaults[key] = Workspace()
-            atexit.register(_defaults[key].close)
-        return _defaults[key]
-
-
-def run_pipeline(
-    pipeline: Pipeline[..., Any], params: Mapping[str, Any], *, workspace: Workspace | None = None, **options: Any
-) -> Run:
-    """What ``pipeline.run`` does."""
-    return (workspace or default_workspace()).run(pipeline, params, **options)
-
-
-def draft_pipeline(
-    pipeline: Pipeline[..., Any], params: Mapping[str, Any], *, workspace: Workspace | None = None, **options: Any
-) -> Run:
-    """What ``pipeline.draft`` does."""
-    return (workspace or default_workspace()).draft(pipeline, params, **options)
-
-
-def plan_pipeline(
-    pipeline: Pipeline[..., Any],
-    params: Mapping[str, Any],
-    *,
-    workspace: Workspace | None = None,
-    refresh: RefreshOption = False,
-) -> Plan:
-    """What ``pipeline.plan`` does."""
-    return (workspace or default_workspace()).plan(pipeline, params, refresh=Refresh.of(refresh))
-
-
-def get(reference: str) -> Run | RunStep:
-    """The run or step called ``reference`` in the default workspace. Raises TaskNotFound."""
-    return default_workspace().get(reference)

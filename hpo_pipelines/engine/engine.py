@@ -20,8 +20,9 @@ from hpo_pipelines.engine.controller import Controller
 from hpo_pipelines.engine.flights import Flights
 from hpo_pipelines.engine.keys import Key, step_key
 from hpo_pipelines.engine.liveness import Liveness
+from hpo_pipelines.engine.recorder import WATCH_SECONDS
 from hpo_pipelines.engine.refresh import Refresh
-from hpo_pipelines.engine.scheduler import WATCH_SECONDS, Scheduler
+from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, ConfigError, HpoPipelinesError
 from hpo_pipelines.executors.base import Assignment, ConsoleChunk, Executor

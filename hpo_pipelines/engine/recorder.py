@@ -22,6 +22,9 @@ from hpo_pipelines.task import Attempt, CacheEntry, Edge, Metric, Task
 from hpo_pipelines.types import Kind, Status
 
 _TAKEN = "is no longer driven from here: this process was away for too long, and another took it over."
+WATCH_SECONDS = 0.25
+"""How far the store may be behind what is under way."""
+
 _OPEN = frozenset({Status.QUEUED, Status.RUNNING})
 
 

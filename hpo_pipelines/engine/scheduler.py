@@ -9,37 +9,28 @@ State, all of it changed under ``lock``:
 
 from __future__ import annotations
 
-import random
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine.attempts import Attempts
+from hpo_pipelines.engine.hearing import Hearing
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.recorder import Recorder
 from hpo_pipelines.engine.step import Arguments, StepCall
-from hpo_pipelines.engine.verdict import NotCompleted, Tries, began_at, ended, judge
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StepAborted
-from hpo_pipelines.executors import console
 from hpo_pipelines.executors.base import (
     Assignment,
-    Cancelled,
-    Completed,
-    ConsoleChunk,
     Message,
-    Reported,
-    Started,
-    Waiting,
 )
 from hpo_pipelines.failure import Failure
 from hpo_pipelines.snapshot import Code
-from hpo_pipelines.task import Attempt, CacheEntry, Metric, Task
+from hpo_pipelines.task import CacheEntry, Metric, Task
 from hpo_pipelines.types import Status, new_id
 
 if TYPE_CHECKING:
@@ -47,9 +38,6 @@ if TYPE_CHECKING:
     from hpo_pipelines.engine.flights import Flight
 
 _UNFINISHED = (Status.ABORTED, Status.QUEUED, Status.RUNNING)
-
-WATCH_SECONDS = 0.25
-"""How far the store may be behind what is under way."""
 
 
 class Scheduler:
@@ -71,7 +59,7 @@ class Scheduler:
         self.attempts = Attempts()
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
-        self._written_at = 0.0
+        self._hearing = Hearing(self)
         # One for a run and those inside it, whose steps may wait for each other's.
         self.lock: threading.RLock = outer.lock if outer else threading.RLock()
         self._idle = threading.Condition(self.lock)
@@ -95,7 +83,7 @@ class Scheduler:
             step.pending = len(sources)
             try:
                 if sources:
-                    self._waits(step, "waits for " + ", ".join(source.name for source in sources))
+                    self.waits(step, "waits for " + ", ".join(source.name for source in sources))
                 else:
                     self._launch(step)
             except Exception as error:
@@ -131,7 +119,7 @@ class Scheduler:
         if self.options.recalled and recalled.task.status in _UNFINISHED:
             # It was stopped when its run ended, and the body of that has gone on.
             self._stopped(step, recalled.task.reason)
-            self._over(step, None)
+            self.over(step, None)
             return True
         if recalled.again or missing is not None:
             self.engine.forget()
@@ -146,7 +134,7 @@ class Scheduler:
         step.metrics.update(recalled.metrics)
         if recalled.task.status is Status.FAILED:
             step.failure = Failure.recalled(recalled.task.error or {})
-        self._over(step, None)
+        self.over(step, None)
         return True
 
     def looked_at(self, step: StepCall) -> None:
@@ -175,7 +163,7 @@ class Scheduler:
         with self.lock:
             for step in self.steps:
                 if step.stage in ("new", "waiting"):
-                    self._over(step, Status.ABORTED, reason=self.stopping[1])
+                    self.over(step, Status.ABORTED, reason=self.stopping[1])
 
     def metric(self, component: str, name: str) -> float | None:
         """The last value of a metric of the last call of ``component``, as far as this run reported it."""
@@ -188,7 +176,8 @@ class Scheduler:
 
     # -- recording
 
-    def _waits(self, step: StepCall, reason: str) -> None:
+    def waits(self, step: StepCall, reason: str) -> None:
+        """The step waits, for ``reason``."""
         self.recorder.note(step, Status.QUEUED, reason=reason)
         step.stage = "waiting"
 
@@ -217,7 +206,7 @@ class Scheduler:
         if self.broken is not None:
             return self._end_broken(step, self.broken)
         if self.stopping:
-            return self._over(step, Status.ABORTED, reason=self.stopping[1])
+            return self.over(step, Status.ABORTED, reason=self.stopping[1])
         broken = next((source for source in step.arguments.sources if source.failure is not None), None)
         if broken is not None:
             return self._skip(step, broken)
@@ -227,7 +216,7 @@ class Scheduler:
             return self._reuse(step, entry)
         flight = self.engine.flights.join(self, step)
         if flight is not None:
-            return self._waits(step, f"computing in {flight.label}")
+            return self.waits(step, f"computing in {flight.label}")
         if step.lease:
             # Between the look and the claim another process may have come to its end.
             entry, reason = self.engine.reusable(self, step)
@@ -254,11 +243,11 @@ class Scheduler:
     def _skip(self, step: StepCall, broken: StepCall) -> None:
         step.cause = broken.cause or broken
         step.failure = step.cause.failure
-        self._over(step, Status.SKIPPED, reason=f"upstream {step.cause.name} failed")
+        self.over(step, Status.SKIPPED, reason=f"upstream {step.cause.name} failed")
 
     def _reuse(self, step: StepCall, entry: CacheEntry) -> None:
         now = time.time()
-        self._report_anew(step)
+        self._hearing.report_anew(step)
         metrics = self.engine.metrics_of(entry.task)
         if not self.recorder.reuse(step, entry, [Metric(step.id, m.name, m.value, m.step, now) for m in metrics]):
             # Removed between the look and now.
@@ -268,8 +257,8 @@ class Scheduler:
         step.reused = True
         self.hits.append(entry.key)
         step.metrics.update({m.name: m.value for m in metrics})
-        self._prune(self.options.heard(step.component.name, [(m.name, m.value, m.step) for m in metrics]))
-        return self._over(step, None, entry)
+        self.prune(self.options.heard(step.component.name, [(m.name, m.value, m.step) for m in metrics]))
+        return self.over(step, None, entry)
 
     def _submit(self, step: StepCall) -> None:
         step.attempt += 1
@@ -278,9 +267,9 @@ class Scheduler:
             self.engine.submit(self, step, self.engine.assignment(self, step))
         except HpoPipelinesError as error:
             step.failure, step.error = Failure.of(error), error
-            return self._over(step, Status.FAILED, reason=str(error), error=step.failure.record())
+            return self.over(step, Status.FAILED, reason=str(error), error=step.failure.record())
         if step.stage in ("new", "waiting"):
-            self._waits(step, "waits for a free worker")
+            self.waits(step, "waits for a free worker")
         return None
 
     # -- hearing from executors
@@ -292,102 +281,22 @@ class Scheduler:
             if step.stage == "over" or assignment.attempt != step.attempt:
                 return
             with self._breaking():
-                self._heard(step, assignment, message)
+                self._hearing.heard(step, assignment, message)
 
-    def _heard(self, step: StepCall, assignment: Assignment, message: Message) -> None:
-        if isinstance(message, Started):
-            self._started(step, message)
-        elif isinstance(message, Waiting):
-            self._waits(step, message.reason)
-        elif isinstance(message, Reported):
-            self._reported(step, message)
-        elif isinstance(message, ConsoleChunk):
-            self.engine.write_console(assignment.console, message)
-        elif isinstance(message, Completed):
-            self._completed(step, message)
-        else:
-            self._not_completed(step, assignment, message)
-
-    def _started(self, step: StepCall, message: Started) -> None:
-        began = began_at(message, step.submitted_at)
-        step.running = Attempt(step.id, step.attempt, Status.RUNNING, began, worker=message.worker)
-        self.recorder.note(step, Status.RUNNING, began=began, reason=step.reason, key=step.key.digest)
-        step.stage = "running"
-        self._report_anew(step)
-        self._write_inline(step)
-
-    def _report_anew(self, step: StepCall) -> None:
-        if step.outdated:
-            step.outdated = False
-            step.metrics.clear()
-            self.recorder.report_anew(step)
-
-    def _write_inline(self, step: StepCall) -> None:
-        """The watcher cannot: a step that runs inline holds the lock."""
-        if self.executor_of(step) == "inline" and time.monotonic() - self._written_at > WATCH_SECONDS:
-            self._written_at = time.monotonic()
-            self.recorder.write()
-
-    def _reported(self, step: StepCall, message: Reported) -> None:
-        number = step.counts.get(message.name, 0) if message.step is None else message.step
-        step.counts[message.name] = number + 1
-        step.metrics[message.name] = message.value
-        self.recorder.report(Metric(step.id, message.name, message.value, number, message.at))
-        self._write_inline(step)
-        self._prune(self.options.heard(step.component.name, [(message.name, message.value, number)]))
-
-    def _prune(self, reason: str | None) -> None:
-        if reason:
-            self.stop(Status.PRUNED, reason)
-
-    def _completed(self, step: StepCall, message: Completed) -> None:
-        step.outputs = message.outputs
-        entry = None
-        if step.key.digest is not None and self.shares(step):
-            name, parts = step.component.name, step.key.parts
-            entry = CacheEntry(step.key.digest, step.id, name, message.outputs, parts, message.seconds, time.time())
-        attempt = self._ended(step, Status.COMPLETED, seconds=message.seconds)
-        self.recorder.complete(step, attempt, entry)
-        self._over(step, None, entry and replace(entry, outputs=step.outputs))
-
-    def _ended(
-        self, step: StepCall, status: Status, error: Mapping[str, Any] | None = None, *, seconds: float | None = None
-    ) -> Attempt | None:
-        """The attempt that ends now, if one was begun; see :func:`ended`."""
-        attempt, step.running = step.running, None
-        return attempt and replace(ended(attempt, seconds), status=status, error=error)
-
-    def _not_completed(self, step: StepCall, assignment: Assignment, message: NotCompleted) -> None:
-        if type(message).__name__ == "Lost":
-            step.lose()
-        retry = step.component.options.retry
-        log = console.tail(assignment.console)
-        verdict = judge(step.name, message, Tries(step.attempt - step.earlier, step.losses), retry, log)
-        stopped = self.stopping is not None or isinstance(message, Cancelled)
-        attempt = self._ended(step, Status.ABORTED if stopped else Status.FAILED, verdict.failure.record())
-        if stopped:
-            _, reason = self.stopping or (Status.ABORTED, "aborted")
-            return self._over(step, Status.ABORTED, attempt=attempt, reason=reason)
-        if verdict.again:
-            wait = retry.delay(step.attempt - step.earlier, random.random())
-            said = f"attempt {step.attempt} failed ({verdict.reason}); again in {wait:.1f} s"
-            self.recorder.end(step, Status.QUEUED, attempt=attempt, reason=said)
-            step.stage = "waiting"
-            step.outdated = bool(step.metrics)
-            step.counts.clear()
-            return self.engine.later(wait, lambda: self._again(step))
-        step.failure, step.error = verdict.failure, verdict.error
-        error = verdict.failure.journalled()
-        return self._over(step, Status.FAILED, attempt=attempt, reason=verdict.reason, error=error)
-
-    def _again(self, step: StepCall) -> None:
+    def again(self, step: StepCall) -> None:
+        """Submit another attempt of the step, unless it has ended meanwhile."""
         with self.lock, self._breaking():
             if step.stage != "over":
                 self._submit(step)
 
+    def prune(self, reason: str | None) -> None:
+        """Stop the run as pruned, if there is a reason to."""
+        if reason:
+            self.stop(Status.PRUNED, reason)
+
     # -- the end of a step
 
-    def _over(self, step: StepCall, status: Status | None, entry: CacheEntry | None = None, **changes: Any) -> None:
+    def over(self, step: StepCall, status: Status | None, entry: CacheEntry | None = None, **changes: Any) -> None:
         """The step has ended: record it as ``status`` (None: recorded already), tell who waits for it."""
         if step.stage == "over":
             return
@@ -401,7 +310,7 @@ class Scheduler:
                 step.reason = str(error).partition("\n")[0]
         self._close(step)
         if status is None:  # before what uses it begins
-            self._prune(self.options.gave(step.component.name, step.outputs, self.engine.artifacts, self.code))
+            self.prune(self.options.gave(step.component.name, step.outputs, self.engine.artifacts, self.code))
         self._release_dependents(step)
         self.engine.flights.land(step, entry)
 

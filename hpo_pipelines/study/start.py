@@ -97,7 +97,7 @@ def optimize(
     Raises SpaceError, ParameterError and StudyError before anything runs.
     """
     options = Options.among(locals())
-    from hpo_pipelines.workspace import default_workspace
+    from hpo_pipelines.defaults import default_workspace
 
     place = workspace or (pipeline.workspace if isinstance(pipeline, Run) else default_workspace())
     if isinstance(place, RemoteWorkspace):

@@ -15,12 +15,12 @@ from services import wait_until
 from serving import Serving, serving
 
 from hpo_pipelines import ConfigError, ParameterError, StepFailed, StoreError, TaskError, TaskNotFound, Workspace, get
+from hpo_pipelines.defaults import default_workspace
 from hpo_pipelines.description import described, described_step
 from hpo_pipelines.errors import IllegalTransition
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings
-from hpo_pipelines.workspace import default_workspace
 
 
 @pytest.fixture(scope="module")
