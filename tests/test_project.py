@@ -200,3 +200,22 @@ def test_a_suite_without_a_report_is_a_failure(tmp_path: Path, capsys: pytest.Ca
     good.write_text(REPORT.format(3, 0, 0, 0))
     assert count_tests().main([str(good), str(tmp_path / "absent.xml")]) == 1
     assert capsys.readouterr().out.splitlines()[-1] == "3 passed, 0 failed"
+
+
+@pytest.mark.parametrize(
+    ("again", "line", "code"),
+    [
+        ((3, 0, 0, 0), "10 passed, 0 failed", 0),
+        ((3, 1, 0, 1), "8 passed, 1 failed, 1 skipped", 1),
+        ((2, 0, 0, 0), "9 passed, 1 failed", 1),
+        ((0, 0, 0, 0), "7 passed, 3 failed", 1),
+    ],
+)
+def test_a_second_try_counts_for_the_tests_that_had_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], again: tuple[int, ...], line: str, code: int
+) -> None:
+    suite = tmp_path / "test.xml"
+    suite.write_text(REPORT.format(10, 2, 1, 0))
+    suite.with_suffix(".again.xml").write_text(REPORT.format(*again))
+    assert count_tests().main([str(suite)]) == code
+    assert capsys.readouterr().out.splitlines()[-1] == line
