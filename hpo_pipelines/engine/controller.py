@@ -101,10 +101,12 @@ class Controller:
         if self.options.recalled:
             self.closing = True  # its end is recorded, and nothing of ours to hear of
             return
+        said = asked(self.options) if self.run.parent is None and self.options.journal is None else {}
+        if self.run.status is Status.RUNNING and liveness.holds(lease) and not said:
+            return  # it is recorded so already, as that of a trial is
         with store.transaction():
             if self.run.parent is None and not liveness.holds(lease) and not liveness.claim(lease, self.run.label):
                 raise driven(self.run, liveness)
-            said = asked(self.options) if self.run.parent is None and self.options.journal is None else {}
             if said:
                 store.events.append(self.run.id, ASKED, said)
             if self.run.status is not Status.RUNNING:
