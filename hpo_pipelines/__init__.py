@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         HpoPipelinesError,
         ParameterError,
         Pruned,
+        ScheduleError,
         SpaceError,
         StepAborted,
         StepError,
@@ -47,8 +48,8 @@ _ORIGINS = {
     "hpo_pipelines.defaults": ("get",),
     "hpo_pipelines.errors": (
         "ArtifactError", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError", "Pruned",
-        "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut", "StoreError", "StudyError",
-        "TaskError", "TaskNotFound", "TrackingError",
+        "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut",
+        "StoreError", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
     ),
     "hpo_pipelines.output": ("result",),
     "hpo_pipelines.pipeline": ("Pipeline", "pipeline"),
@@ -63,10 +64,10 @@ _ORIGIN_OF = {name: origin for origin, names in _ORIGINS.items() for name in nam
 
 __all__ = [
     "ArtifactError", "Cache", "Categorical", "Component", "ConfigError", "DefinitionError", "Environment", "Fixed",
-    "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources", "Retry", "Run", "Space",
-    "SpaceError", "Status", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut", "StoreError", "Study",
-    "StudyError", "TaskError", "TaskNotFound", "TrackingError", "Workspace", "component", "get", "optimize", "pipeline",
-    "report", "result",
+    "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources", "Retry", "Run",
+    "ScheduleError", "Space", "SpaceError", "Status", "StepAborted", "StepError", "StepFailed", "StepLost",
+    "StepTimedOut", "StoreError", "Study", "StudyError", "TaskError", "TaskNotFound", "TrackingError", "Workspace",
+    "component", "get", "optimize", "pipeline", "report", "result",
 ]  # fmt: skip
 
 

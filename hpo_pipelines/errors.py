@@ -8,7 +8,7 @@ HpoPipelinesError
 │                       RunTimedOut
 ├─ StepError            StepFailed (your code) · StepLost (our worker) · StepTimedOut · StepAborted
 ├─ ArtifactError        ArtifactMissing · ArtifactCorrupt · NotSerializable
-├─ StoreError · TrackingError · StudyError · ConfigError
+├─ StoreError · TrackingError · StudyError · ScheduleError · ConfigError
 Pruned                  a signal, not an error
 
 A message states the rule, the value that broke it, and the cure.
@@ -128,6 +128,10 @@ class StudyError(HpoPipelinesError):
     """A study was asked for something that contradicts what is recorded of it."""
 
 
+class ScheduleError(HpoPipelinesError):
+    """A schedule is unknown, or says something impossible: a wrong time, or a target that cannot be started."""
+
+
 class ConfigError(HpoPipelinesError):
     """A setting is unknown, or its value is impossible here."""
 
@@ -164,6 +168,7 @@ OUTCOMES: dict[type[BaseException], Outcome] = {
     ConfigError: Outcome(19, 422),
     NonDeterministicBody: Outcome(20, 409),
     RunTimedOut: Outcome(21, 500),
+    ScheduleError: Outcome(22, 422),
 }
 
 

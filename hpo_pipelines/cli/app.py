@@ -23,6 +23,7 @@ COMMANDS = {
     "abort": ("runs", "Stop a run, wherever it is driven from."),
     "enqueue": ("queues", "Have a pipeline, or a draft, wait in a queue for an agent."),
     "queues": ("queues", "Show queues, what waits in them and who listens; pause or limit them."),
+    "schedule": ("schedules", "Have runs and studies started by the clock, or when something happens."),
     "agent": ("queues", "Take runs from queues and drive them."),
     "submit": ("submit", "Run a pipeline, or any of these commands, on a Ray cluster; follow and stop it."),
     "best": ("studies", "Show the best trial of a study."),

@@ -213,6 +213,7 @@ def agent(*, names: tuple[str, ...], max_runs: int, until_idle: bool, executor: 
     their journals.
     """
     from hpo_pipelines.agent import Agent
+    from hpo_pipelines.schedules import Firing
 
     place = workspace()
     if executor is not None:
@@ -220,7 +221,8 @@ def agent(*, names: tuple[str, ...], max_runs: int, until_idle: bool, executor: 
     taking = Agent(place, names or ("services", "default"), max_runs=max_runs)
     _heed_signals(taking)
     click.echo(f"agent of {', '.join(taking.queues)}: at most {max_runs} runs at a time; Ctrl-C drains it", err=True)
-    taking.run(until_idle=until_idle)
+    with Firing(place).beside():
+        taking.run(until_idle=until_idle)
     click.echo(f"{taking.driven} run{'' if taking.driven == 1 else 's'} driven", err=True)
     return 0
 

@@ -112,7 +112,7 @@ def optimize(
     if target is None:
         raise click.UsageError("name what is tuned: STUDY.yaml, MODULE:PIPELINE, FILE.py:PIPELINE or RUN.")
     options["reuse"] = False if options.pop("no_reuse") else None
-    base, space, wanted = _wanted(target, space_file, params, _plain(limits_of(options)))
+    base, space, wanted = study_wanted(target, space_file, params, _plain(limits_of(options)))
     if not any(wanted.get(end) for end in ("n_trials", "timeout", "plateau")) and not _ends(wanted.get("sampler")):
         raise click.UsageError("a study needs an end: give --n-trials, --timeout or --plateau.")
     from hpo_pipelines.study import optimize as start
@@ -216,7 +216,7 @@ def studies(*, as_json: bool) -> int:
     return 0
 
 
-def _wanted(
+def study_wanted(
     target: str, space_file: str | None, params: tuple[str, ...], options: dict[str, Any]
 ) -> tuple[Pipeline[..., Any] | Run, Space, dict[str, Any]]:
     """What is tuned, over which space, and how: from the command line, and from the study file if there is one."""

@@ -15,6 +15,7 @@ from hpo_pipelines.agent import Agent
 from hpo_pipelines.engine import RunOptions
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition
 from hpo_pipelines.run import Run
+from hpo_pipelines.schedules import Firing
 from hpo_pipelines.waiting import CONTROLLERS
 from hpo_pipelines.workspace import Workspace
 
@@ -84,7 +85,8 @@ class QueuedDriving:
 
     def _listen(self) -> None:
         try:
-            self._agent.run()
+            with Firing(self._workspace).beside():
+                self._agent.run()
         except HpoPipelinesError:
             if not self._closed:
                 log.exception("the server's agent ended; runs wait until another listens")

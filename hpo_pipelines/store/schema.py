@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005")
 """Every schema revision, oldest first. A store of the last one is opened as it is."""
 
 VERSION_TABLE = "hpo_schema"
@@ -282,6 +282,26 @@ queued = Table(
     sqlite_autoincrement=True,
 )
 Index("hpo_queued_order", queued.c.queue, queued.c.priority.desc(), queued.c.position)
+
+schedules = Table(
+    "hpo_schedules",
+    metadata,
+    # In the order of the fields of hpo_pipelines.store.schedules.Schedule; trigger, target, options and seen are JSON.
+    _word("name", primary_key=True),
+    _word("trigger"),
+    _word("target"),
+    _word("options"),
+    Column("paused", Integer, nullable=False),
+    Column("next_at", Double),
+    Column("cursor", BigInteger, nullable=False),
+    _word("seen"),
+    Column("fired", BigInteger, nullable=False),
+    Column("last_at", Double),
+    _maybe("last_task"),
+    _maybe("said"),
+    Column("created_at", Double, nullable=False),
+    sqlite_with_rowid=False,
+)
 
 consoles = Table(
     "hpo_consoles",

@@ -24,6 +24,7 @@ from hpo_pipelines.store.metrics import Metrics
 from hpo_pipelines.store.overview import Overview
 from hpo_pipelines.store.postgresql import Postgresql
 from hpo_pipelines.store.queues import Queues
+from hpo_pipelines.store.schedules import Schedules
 from hpo_pipelines.store.snapshots import Snapshots
 from hpo_pipelines.store.sqlite import Sqlite
 from hpo_pipelines.store.studies import Studies
@@ -50,6 +51,7 @@ class Store:
         self.followers = Followers(database)
         self.leases = Leases(database)
         self.queues = Queues(database)
+        self.schedules = Schedules(database)
         self.snapshots = Snapshots(database)
         self.studies = Studies(database)
         self._database = database

@@ -120,13 +120,23 @@ class Begun:
         return Study(place, place.store.tasks.get(self.driver.study.id))
 
 
-def begin(
+@dataclass(frozen=True)
+class Checked:
+    """A study that could be begun: nothing of it is recorded."""
+
+    base: Task
+    wanted: Wanted
+    limits: Limits
+    means: Means
+
+
+def check(
     place: Workspace,
     pipeline: Pipeline[..., Any] | Run | Recorded,
     space: Space | Mapping[str, Any] | str | Path,
     options: Options,
-) -> Begun:
-    """What :func:`optimize` drives. Raises what that raises before anything runs."""
+) -> Checked:
+    """What :func:`begin` records. Raises what :func:`optimize` raises before anything runs."""
     goals = Goals.of(options.objective, options.direction, options.constraints)
     means = Means(**{name: getattr(options, name) for name in Means.__dataclass_fields__})
     means.metrics(goals)  # what is wrong is refused before anything is recorded
@@ -140,6 +150,18 @@ def begin(
     basis.check(parsed, place, base)
     again = repeats_of(options.repeats, place.code(base)[0], base, parsed)
     wanted = Wanted(options.name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, options.storage, parsed, again)
+    return Checked(base, wanted, limits, means)
+
+
+def begin(
+    place: Workspace,
+    pipeline: Pipeline[..., Any] | Run | Recorded,
+    space: Space | Mapping[str, Any] | str | Path,
+    options: Options,
+) -> Begun:
+    """What :func:`optimize` drives. Raises what that raises before anything runs."""
+    found = check(place, pipeline, space, options)
+    base, wanted, limits, means = found.base, found.wanted, found.limits, found.means
     asked = {**vars(limits), **means.as_asked()}
     study = Study(place, study_task(place, base, wanted, asked, allow_changes=options.allow_changes))
     return prepared(study, wanted, base, limits, means)
