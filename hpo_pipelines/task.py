@@ -112,6 +112,22 @@ class Task:
         return self.finished_at - self.started_at
 
 
+@dataclass(frozen=True)
+class PastRun:
+    """A run that something else has made: ``source`` names it for good; texts among ``params`` may stand for values.
+
+    ``started_at`` and ``finished_at`` are seconds since the epoch; ``status`` is how it ended.
+    """
+
+    source: str
+    params: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    status: Status
+    started_at: float
+    finished_at: float
+    notes: str = ""
+
+
 def names_within(children: Iterable[Task]) -> dict[str, str]:
     """What the steps of a run, and the runs inside it, are called in it, by id.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import keyword
 from typing import Any
 
 import click
@@ -33,6 +34,7 @@ COMMANDS = {
     "rm": ("removal", "Delete runs and studies."),
     "archive": ("removal", "List runs and studies no more, and keep them."),
     "restore": ("removal", "List archived runs and studies again."),
+    "import": ("imports", "Record runs of one's past, from MLflow or Optuna, as runs of a pipeline."),
     "space": ("spaces", "List, show and import search spaces."),
     "cache": ("cache", "Look at what is kept for reuse, shrink it, and check it."),
     "up": ("up", "Serve the pages, REST and MLflow on one port."),
@@ -54,7 +56,7 @@ class _Group(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"hpo_pipelines.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
