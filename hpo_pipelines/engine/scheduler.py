@@ -311,10 +311,11 @@ class Scheduler:
         self._close(step)
         if status is None:  # before what uses it begins
             self.prune(self.options.gave(step.component.name, step.outputs, self.engine.artifacts, self.code))
-        self._release_dependents(step)
+        self.release_dependents(step)
         self.engine.flights.land(step, entry)
 
-    def _release_dependents(self, step: StepCall) -> None:
+    def release_dependents(self, step: StepCall) -> None:
+        """Launch the steps that waited for nothing but this one."""
         dependents, step.dependents = step.dependents, []
         for dependent in dependents:
             dependent.pending -= 1
@@ -354,5 +355,5 @@ class Scheduler:
             self.engine.liveness.drop(step.lease)
         step.failure, step.error = Failure.of(error), error
         self._close(step)
-        self._release_dependents(step)
+        self.release_dependents(step)
         self.engine.flights.land(step, None)

@@ -23,6 +23,7 @@ from hpo_pipelines.types import Kind
 pytestmark = pytest.mark.integration
 
 TESTS = Path(__file__).parent.parent
+PATH = os.pathsep.join([str(TESTS.parent), str(TESTS)])
 RANDOM_KILLS = 200
 
 
@@ -36,7 +37,7 @@ class Drivers:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(TESTS), "HPO_HOME": str(home), "MLFLOW_TRACKING_URI": ""},
+            env={**os.environ, "PYTHONPATH": PATH, "HPO_HOME": str(home), "MLFLOW_TRACKING_URI": ""},
         )
 
     def drive(self, folder: Path, run: str | None = None, executor: str = "inline", **death: Any) -> dict[str, Any]:

@@ -258,7 +258,10 @@ def test_a_lost_lease_that_comes_back_takes_the_first_recorded_outcome(workspace
     leases, name = workspace.store.leases, lease_of(entry.key)
     lease = leases.holder(name)
     assert lease is not None
-    # What happens to a process that was asleep for longer than its lease.
+    # What happens to a process that was asleep for longer than its lease, before it has looked around.
+    ours = workspace.engine.liveness
+    ours.close()
+    ours._beaten -= liveness.LEASE_SECONDS
     leases.release(name, lease.owner)
     assert leases.claim(name, ELSEWHERE, 60.0)
     assert workspace.store.cache.record(entry)
