@@ -1,9 +1,13 @@
-"""A study of many trials that nobody ran, recorded through the store: what pages and lists are measured with."""
+"""A study of many trials that nobody ran, recorded through the store: what pages and lists are measured with.
+
+``python -m benchmarks.trials`` measures one that is run: :mod:`benchmarks.overhead`.
+"""
 
 from __future__ import annotations
 
 import math
 import random
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -174,3 +178,9 @@ def _tell_optuna(workspace: Workspace, study: Task, trials: list[_Trial]) -> Non
             storage.set_trial_param(told, name, distribution.to_internal_repr(trial.params[name]), distribution)
         values = None if trial.value is None else [trial.value]
         storage.set_trial_state_values(told, states[trial.status], values)
+
+
+if __name__ == "__main__":
+    from benchmarks.overhead import main
+
+    sys.exit(main())
