@@ -1,14 +1,14 @@
-"""What a study adds to its trials as it grows: no-op trials by the thousand, beside Optuna alone on the same storage."""
+"""What a study adds to its trials as it grows: no-op trials by the thousand, beside Optuna alone on such a storage."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON lines instead of a table")
     options = parser.parse_args(arguments)
     if options.trials < 3 * WINDOW:
-        parser.error(f"-n {options.trials}: at least {3 * WINDOW}, for a window at the hundredth trial and one at the end")
+        parser.error(
+            f"-n {options.trials}: at least {3 * WINDOW}, for a window at the hundredth trial and one at the end"
+        )
     with tempfile.TemporaryDirectory(prefix="hpo-bench-", ignore_cleanup_errors=True) as folder:
         if options.without:
             os.environ["MLFLOW_TRACKING_URI"] = ""
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
                 name="noop",
             )  # fmt: skip
             sizes = _sizes(home)
-        alone = {name: _alone(home, name, options.trials) for name in ("random", "tpe")}
+        alone = {name: _alone(home, name, places) for name in ("random", "tpe")}
     rows = [_row(place, study, alone) for place in places]
     for row in rows:
         print(json.dumps(row) if options.json else _line(row), flush=True)
@@ -87,7 +89,7 @@ class Clock:
     def median(self, place: int) -> tuple[float, float]:
         """Milliseconds of a trial, wall and CPU: of wall the median over the window that ends at ``place``."""
         some = self.at[place - WINDOW : place]
-        walls = [1e3 * (after[0] - before[0]) for before, after in zip(some, some[1:], strict=False)]
+        walls = [1e3 * (after[0] - before[0]) for before, after in itertools.pairwise(some)]
         return statistics.median(walls), 1e3 * (some[-1][1] - some[0][1]) / len(walls)
 
 
@@ -99,16 +101,18 @@ def _places(trials: int) -> list[int]:
     return [*places, trials]
 
 
-def _alone(home: Path, sampler: str, trials: int) -> Clock:
-    """The same asks and tells of Optuna, on the same kind of storage, with nothing of ours between them."""
+def _alone(home: Path, sampler: str, places: list[int]) -> Clock:
+    """The same asks and tells of Optuna, on the same kind of storage, with nothing of ours between them.
+
+    What is not looked at is sampled at random, so that TPE does not take half an hour to come there.
+    """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    made: dict[str, Callable[[], optuna.samplers.BaseSampler]] = {
-        "random": lambda: optuna.samplers.RandomSampler(0),
-        "tpe": lambda: optuna.samplers.TPESampler(seed=0),
-    }
-    study = optuna.create_study(storage=sampling.storage(None, home, f"alone-{sampler}"), sampler=made[sampler]())
+    random, tpe = optuna.samplers.RandomSampler(0), optuna.samplers.TPESampler(seed=0)
+    study = optuna.create_study(storage=sampling.storage(None, home, f"alone-{sampler}"), sampler=random)
     clock = Clock()
-    for _ in range(trials):
+    for number in range(places[-1]):
+        looked_at = any(place - WINDOW <= number < place for place in places)
+        study.sampler = tpe if looked_at and sampler == "tpe" else random
         trial = study.ask()
         study.tell(trial, (trial.suggest_float("x", 0.0, 1.0) - 0.3) ** 2)
         clock.tick()

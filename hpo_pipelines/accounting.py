@@ -108,7 +108,7 @@ def _work(store: Store, tasks: Sequence[Task]) -> list[Worked]:
     whole = _whole({run.id: run.status for run in runs}, below)
     steps = [task for task in below if task.kind is Kind.STEP]
     attempts = store.tasks.attempts_of([step.id for step in steps])
-    recorded = _recorded(store, [step for step in steps if step.reused_from is not None])
+    recorded = recorded_seconds(store, [step for step in steps if step.reused_from is not None])
     pruned = [step.id for step in steps if whole[step.id] is Status.PRUNED]
     shared = store.tasks.reused(pruned) if pruned else frozenset()
     return [
@@ -131,7 +131,7 @@ def _whole(runs: Mapping[str, Status], below: Iterable[Task]) -> dict[str, Statu
     return found
 
 
-def _recorded(store: Store, reused: Sequence[Task]) -> dict[str, float]:
+def recorded_seconds(store: Store, reused: Sequence[Task]) -> dict[str, float]:
     """How long the execution took that each reused step stands for, as far as it is recorded anywhere.
 
     With the step that was executed, in the event that tells of its deletion, or with the outcome.

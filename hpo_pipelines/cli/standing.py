@@ -102,11 +102,21 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
         click.echo(f"  steps: {accounting_text(sums)}")
     if any(trial.values is not None for trial in trials):
         show_best(study)
+        _draw_history(study, trials)
     ranked = _ranked(study, trials)
     click.echo()
     click.echo(trials_table(study, ranked[:SHOWN]) if ranked else "no trials yet")
     if len(ranked) > SHOWN:
         click.echo(f"and {len(ranked) - SHOWN} more: hpo ls --study {study.name} -n {len(ranked)}")
+
+
+def _draw_history(study: Study, trials: Sequence[Trial]) -> None:
+    """A chart of what trials gave, on a terminal."""
+    from hpo_pipelines.cli import charts
+
+    if charts.wanted():
+        for line in charts.history(study, trials):
+            click.echo(line)
 
 
 def _wanted_text(study: Study) -> str:
@@ -129,13 +139,15 @@ def _ranked(study: Study, trials: Sequence[Trial]) -> list[Trial]:
 
 
 def trials_table(study: Study, trials: Sequence[Trial]) -> str:
-    """``trials`` as aligned columns, in their order."""
+    """``trials`` as aligned columns, in their order; on a terminal with a bar of the value beside it."""
+    from hpo_pipelines.cli import charts
     from hpo_pipelines.cli.describing import table
 
-    return table([_row(study, trial) for trial in trials])
+    bars = charts.value_bars(study, trials) if charts.wanted() else [""] * len(trials)
+    return table([_row(study, trial, bar) for trial, bar in zip(trials, bars, strict=True)])
 
 
-def _row(study: Study, trial: Trial) -> dict[str, str]:
+def _row(study: Study, trial: Trial, bar: str) -> dict[str, str]:
     from hpo_pipelines.cli.describing import duration, parameter, short
     from search_spaces.groups import flattened
 
@@ -145,6 +157,7 @@ def _row(study: Study, trial: Trial) -> dict[str, str]:
         "run": trial.run.label,
         "status": str(trial.status),
         **_values(study, trial),
+        "": bar,
         "took": duration(trial.run.task.seconds),
         "parameters": short(", ".join(f"{name}={parameter(value)}" for name, value in params.items())),
     }
@@ -192,6 +205,7 @@ def _why_not(run: Run) -> str | None:
 
 def show_best(study: Study) -> None:
     """The best trial with its parameters, or the Pareto front as a table; that there is none where none is feasible."""
+    from hpo_pipelines.cli import charts
     from hpo_pipelines.cli.describing import parameter
     from hpo_pipelines.errors import StudyError
 
@@ -209,5 +223,9 @@ def show_best(study: Study) -> None:
         return
     value = _value_text(trial, 0)
     click.echo(f"best {study.goals.names[0]} = {value} in {trial.run.label} (trial {trial.number})")
-    for key, value in _described_best(study, trial)["params"].items():
-        click.echo(f"  {key} = {parameter(value)}")
+    params = _described_best(study, trial)["params"]
+    texts = {key: f"{key} = {parameter(value)}" for key, value in params.items()}
+    drawn = charts.ranges(study.space, params) if charts.wanted() else {}
+    width = max((len(texts[key]) for key in drawn), default=0)
+    for key, text in texts.items():
+        click.echo(f"  {text.ljust(width)}  {drawn[key]}" if key in drawn else f"  {text}")

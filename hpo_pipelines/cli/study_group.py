@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 _BAR = 30
 """How many characters the greatest importance has."""
 
+FIGURES = ("history", "parallel", "importance", "pareto", "slice", "sharing")
+"""Those of hpo_pipelines.study.figures, which is not imported for help and completion."""
+
+
+def complete_figure(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    """The kinds of figures that begin so."""
+    return [kind for kind in FIGURES if kind.startswith(incomplete)]
+
+
 _study_argument = click.argument("name", metavar="STUDY", shell_complete=complete_study)
 
 
@@ -71,6 +80,7 @@ def trials(*, name: str, last: int | None, as_json: bool) -> int:
 @json_option
 def importance(*, name: str, as_json: bool) -> int:
     """Say how much of each objective each parameter of STUDY explains (PED-ANOVA)."""
+    from hpo_pipelines.cli import charts
     from hpo_pipelines.study import Analysis
 
     found = _called(name)
@@ -86,7 +96,8 @@ def importance(*, name: str, as_json: bool) -> int:
         greatest = max(importances.values(), default=0.0) or 1.0
         width = max(map(len, importances), default=0)
         for parameter, share in importances.items():
-            click.echo(f"  {parameter.ljust(width)}  {share:6.1%}  {'█' * round(_BAR * share / greatest)}")
+            drawn = f"  {charts.bar(share / greatest, _BAR)}" if charts.wanted() else ""
+            click.echo(f"  {parameter.ljust(width)}  {share:6.1%}{drawn}")
     return 0
 
 
@@ -109,6 +120,24 @@ def export(*, name: str, csv: str | None, parquet: str | None) -> int:
     written = [path for path in (csv, parquet) if path not in (None, "-")]
     if written:
         click.echo(f"{len(frame)} trials in {' and '.join(map(str, written))}", err=True)
+    return 0
+
+
+@study.command()
+@_study_argument
+@click.argument("kind", metavar="|".join(FIGURES), shell_complete=complete_figure)
+@click.option("-o", "--output", metavar="FILE.html|.json", required=True, type=click.Path(dir_okay=False))
+@click.option("--objective", multiple=True, metavar="STEP.METRIC|KEY", help="Of several: which; default the first.")
+def figure(*, name: str, kind: str, output: str, objective: tuple[str, ...]) -> int:
+    """Write a Plotly figure of STUDY: a page for any browser, or Plotly's JSON. Needs hpo-pipelines[plots]."""
+    suffix = Path(output).suffix.lower()
+    if suffix not in (".html", ".json"):
+        raise click.UsageError(f"{output}: a figure is written as .html, or as Plotly's .json.")
+    path = _writable(output)
+    found = _called(name)
+    made = found.figure(kind, objective=(objective[0] if len(objective) == 1 else list(objective)) or None)
+    made.write_html(path) if suffix == ".html" else made.write_json(path)
+    click.echo(f"{kind} of {name} in {path}", err=True)
     return 0
 
 

@@ -23,6 +23,7 @@ from search_spaces.groups import flattened
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
 
     from hpo_pipelines.workspace import Workspace
 
@@ -246,6 +247,24 @@ class Study:
         from hpo_pipelines.study.frame import trials_frame
 
         return trials_frame(self)
+
+    def figure(self, kind: str, *, objective: str | Sequence[str] | None = None) -> go.Figure:
+        """A Plotly figure, for notebooks, ``write_html`` and ``write_image``.
+
+        ``history``     the value of each trial, and the best so far
+        ``parallel``    parameters and value of each trial as a line
+        ``importance``  how much of the value each parameter explains, by PED-ANOVA (Watanabe et al., IJCAI 2023)
+        ``slice``       values over each parameter
+        ``pareto``      the trials by two or three objectives, with the front
+        ``sharing``     of each trial the seconds of each component: executed for it, and taken from another
+
+        Of several objectives the first four are of ``objective`` (default: the first); ``pareto`` of two or three
+        named there, where there are more. Raises StudyError for no such figure or objective, while there is nothing
+        to draw, and without Plotly (``pip install 'hpo-pipelines[plots]'``).
+        """
+        from hpo_pipelines.study.figures import figure
+
+        return figure(self, kind, objective)
 
     def __repr__(self) -> str:
         return f"<study {self.name} {self.status}>"

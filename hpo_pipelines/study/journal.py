@@ -2,14 +2,60 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import Any
 
+from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import FrozenTrial, TrialState
+
+
+class StudyStorage(JournalStorage):  # type: ignore[misc]
+    """Optuna's storage in a journal, which finds the trials that wait without looking at all there are.
+
+    Optuna looks for one each time that it asks for the next trial, which took longer the more trials a study had.
+    """
+
+    def __init__(self, journal: StudyJournal) -> None:
+        super().__init__(journal)
+        self._unfinished: dict[int, list[int]] = {}
+        """The ids of the trials of each study that had not ended at the last look; what has ended never waits again."""
+        self._looked_at: dict[int, int] = {}
+        """How many trials of each study were looked at."""
+        self._looking = threading.Lock()
+
+    def get_all_trials(
+        self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
+    ) -> list[FrozenTrial]:
+        if states != (TrialState.WAITING,):
+            found: list[FrozenTrial] = super().get_all_trials(study_id, deepcopy, states)
+            return found
+        waiting = self._waiting(study_id)
+        return copy.deepcopy(waiting) if deepcopy else waiting
+
+    def _waiting(self, study_id: int) -> list[FrozenTrial]:
+        with self._looking:
+            ids = [*self._unfinished.get(study_id, ()), *self._fresh(study_id)]
+            left = [trial for trial in map(self.get_trial, ids) if not trial.state.is_finished()]
+            self._unfinished[study_id] = [trial._trial_id for trial in left]
+        return [trial for trial in left if trial.state is TrialState.WAITING]
+
+    def _fresh(self, study_id: int) -> Iterator[int]:
+        self.get_study_name_from_id(study_id)  # raises KeyError for a study that is not there
+        while True:
+            number = self._looked_at.get(study_id, 0)
+            try:
+                trial_id = self.get_trial_id_from_study_id_trial_number(study_id, number)
+            except KeyError:
+                return
+            self._looked_at[study_id] = number + 1
+            yield trial_id
 
 
 class StudyJournal(JournalFileBackend):  # type: ignore[misc]

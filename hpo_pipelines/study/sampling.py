@@ -10,11 +10,11 @@ from random import Random
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
+from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from hpo_pipelines.errors import SpaceError, StudyError
-from hpo_pipelines.study.journal import StudyJournal
+from hpo_pipelines.study.journal import StudyJournal, StudyStorage
 from hpo_pipelines.study.samplers import exhaustive
 from search_spaces import Categorical, Distribution, Fixed, Float, Int, Space
 from search_spaces.groups import flattened, nested
@@ -50,7 +50,7 @@ def pruner(choice: str | optuna.pruners.BasePruner | None) -> optuna.pruners.Bas
 
 def storage(url: str | None, home: Path, study: str) -> BaseStorage:
     """Optuna's storage of the study with id ``study``: a journal file of its own under ``home``, or that at ``url``."""
-    return JournalStorage(journal(home, study)) if url is None else optuna.storages.get_storage(url)
+    return StudyStorage(journal(home, study)) if url is None else optuna.storages.get_storage(url)
 
 
 def journal(home: Path, study: str) -> StudyJournal:
