@@ -87,10 +87,10 @@ class Clock:
             self.memory[len(self.at)] = self._process.memory_info().rss
 
     def median(self, place: int) -> tuple[float, float]:
-        """Milliseconds of a trial, wall and CPU: of wall the median over the window that ends at ``place``."""
-        some = self.at[place - WINDOW : place]
-        walls = [1e3 * (after[0] - before[0]) for before, after in itertools.pairwise(some)]
-        return statistics.median(walls), 1e3 * (some[-1][1] - some[0][1]) / len(walls)
+        """Milliseconds of a trial, wall and CPU: medians over the window that ends at ``place``."""
+        pairs = list(itertools.pairwise(self.at[place - WINDOW : place]))
+        wall, cpu = (statistics.median(after[which] - before[which] for before, after in pairs) for which in (0, 1))
+        return 1e3 * wall, 1e3 * cpu
 
 
 def _places(trials: int) -> list[int]:

@@ -30,6 +30,7 @@ COMMANDS = {
     "best": ("studies", "Show the best trial of a study."),
     "studies": ("studies", "List studies."),
     "study": ("study_group", "Look at a study, export it, stop it wherever it is driven from, extend it."),
+    "optuna-dashboard": ("dashboard", "Open Optuna's own dashboard on a study, or on all."),
     "compare": ("compare", "Compare runs: differences only, unless --all."),
     "rm": ("removal", "Delete runs and studies."),
     "archive": ("removal", "List runs and studies no more, and keep them."),
@@ -56,7 +57,8 @@ class _Group(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"hpo_pipelines.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name)
+        name = cmd_name.replace("-", "_")
+        command: click.Command = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

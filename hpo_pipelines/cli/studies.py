@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
     from hpo_pipelines.task import Task
     from hpo_pipelines.workspace import Workspace
     from search_spaces import Space
+
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.command()
@@ -169,17 +173,56 @@ def _exit_code(study: Study) -> int:
     return outcome_of(StepFailed).exit_code
 
 
+def best_options(command: F) -> F:
+    """``--promote``, ``--register``, ``--output``, ``--trial`` and ``--json``."""
+    for option in reversed(_BEST_OPTIONS):
+        command = option(command)
+    return command
+
+
+_BEST_OPTIONS = (
+    click.option("--promote", is_flag=True, help="Clone it as a run of its own, tagged promoted; all is reused."),
+    click.option("--register", metavar="MODEL", help="Register its model in MLflow under this name; with --promote."),
+    click.option("--output", metavar="STEP.OUTPUT|KEY", help="The model, where no step logged one into MLflow."),
+    click.option("--trial", type=click.IntRange(0), help="Promote this trial instead of the best."),
+    json_option,
+)
+
+
 @click.command()
 @click.argument("name", metavar="STUDY", shell_complete=complete_study)
-@json_option
-def best(*, name: str, as_json: bool) -> int:
-    """Show the best trial of STUDY; of several objectives those that no other dominates, its Pareto front."""
+@best_options
+def best(
+    *, name: str, promote: bool, register: str | None, output: str | None, trial: int | None, as_json: bool
+) -> int:
+    """Show the best trial of STUDY; of several objectives those that no other dominates, its Pareto front.
+
+    With --promote it becomes a run of its own, which --register puts into MLflow's registry.
+    """
+    if not promote and (register, output, trial) != (None, None, None):
+        raise click.UsageError("--register, --output and --trial say what is promoted: give --promote, too.")
     study = study_called(name)
+    if promote:
+        return _promoted(study, trial, register, output, as_json=as_json)
     found = best_of(study)
     if as_json:
         print_json({"study": study.name, **found})
     else:
         show_best(study)
+    return 0
+
+
+def _promoted(study: Study, trial: int | None, register: str | None, output: str | None, *, as_json: bool) -> int:
+    from hpo_pipelines.cli.streams import ending_politely
+
+    with ending_politely():
+        run = study.promote(trial, register=register, output=output)
+    model = next((tag.removeprefix("model=") for tag in reversed(run.tags) if tag.startswith("model=")), None)
+    if as_json:
+        print_json({"study": study.name, "run": run.label, "id": run.id, "model": model and f"models:/{model}"})
+    else:
+        made = "" if model is None else f"; its model is models:/{model}"
+        click.echo(f"{run.label} is promoted{made}")
     return 0
 
 

@@ -10,6 +10,7 @@ import click
 from hpo_pipelines.cli.completion import complete_study
 from hpo_pipelines.cli.options import json_option, print_json, workspace
 from hpo_pipelines.cli.standing import described_values, show_study, trials_table
+from hpo_pipelines.cli.studies import best as best_command
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,16 +46,7 @@ def show(*, name: str, as_json: bool) -> int:
     return 0
 
 
-@study.command()
-@_study_argument
-@json_option
-@click.pass_context
-def best(ctx: click.Context, *, name: str, as_json: bool) -> int:
-    """Show the best trial of STUDY; of several objectives its Pareto front. The same as hpo best."""
-    from hpo_pipelines.cli.studies import best as best_command
-
-    code: int = ctx.invoke(best_command, name=name, as_json=as_json)
-    return code
+study.add_command(best_command)  # the same as hpo best
 
 
 @study.command()

@@ -72,15 +72,13 @@ def _slice(study: Study, objective: Objective) -> go.Figure:
 
 
 def _importance(study: Study, objective: Objective) -> go.Figure:
-    try:
-        made = _of_one(optuna.visualization.plot_param_importances, study, objective)
-    except (ValueError, RuntimeError) as error:
-        raise StudyError(f"study {study.name} cannot say yet which parameters matter: {error}") from None
-    if not made.data:
+    from hpo_pipelines.study.analysis import Analysis
+
+    if not Analysis(study).importances_of(_place(study, objective)):
         raise StudyError(
-            f"study {study.name} cannot say yet which parameters matter: two trials with different values are needed."
+            f"study {study.name} cannot say yet which parameters matter: it has too few trials, or all of one value."
         )
-    return made
+    return _of_one(optuna.visualization.plot_param_importances, study, objective)
 
 
 def _of_one(draw: Callable[..., go.Figure], study: Study, objective: Objective) -> go.Figure:
@@ -144,7 +142,7 @@ def _pareto(study: Study, objective: Objective) -> go.Figure:
     named = tuple(objective) if isinstance(objective, list | tuple) else (objective,)
     names = goals.names if objective is None else named
     places = [_place(study, name) for name in names]
-    if len(set(places)) not in _AXES or len(places) not in _AXES:
+    if len(places) not in _AXES or len(set(places)) < len(places):
         cure = "name two or three with objective=[…]" if len(goals.names) > max(_AXES) else "draw its history instead"
         raise StudyError(
             f"a Pareto front is drawn of 2 or 3 objectives, not {len(places)} ({', '.join(names)}) of study "

@@ -266,6 +266,22 @@ class Study:
 
         return figure(self, kind, objective)
 
+    def promote(self, trial: int | None = None, *, register: str | None = None, output: str | None = None) -> Run:
+        """Clone the best trial, or the one with this number, as a run of its own, tagged ``promoted``.
+
+        All that the trial has computed is reused. ``register`` is the name of a model in MLflow's registry that gets a
+        new version, with the study, the trial, the run and the digest of its code as tags; the run then is tagged
+        ``model=NAME/VERSION``. The model is what a step logged last into MLflow; or else ``output``, an output that
+        predicts: ``fit.model``, ``fit`` of a step with one output, or a key of the returned dict. A scikit-learn
+        estimator is logged as that, anything else as a pyfunc.
+
+        Raises StudyError for a study without a completed trial, or with several objectives and no ``trial``, and where
+        there is no model; TaskNotFound for no such output; ConfigError and TrackingError for MLflow.
+        """
+        from hpo_pipelines.study.promotion import promote
+
+        return promote(self, trial, register, output)
+
     def __repr__(self) -> str:
         return f"<study {self.name} {self.status}>"
 
