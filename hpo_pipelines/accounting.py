@@ -108,7 +108,7 @@ def _work(store: Store, tasks: Sequence[Task]) -> list[Worked]:
     whole = _whole({run.id: run.status for run in runs}, below)
     steps = [task for task in below if task.kind is Kind.STEP]
     attempts = store.tasks.attempts_of([step.id for step in steps])
-    recorded = recorded_seconds(store, [step for step in steps if step.reused_from is not None])
+    recorded = _recorded(store, [step for step in steps if step.reused_from is not None])
     pruned = [step.id for step in steps if whole[step.id] is Status.PRUNED]
     shared = store.tasks.reused(pruned) if pruned else frozenset()
     return [
@@ -131,13 +131,13 @@ def _whole(runs: Mapping[str, Status], below: Iterable[Task]) -> dict[str, Statu
     return found
 
 
-def recorded_seconds(store: Store, reused: Sequence[Task]) -> dict[str, float]:
+def _recorded(store: Store, reused: Sequence[Task]) -> dict[str, float]:
     """How long the execution took that each reused step stands for, as far as it is recorded anywhere.
 
     With the step that was executed, in the event that tells of its deletion, or with the outcome.
     """
     origins = {step.id: step.reused_from or "" for step in reused}
-    seconds = _executed(store, set(origins.values()))
+    seconds = executed_seconds(store, set(origins.values()))
     found = {step: seconds[origin] for step, origin in origins.items() if origin in seconds}
     rest = [step for step in reused if step.id not in found and step.key is not None]
     if rest:
@@ -146,7 +146,8 @@ def recorded_seconds(store: Store, reused: Sequence[Task]) -> dict[str, float]:
     return found
 
 
-def _executed(store: Store, steps: Collection[str]) -> dict[str, float]:
+def executed_seconds(store: Store, steps: Collection[str]) -> dict[str, float]:
+    """How long each of these steps, by their ids, executed, deleted ones too; those where nobody knows left out."""
     found = {}
     for step, attempts in store.tasks.attempts_of(list(steps)).items():
         for attempt in attempts:

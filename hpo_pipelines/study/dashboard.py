@@ -41,11 +41,15 @@ class Dashboard:
         return f"http://{HOST}:{self._server.server_port}"
 
     def serve(self) -> None:
-        """Answer until interrupted."""
+        """Answer until interrupted, or stopped by another thread."""
         try:
             self._server.serve_forever(poll_interval=0.2)
         finally:
             self._server.server_close()
+
+    def stop(self) -> None:
+        """Have :meth:`serve` end."""
+        self._server.shutdown()
 
 
 def _application(storage: BaseStorage) -> WSGIApplication:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from hpo_pipelines.accounting import recorded_seconds
+from hpo_pipelines.accounting import executed_seconds
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.types import Kind
@@ -203,7 +203,7 @@ def shared_seconds(study: Study) -> tuple[list[int], dict[str, list[float]], dic
     runs, store = study.runs, study.workspace.store
     below = store.tasks.below([run.id for run in runs])
     steps = [task for task in below if task.kind is Kind.STEP]
-    saved = recorded_seconds(store, [step for step in steps if step.reused_from is not None])
+    took = executed_seconds(store, {step.reused_from for step in steps if step.reused_from is not None})
     place_of = _places({run.id: place for place, run in enumerate(runs)}, below)
     executed: dict[str, list[float]] = {}
     reused: dict[str, list[float]] = {}
@@ -214,7 +214,7 @@ def shared_seconds(study: Study) -> tuple[list[int], dict[str, list[float]], dic
         if step.reused_from is None:
             executed[name][place_of[step.id]] += step.seconds or 0.0
         else:
-            reused[name][place_of[step.id]] += saved.get(step.id, 0.0)
+            reused[name][place_of[step.id]] += took.get(step.reused_from, 0.0)
     return [run.task.trial or 0 for run in runs], executed, reused
 
 

@@ -25,7 +25,7 @@ def step_run() -> Iterator[None]:
 
     Without that variable nothing happens. In the block
 
-    * ``mlflow.log_…`` and every fit under autolog write into the step's run, also from other threads;
+    * ``mlflow.log_…`` and every fit under autolog write into the step's run, also from other threads; so do models;
     * the first ``mlflow.start_run()`` gives the step's run, as it does under ``mlflow run``, further ones make runs
       nested in it;
     * another tracking URI or experiment that the block sets is respected.
@@ -105,6 +105,8 @@ class _StepRun:
         # log_… calls the one when no run is active; people, and autolog, call the other.
         self._fluent.start_run = self._implicit(start_run)
         self._mlflow.start_run = self._explicit(start_run)
+        log_model = vars(self._mlflow.models.Model)["log"]
+        self._mlflow.models.Model.log = self._modelled(log_model)
         if outer is not None:  # a notebook's own run, and a step that runs in its process
             start_run(run_id=self._run, nested=True)
         try:
@@ -113,6 +115,7 @@ class _StepRun:
             while (active := self._mlflow.active_run()) is not None and active is not outer:
                 self._mlflow.end_run()
             self._fluent.start_run = self._mlflow.start_run = start_run
+            self._mlflow.models.Model.log = log_model
 
     def _implicit(self, start_run: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(start_run)
@@ -137,6 +140,17 @@ class _StepRun:
             return start_run(*args, **options)
 
         return start
+
+    def _modelled(self, log: Any) -> Any:
+        """``Model.log`` with the step's run as that of the model: without an active run MLflow gives a model none."""
+
+        @functools.wraps(log.__func__)
+        def of_this_run(cls: type, *args: Any, **options: Any) -> Any:
+            if options.get("run_id") is None and self._mlflow.active_run() is None and self._is_here():
+                options["run_id"] = self._run
+            return log.__func__(cls, *args, **options)
+
+        return classmethod(of_this_run)
 
     def _is_here(self) -> bool:
         """Whether what is begun now would go where the step's run is."""

@@ -171,7 +171,8 @@ def _saved(value: Any, path: str, requirements: list[str]) -> None:
         return
     import mlflow.pyfunc
 
-    mlflow.pyfunc.save_model(path, python_model=_python_model(value), pip_requirements=requirements)
+    with _quietly():  # once more: the import sets filters of its own
+        mlflow.pyfunc.save_model(path, python_model=_python_model(value), pip_requirements=requirements)
 
 
 def _python_model(value: Any) -> Any:

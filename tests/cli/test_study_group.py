@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import click
 import pandas as pd
 import pytest
 from cli.conftest import BODIES, Hpo
+
+from hpo_pipelines.cli import charts
+from hpo_pipelines.cli.study_group import FIGURES, complete_figure
+from hpo_pipelines.study.figures import KINDS
 
 STUDIED = str(Path(BODIES).parent / "studied.py")
 
@@ -38,13 +44,70 @@ def test_trials_are_listed_by_number(hpo: Hpo, both: str) -> None:
     assert [line.split()[0] for line in lines[1:]] == ["5", "6", "7"]
 
 
-def test_what_matters_is_said_for_each_objective(hpo: Hpo, both: str) -> None:
+def test_what_matters_is_said_for_each_objective(hpo: Hpo, both: str, monkeypatch: pytest.MonkeyPatch) -> None:
     shares = hpo("study", "importance", both, "--json").document["importance"]
     assert set(shares) == {"fitted.auc", "fitted.size"}
     assert sum(shares["fitted.auc"].values()) == pytest.approx(1.0)
     shown = hpo("study", "importance", both).out
     assert "fitted.size" in shown
-    assert "█" * 30 in shown
+    assert "█" not in shown
+    monkeypatch.setattr(charts, "wanted", lambda: True)
+    assert "█" * 30 in hpo("study", "importance", both).out
+
+
+def test_charts_are_for_a_terminal_alone(hpo: Hpo, both: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands = [("study", "show", both), ("study", "trials", both), ("best", both)]
+    plain = [hpo(*command).out for command in commands]
+    assert not set("".join(plain)) & set("▁▂▃▄▅▆▇█●")
+    documents = [hpo(*command, "--json").out for command in commands]
+    monkeypatch.setattr(charts, "wanted", lambda: True)
+    for command, text, document in zip(commands, plain, documents, strict=True):
+        assert "█" in hpo(*command).out
+        assert len(hpo(*command).out) > len(text)
+        assert hpo(*command, "--json").out == document
+    assert "fitted.auc by trial" in hpo("study", "show", both).out
+
+
+def test_the_best_is_shown_in_its_ranges(hpo: Hpo, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hpo("optimize", f"{STUDIED}:halved", "-P", "x=uniform(0,2)", "--direction", "minimize", "-n", "1", "--name", "one")
+    monkeypatch.setattr(charts, "wanted", lambda: True)
+    assert "0 ────────────●─────────── 2" in hpo("best", "one").out
+
+
+@pytest.mark.integration
+def test_figures_are_written(hpo: Hpo, both: str, tmp_path: Path) -> None:
+    page, data = tmp_path / "front.html", tmp_path / "slice.json"
+    assert hpo("study", "figure", both, "pareto", "-o", str(page)).code == 0
+    assert "both: Pareto front" in page.read_text("utf-8")
+    assert hpo("study", "figure", both, "slice", "-o", str(data), "--objective", "fitted.size").code == 0
+    assert "fitted.size" in json.loads(data.read_text())["layout"]["yaxis"]["title"]["text"]
+
+
+def test_figures_that_cannot_be_written_are_refused(hpo: Hpo, both: str, tmp_path: Path) -> None:
+    refused = hpo("study", "figure", both, "slise", "-o", str(tmp_path / "x.html"))
+    assert (refused.code, "Did you mean 'slice'?" in refused.err) == (18, True)
+    refused = hpo("study", "figure", both, "slice", "-o", str(tmp_path / "x.png"))
+    assert (refused.code, ".html, or as Plotly's .json" in refused.err) == (2, True)
+    assert hpo("study", "figure", "nowhere", "slice", "-o", str(tmp_path / "x.html")).code == 18
+
+
+def test_the_kinds_of_figures_are_completed() -> None:
+    assert FIGURES == KINDS
+    assert complete_figure(click.Context(click.Command("figure")), click.Option(["-k"]), "s") == ["slice", "sharing"]
+
+
+def test_the_best_is_promoted(hpo: Hpo, home: Path) -> None:
+    hpo("optimize", f"{STUDIED}:halved", "-P", "x=uniform(0,1)", "--seed", "1", "-n", "2", "--name", "one")
+    best = hpo("best", "one", "--json").document
+    made = hpo("best", "one", "--promote", "--json").document
+    assert made == {"study": "one", "run": "halved#3", "id": made["id"], "model": None}
+    shown = hpo("show", "halved#3", "--json").document
+    assert (shown["tags"], shown["params"]) == (["promoted"], {"x": best["params"]["x"]})
+    assert hpo("study", "best", "one", "--promote", "--trial", "0").out == "halved#4 is promoted\n"
+    for wrong in (("--register", "m"), ("--output", "half"), ("--trial", "0")):
+        refused = hpo("best", "one", *wrong)
+        assert (refused.code, "give --promote, too" in refused.err) == (2, True)
+    assert hpo("best", "one", "--promote", "--trial", "9").code == 18
 
 
 def test_a_study_is_exported(hpo: Hpo, both: str, tmp_path: Path) -> None:

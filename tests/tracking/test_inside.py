@@ -111,7 +111,7 @@ class Worked:
 
 ORDER = [
     "plain_calls", "a_run_of_its_own", "several_runs", "autologged", "without_mlflow", "autologged_by_everything",
-    "not_autologged", "left_open", "raises", "in_threads", "elsewhere", "another_server", "plain_again",
+    "not_autologged", "models", "left_open", "raises", "in_threads", "elsewhere", "another_server", "plain_again",
 ]  # fmt: skip
 
 
@@ -165,6 +165,14 @@ class TestInAWorker:
             assert worked.shown.client.get_run(id).data.params == {"lr": lr}
         for id, parent in ((two, one), (three, one), (inner, three)):
             assert worked.shown.client.get_run(id).data.tags["mlflow.parentRunId"] == parent
+
+    def test_models_are_those_of_the_steps_run(self, worked: Worked) -> None:
+        run, client = worked.run("models"), worked.shown.client
+        models = [client.get_logged_model(each) for each in worked.results["models"]]
+        assert [(model.name, model.source_run_id) for model in models] == [
+            ("first", run.info.run_id),
+            ("second", run.info.run_id),
+        ]
 
     def test_every_fit_under_autolog_lands_in_it(self, worked: Worked) -> None:
         run = worked.run("autologged")

@@ -88,6 +88,21 @@ def without_mlflow() -> dict[str, Any]:
 
 
 @step
+def models() -> list[str]:
+    """The models that the step logs: with no run active, and in one that it starts."""
+    from mlflow.pyfunc import PythonModel
+
+    class Doubled(PythonModel):
+        def predict(self, context, model_input, params=None):
+            return [2 * each for each in model_input]
+
+    first = mlflow.pyfunc.log_model(name="first", python_model=Doubled(), pip_requirements=[])
+    with mlflow.start_run():
+        second = mlflow.pyfunc.log_model(name="second", python_model=Doubled(), pip_requirements=[])
+    return [first.model_id, second.model_id]
+
+
+@step
 def left_open() -> None:
     mlflow.start_run()
     mlflow.start_run(nested=True)
