@@ -88,8 +88,9 @@ def _added(trigger: Trigger, target: str, params: tuple[str, ...], name: str | N
 
     place = workspace()
     if is_study_file(target):
-        base, space, options = study_wanted(target, None, params, {})
-        return add_study(place, trigger, base, space, options, name=name, policy=policy)
+        base, space, options, blamed = study_wanted(target, None, params, {})
+        with blamed:
+            return add_study(place, trigger, base, space, options, name=name, policy=policy)
     if ":" in target or target.endswith(".py"):
         from hpo_pipelines.cli.targets import pipeline_called
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -116,12 +117,12 @@ def optimize(
     if target is None:
         raise click.UsageError("name what is tuned: STUDY.yaml, MODULE:PIPELINE, FILE.py:PIPELINE or RUN.")
     options["reuse"] = False if options.pop("no_reuse") else None
-    base, space, wanted = study_wanted(target, space_file, params, _plain(limits_of(options)))
+    base, space, wanted, blamed = study_wanted(target, space_file, params, _plain(limits_of(options)))
     if not any(wanted.get(end) for end in ("n_trials", "timeout", "plateau")) and not _ends(wanted.get("sampler")):
         raise click.UsageError("a study needs an end: give --n-trials, --timeout or --plateau.")
     from hpo_pipelines.study import optimize as start
 
-    with ending_politely():
+    with ending_politely(), blamed:
         study = start(base, space, workspace=workspace(), progress=not as_json, **wanted)
     return _told(study, as_json=as_json)
 
@@ -261,14 +262,17 @@ def studies(*, as_json: bool) -> int:
 
 def study_wanted(
     target: str, space_file: str | None, params: tuple[str, ...], options: dict[str, Any]
-) -> tuple[Pipeline[..., Any] | Run, Space, dict[str, Any]]:
-    """What is tuned, over which space, and how: from the command line, and from the study file if there is one."""
+) -> tuple[Pipeline[..., Any] | Run, Space, dict[str, Any], AbstractContextManager[None]]:
+    """What is tuned, over which space, and how: from the command line, and from the study file if there is one.
+
+    Errors about what stands in that file say where, in the context that comes last.
+    """
     from hpo_pipelines.study.file import StudyFile, is_study_file
 
     given = {name: value for name, value in options.items() if value is not None}
     if not is_study_file(target):
         space = _space(space_file, params)
-        return _target(target), space, given
+        return _target(target), space, given, nullcontext()
     file = StudyFile.load(target)
     if space_file is not None:
         raise click.UsageError(f"{target} has its space; -P is laid over it, --space is not.")
@@ -276,7 +280,9 @@ def study_wanted(
     written = dict(file.options)
     if "objective" in given and not isinstance(written.get("direction", ""), str):
         del written["direction"]  # those of the objectives that are not wanted
-    return _target(str(file.pipeline or file.run)), space, {**written, **given}
+    with file.blamed("run" if file.pipeline is None else "pipeline"):
+        base = _target(str(file.pipeline or file.run))
+    return base, space, {**written, **given}, file.blamed(*(name for name in written if name not in given))
 
 
 def _target(target: str) -> Pipeline[..., Any] | Run:

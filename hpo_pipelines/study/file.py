@@ -14,12 +14,13 @@ Several objectives stand as ``objectives: {fit.val_auc: maximize, fit.size: mini
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpo_pipelines.errors import ParameterError, SpaceError, StudyError
+from hpo_pipelines.errors import HpoPipelinesError, ParameterError, SpaceError, StudyError
 from hpo_pipelines.study.goals import DIRECTIONS, Constraint
 from hpo_pipelines.types import duration
 from search_spaces import Space, gallery, load
@@ -190,6 +191,28 @@ class StudyFile:
     """``MODULE:PIPELINE``, or ``FILE.py:PIPELINE`` with the whole path of the file."""
     run: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    place: Place = field(default_factory=Place, compare=False)
+    """Where it is written."""
+
+    @contextmanager
+    def blamed(self, *keys: str) -> Iterator[None]:
+        """Errors about what stands under ``keys`` say where that is written: ``study.yaml:4: sampler: …``."""
+        try:
+            yield
+        except (HpoPipelinesError, PlainSpaceError) as error:
+            told = self._told(str(error), keys)
+            if told is not None:
+                error.args = (told,)
+            raise
+
+    def _told(self, message: str, keys: Iterable[str]) -> str | None:
+        for key in keys:
+            # Errors name what they are about as a caller of optimize has it; a mapping has a key of its own.
+            value = self.options.get(key)
+            about = (f"{key}=", f"the {key} ", f"there is no {key} {value!r}")
+            if key in ("pipeline", "run") or (value is not None and message.startswith(about)):
+                return str(self.place.at(key).error(message))
+        return None
 
     @classmethod
     def load(cls, path: str | Path) -> StudyFile:
@@ -217,15 +240,31 @@ def is_study_file(target: str) -> bool:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of a study file, for editors."""
+    properties = {name: {**key.schema, "description": key.about} for name, key in KEYS.items()}
+    for name, words in _words().items():
+        other = KEYS[name].schema
+        properties[name] = {
+            "anyOf": [{"enum": words}, *other.get("anyOf", [other])],
+            "description": KEYS[name].about,
+        }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "A study of hpo_pipelines",
         "type": "object",
-        "properties": {name: {**key.schema, "description": key.about} for name, key in KEYS.items()},
+        "properties": properties,
         "oneOf": [{"required": ["pipeline"]}, {"required": ["run"]}],
         "anyOf": [{"required": ["space"]}, {"required": ["params"]}],
         "additionalProperties": False,
     }
+
+
+def _words() -> dict[str, list[str]]:
+    """What editors offer under keys that also take other texts."""
+    from hpo_pipelines.study.samplers import SAMPLERS
+    from hpo_pipelines.study.sampling import PRUNERS
+    from search_spaces.documents import gallery_names
+
+    return {"sampler": list(SAMPLERS), "pruner": list(PRUNERS), "space": list(gallery_names())}
 
 
 def _format(path: Path) -> Format:
@@ -257,6 +296,7 @@ def _study(document: Document, path: Path) -> StudyFile:
         pipeline=_resolved(content["pipeline"], path.parent) if "pipeline" in content else None,
         run=content.get("run"),
         options=options,
+        place=place,
     )
 
 
@@ -282,7 +322,11 @@ def _space(content: Mapping[str, Any], place: Place, folder: Path) -> Space:
         return Space(content["params"], place=here)
     named = str(content["space"])
     in_gallery = not Path(named).suffix and not (folder / named).is_file()
-    base = gallery(named) if in_gallery else load(folder / named)
+    if in_gallery:
+        with place.at("space").locating():
+            base = gallery(named)
+    else:
+        base = load(folder / named)
     return base.override(content["params"], place=here) if "params" in content else base
 
 

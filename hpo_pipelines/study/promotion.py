@@ -6,7 +6,6 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from hpo_pipelines.engine import RunOptions
 from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.engine.options import completed
 from hpo_pipelines.errors import StudyError, TaskNotFound, TrackingError
+from hpo_pipelines.firstparty import distributions_of
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
 from hpo_pipelines.snapshot import Content
@@ -192,9 +192,8 @@ def _named(run: Run, output: str) -> tuple[str, str]:
 def requirements(packages: Mapping[str, str], value: Any) -> list[str]:
     """What loading a pickled ``value`` needs, as pip takes it: what its code imports, and the library it is from."""
     wanted = dict(packages)
-    top = type(value).__module__.partition(".")[0]
-    for name in (*metadata.packages_distributions().get(top, ()), "cloudpickle"):
-        wanted.setdefault(name, metadata.version(name))
+    for name, version in distributions_of([type(value).__module__, "cloudpickle"]).items():
+        wanted.setdefault(name, version)
     return sorted(f"{name}=={version}" for name, version in wanted.items())
 
 

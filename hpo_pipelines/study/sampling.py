@@ -18,6 +18,7 @@ from hpo_pipelines.study.journal import StudyJournal, StudyStorage
 from hpo_pipelines.study.samplers import exhaustive
 from search_spaces import Categorical, Distribution, Fixed, Float, Int, Space
 from search_spaces.groups import flattened, nested
+from search_spaces.values import nearest
 
 PRUNERS = ("none", "median", "percentile", "successive-halving", "hyperband")
 
@@ -44,7 +45,8 @@ def pruner(choice: str | optuna.pruners.BasePruner | None) -> optuna.pruners.Bas
     }
     name = choice or "none"
     if name not in made:
-        raise StudyError(f"pruner={choice!r}: there are {', '.join(PRUNERS)}, or any Optuna pruner object.")
+        hint = nearest(str(name), PRUNERS)
+        raise StudyError(f"pruner={choice!r}: there are {', '.join(PRUNERS)}, or any Optuna pruner object.{hint}")
     return made[name]()
 
 

@@ -144,8 +144,8 @@ def _quietly() -> Iterator[None]:
     level = log.level
     log.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        # Recorded rather than ignored: some it shows once whatever the filters are.
+        with warnings.catch_warnings(record=True):
             yield
     finally:
         log.setLevel(level)
@@ -171,8 +171,7 @@ def _saved(value: Any, path: str, requirements: list[str]) -> None:
         return
     import mlflow.pyfunc
 
-    with _quietly():  # once more: the import sets filters of its own
-        mlflow.pyfunc.save_model(path, python_model=_python_model(value), pip_requirements=requirements)
+    mlflow.pyfunc.save_model(path, python_model=_python_model(value), pip_requirements=requirements)
 
 
 def _python_model(value: Any) -> Any:

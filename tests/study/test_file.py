@@ -8,8 +8,10 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from samples import studied
 
-from hpo_pipelines.errors import SpaceError
+from hpo_pipelines import optimize
+from hpo_pipelines.errors import HpoPipelinesError, SpaceError
 from hpo_pipelines.study.file import KEYS, StudyFile, is_study_file, schema
 from search_spaces import Float, Int, Space, gallery
 from search_spaces.yaml12 import read_yaml
@@ -167,3 +169,42 @@ def test_the_example_is_a_study_file() -> None:
     assert found.pipeline == f"{DIGITS}/pipeline.py:digits"
     assert "model" in found.space
     assert found.options["name"] == "digits"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("sampler: tpee", r"s\.yaml:3: sampler: .*Did you mean 'tpe'\?"),
+        ("sampler: {name: tpe, multivarate: true}", r"s\.yaml:3: sampler: .*Did you mean 'multivariate'\?"),
+        ("pruner: medain", r"s\.yaml:3: pruner: .*Did you mean 'median'\?"),
+        ("queue: nope", r"s\.yaml:3: queue: there is no queue 'nope'"),
+        ("repeats: {sed: 3}", r"s\.yaml:3: repeats: .*no parameter 'sed'"),
+    ],
+)
+def test_what_only_the_study_finds_wrong_is_said_with_its_line(
+    tmp_path: Path, home: Path, line: str, said: str
+) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(f"pipeline: samples.studied:halved\nparams: {{x: [1.0]}}\n{line}\nn_trials: 1\n")
+    file = StudyFile.load(path)
+    with pytest.raises(HpoPipelinesError, match=said), file.blamed(*file.options):
+        optimize(studied.halved, file.space, **file.options)
+    # What was given elsewhere is not the file's fault.
+    with pytest.raises(HpoPipelinesError, match=r"^(?!.*yaml)"), file.blamed("name", "n_trials"):
+        optimize(studied.halved, file.space, **file.options)
+
+
+def test_a_space_of_the_gallery_that_there_is_not_is_said_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text("pipeline: a:b\nspace: xgbost\n")
+    with pytest.raises(SpaceError, match=r"s\.yaml:2: space: .*Did you mean 'xgboost'\?"):
+        StudyFile.load(path)
+
+
+def test_editors_are_told_the_names_that_there_are() -> None:
+    keys = schema()["properties"]
+    for key, name in (("sampler", "tpe"), ("pruner", "median"), ("space", "xgboost")):
+        words, *others = keys[key]["anyOf"]
+        assert name in words["enum"]
+        assert {"type": "string", "minLength": 1} in others
+        assert keys[key]["description"]

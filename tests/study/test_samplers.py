@@ -115,10 +115,10 @@ def test_wrong_choices_say_what_there_is(choice: Any, words: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "module"), [("gp(deterministic_objective=true)", "torch"), ("cma-es", "cmaes")])
-def test_what_is_not_installed_has_a_cure(name: str, module: str) -> None:
+def test_what_is_not_installed_has_a_cure(name: str, module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if importlib.util.find_spec(module) is not None:
         assert isinstance(samplers.sampler(name, 1), optuna.samplers.BaseSampler)
-        return
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(StudyError, match=rf"needs {module}, which is not installed: pip install 'hpo-pipelines\["):
         samplers.sampler(name, 1)
 
