@@ -8,11 +8,12 @@ import optuna
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 from samples import bodies
 
 from hpo_pipelines import Int, Workspace, optimize
 from hpo_pipelines.study import Study
-from hpo_pipelines.study.journal import StudyJournal
+from hpo_pipelines.study.journal import StudyJournal, StudyStorage
 
 
 @pytest.fixture
@@ -69,3 +70,33 @@ def test_trials_that_the_journal_lost_are_told_again(tmp_path: Path, kept: float
         told = after.optuna_study.get_trials(deepcopy=False)
         assert [trial.value for trial in told][:6] == values
         assert [trial.params for trial in told] == [{"x": trial.params["x"]} for trial in after.trials]
+
+
+def test_trials_that_wait_are_found_as_optuna_finds_them(tmp_path: Path) -> None:
+    path, waiting = tmp_path / "study.journal", (TrialState.WAITING,)
+    storage = StudyStorage(StudyJournal(path))
+    study = optuna.create_study(storage=storage, study_name="s", sampler=optuna.samplers.RandomSampler(0))
+    plain = JournalStorage(StudyJournal(path))
+    again = StudyStorage(StudyJournal(path))
+
+    def numbers(of: JournalStorage) -> list[int]:
+        return [trial.number for trial in of.get_all_trials(study._study_id, states=waiting)]
+
+    for number in range(30):
+        if number % 3 == 0:
+            study.enqueue_trial({"x": number / 30}, skip_if_exists=False)
+        if number % 7 == 0:
+            study.enqueue_trial({"x": 0.5}, skip_if_exists=False)
+        assert numbers(storage) == numbers(again) == numbers(plain)
+        trial = study.ask()
+        trial.suggest_float("x", 0.0, 1.0)
+        assert numbers(storage) == numbers(plain)
+        if number % 5:  # others go on running
+            study.tell(trial, 0.0)
+    assert numbers(StudyStorage(StudyJournal(path))) == numbers(plain)
+    study.enqueue_trial({"x": 0.1}, skip_if_exists=False)
+    (first, *_), (same, *_) = (each.get_all_trials(study._study_id, True, waiting) for each in (storage, storage))
+    assert first is not same
+    assert len(storage.get_all_trials(study._study_id)) == len(plain.get_all_trials(study._study_id))
+    with pytest.raises(KeyError):
+        storage.get_all_trials(99, states=waiting)

@@ -13,7 +13,7 @@ from services import wait_until
 from serving import Serving, serving
 
 from hpo_pipelines import Float, SpaceError, Status, StudyError, Workspace, optimize
-from hpo_pipelines.study import Study, resume
+from hpo_pipelines.study import Study, figures, resume
 from hpo_pipelines.study.progress import Progress
 
 
@@ -148,3 +148,26 @@ def space_of(space: dict[str, Any]) -> dict[str, Any]:
     from search_spaces import Space
 
     return dict(Space(space).as_dict())
+
+
+def test_a_studys_best_is_promoted_there(place: Workspace, served: Serving) -> None:
+    study = optimize(
+        bodies.simple, {"x": [1, 2]}, n_trials=2, seed=0, name="promoted", workspace=place, progress=False
+    )  # fmt: skip
+    run = study.promote()
+    assert (run.status, run.tags, run.params) == ("completed", ("promoted",), study.best_run.params)
+    assert all(step.reused_from for step in run.steps.values())
+    assert served.workspace.store.tasks.get(run.id).cloned_from == study.best_run.id
+    with pytest.raises(StudyError, match=r"MLflow is where .* runs"):
+        study.promote(register="churn", output="add")
+
+
+@pytest.mark.integration
+def test_figures_are_drawn_of_what_the_server_has(place: Workspace, served: Serving) -> None:
+    study = optimize(
+        bodies.simple, {"x": [1, 2, 3]}, n_trials=3, seed=0, name="drawn", workspace=place, progress=False
+    )  # fmt: skip
+    there = Study.called(served.workspace, "drawn")
+    assert study.figure("history").data[0].y == there.figure("history").data[0].y
+    assert figures.shared_seconds(study) == figures.shared_seconds(there)
+    assert study.figure("sharing").data
