@@ -136,7 +136,6 @@ def test_wrong_spaces_are_refused_before_anything_runs(workspace: Workspace, spa
         ({"n_trials": 1, "direction": "up"}, "maximize or minimize"),
         ({"n_trials": 1, "sampler": "tpo"}, r"there are tpe.*mean 'tpe'"),
         ({"n_trials": 1, "sampler": "gp"}, r"needs torch.*pip install 'hpo-pipelines\[gp\]'"),
-        ({"n_trials": 1, "sampler": "cmaes"}, r"needs cmaes.*hpo-pipelines\[cmaes\]"),
         ({"n_trials": 1, "pruner": "gardener"}, "there are none"),
     ],
 )
