@@ -47,6 +47,13 @@ class Unforeseen(BaseException):
         super().__init__(f"the body looks at the {output} of {step}, which is not known before {step} has run")
         self.place = place
 
+    @classmethod
+    def because(cls, reason: str, place: str | None) -> Unforeseen:
+        """With a reason of its own."""
+        made = cls("", "", place)
+        made.args = (reason,)
+        return made
+
 
 @dataclass(frozen=True)
 class Verdict:
