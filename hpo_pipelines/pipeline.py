@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FunctionType, ModuleType
@@ -17,7 +18,7 @@ from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.types import duration
 
 if TYPE_CHECKING:
-    from hpo_pipelines.planning import Plan
+    from hpo_pipelines.planning import Plan, Reach
     from hpo_pipelines.run import Run
 
 P = ParamSpec("P")
@@ -87,6 +88,15 @@ class Pipeline(Generic[P, R]):
         """
         options = {name: params.pop(name) for name in ("workspace", "refresh") if name in params}
         return context.defaults_module().plan_pipeline(self, params, **options)  # type: ignore[no-any-return]
+
+    def reach(self, /, **params: Any) -> Reach:
+        """Which parameters reach which step, with ``params`` over the defaults: the body is followed, no step runs.
+
+        Option beside the parameters: ``workspace=``. See :func:`hpo_pipelines.planning.reach`.
+        """
+        place = params.pop("workspace", None) or context.workspace_module().default_workspace()
+        planning = importlib.import_module("hpo_pipelines.planning")  # above this module: not for every import
+        return planning.reach(place, self, params)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"<pipeline {self.project}/{self.name}>"

@@ -17,6 +17,7 @@ from hpo_pipelines.planning.symbolic import Recorded
 
 if TYPE_CHECKING:
     from hpo_pipelines.run import Run
+    from hpo_pipelines.snapshot import Code
     from hpo_pipelines.workspace import Workspace
 
 _PLAIN = (bool, int, float, str)
@@ -39,17 +40,29 @@ def reach(
     Raises ParameterError for names and values that do not fit, CodeUnavailable when a run's code cannot be loaded here.
     """
     pipeline, code, given = resolved(workspace, target, values or {})
-    bound = pipeline.parameters.bind(given)
     names = list(dict.fromkeys(params)) if params is not None else list(pipeline.parameters.names)
+    return followed(workspace, pipeline, code, given, names, domains or {})
+
+
+def followed(
+    workspace: Workspace,
+    pipeline: Pipeline[..., Any],
+    code: Code,
+    given: Mapping[str, Any],
+    names: Sequence[str],
+    domains: Mapping[str, Sequence[Any]],
+) -> Reach:
+    """:func:`reach` of a pipeline with its code."""
+    bound = pipeline.parameters.bind(given)
     for name in names:
         if name not in pipeline.parameters:
             known = list(pipeline.parameters)
             raise ParameterError(f"{pipeline.name} has no parameter {name!r}; {closest(name, known)}")
     known_domains = {name: found for name in names if (found := _domain(pipeline.parameters[name], bound[name]))}
-    known_domains |= {name: list(found) for name, found in (domains or {}).items() if name in names and found}
+    known_domains |= {name: list(found) for name, found in domains.items() if name in names and found}
     varied = frozenset(name for name in names if _is_varied(pipeline.parameters, name, known_domains.get(name)))
     subject = Subject(Recorded(workspace.engine), pipeline, code, bound, known_domains, varied)
-    return reaching(subject, names)
+    return reaching(subject, list(names))
 
 
 def _domain(parameter: Parameter, value: Any) -> list[Any]:

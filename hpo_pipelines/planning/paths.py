@@ -54,6 +54,8 @@ class Way:
     """Set while ours, not the body, asks values."""
     natural: bool = False
     """Whether to stop where only running tells which way the body goes."""
+    ended: BaseException | None = None
+    """What ended it, if it was followed no further."""
     _taken: list[bool] = field(default_factory=list)
 
     def escape(self, origins: Origins, how: str) -> None:
@@ -70,7 +72,7 @@ class Way:
         if self.natural and truth is None:
             raise self.unforeseen("the truth")
         if place >= MOST_DECISIONS:
-            raise Unforeseen.because("the body decides so often that no more ways are followed", _place())
+            raise self._end("the body decides so often that no more ways are followed")
         self.depend(origins, "by a decision")
         if place < len(self.prescribed):
             way = self.prescribed[place]
@@ -82,7 +84,11 @@ class Way:
         return way
 
     def unforeseen(self, what: str) -> BaseException:
-        return Unforeseen.because(f"the body wants to have {what} of what is not known before it has run", _place())
+        return self._end(f"the body wants to have {what} of what is not known before it has run")
+
+    def _end(self, reason: str) -> BaseException:
+        self.ended = self.ended or Unforeseen.because(reason, _place())
+        return self.ended
 
     def depend(self, origins: Origins, how: str) -> None:
         """Whatever the body does from now on may depend on ``origins``."""

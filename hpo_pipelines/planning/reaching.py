@@ -80,6 +80,14 @@ def reaching(subject: Subject, params: Sequence[str]) -> Reach:
         enumerated += fresh
 
 
+def traced(subject: Subject, values: Mapping[str, Any]) -> Trace:
+    """The calls of the body with bound ``values``, as far as it does not depend on what only running tells.
+
+    Passing on, storing and returning what is not known is no end; deciding by it is.
+    """
+    return _Tracer(subject, Way(natural=True)).trace(subject.pipeline, values)
+
+
 def _stray(subject: Subject, params: Sequence[str]) -> dict[str, str]:
     """The parameters whose stand-ins change what the body does, which are passed as they are; and why."""
     expected = SymbolicTracer(subject.recorded, subject.pipeline, subject.code)
@@ -197,10 +205,15 @@ class _Tracer(SymbolicTracer):
         self._looked: dict[tuple[str, str], Any] = {}
         """The stand-ins of the outputs that the body has looked at."""
 
+    def _check(self) -> None:
+        if self._way.ended is not None:
+            raise self._way.ended
+
     def body(self, pipeline: Pipeline[..., Any]) -> Callable[..., Any]:
         return rewritten(pipeline.function)
 
     def call(self, component: Component[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._check()
         self._way.quiet = True
         try:
             return self._called(component, args, kwargs)
@@ -230,6 +243,7 @@ class _Tracer(SymbolicTracer):
         return output
 
     def nested(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
+        self._check()
         seen = {name: value.__wrapped__ if is_output(value) else value for name, value in params.items()}
         origins = {name: origins_of(value) for name, value in seen.items()}
         values = pipeline.parameters.bind(unwrapped(seen))

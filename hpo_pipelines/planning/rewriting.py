@@ -29,12 +29,18 @@ _PURE_MODULES = frozenset({"math", "cmath", "statistics", "json", "posixpath", "
 _CALL, _IS, _TEXT = "__hpo_call__", "__hpo_is__", "__hpo_text__"
 
 
+_known: dict[CodeType, CodeType | None] = {}
+"""What was rewritten, so that it is done once."""
+
+
 def rewritten(function: Callable[..., Any]) -> Callable[..., Any]:
     """``function`` as it is traced; itself where it cannot be rewritten."""
     target = inspect.unwrap(function)
     if not isinstance(target, FunctionType):
         return function
-    code = _rewritten_code(target)
+    if target.__code__ not in _known:
+        _known[target.__code__] = _rewritten_code(target)
+    code = _known[target.__code__]
     if code is None:
         return function
     known = {**target.__globals__, _CALL: _call, _IS: _is, _TEXT: _text}

@@ -76,6 +76,8 @@ class SymbolicTracer:
 
     def __init__(self, recorded: Recorded, pipeline: Pipeline[..., Any], code: Code) -> None:
         self.calls: list[Called] = []
+        self.ended: BaseException | None = None
+        """What ended the tracing: a body that has caught it, as a bare ``except`` does, hears of it again."""
         self._recorded = recorded
         self._engine = recorded.engine
         self._code = code
@@ -93,6 +95,7 @@ class SymbolicTracer:
         try:
             with console.teed(os.devnull, echo=False):
                 self.follow(pipeline, params)
+                self._check()
         except Unforeseen as end:
             return Trace(tuple(self.calls), f"{end.place}: {end}" if end.place else str(end))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a raising body is a finding, whatever it raised
@@ -116,6 +119,7 @@ class SymbolicTracer:
 
     def call(self, component: Component[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Note the call; returns what stands for its outputs, known or not."""
+        self._check()
         arguments = bind(component, args, kwargs, self._code, self._literals)
         step = StepCall(new_id(), self._named(component.name), component, arguments)
         step.look_at = self.look
@@ -130,6 +134,7 @@ class SymbolicTracer:
 
     def nested(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Trace the run inside this one, in its place."""
+        self._check()
         values = pipeline.parameters.bind({name: result(value) for name, value in params.items()})
         return self.within(pipeline, values)
 
@@ -153,8 +158,13 @@ class SymbolicTracer:
         if name in step.looked:
             return step.looked[name]
         if name not in step.outputs:
-            raise Unforeseen(step.name, name, None)
+            self.ended = Unforeseen(step.name, name, None)
+            raise self.ended
         return step.remember(name, self._engine.artifacts.get(step.outputs[name], code=self._code))
+
+    def _check(self) -> None:
+        if self.ended is not None:
+            raise self.ended
 
     # -- identities
 
