@@ -15,7 +15,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from hpo_pipelines.planning.origins import Origins, origins_of
-from hpo_pipelines.planning.tracer import Unforeseen
+from hpo_pipelines.planning.tracer import MARK, Unforeseen
 
 MOST_PATHS = 48
 """So many ways are followed for one set of values."""
@@ -147,6 +147,6 @@ def _place() -> str | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if not frame.f_code.co_filename.startswith(_OURS) and "wrapt" not in frame.f_code.co_filename:
-            return f"{FilePath(frame.f_code.co_filename).name}:{frame.f_lineno}"
+            return f"{MARK.sub('', FilePath(frame.f_code.co_filename).name)}:{frame.f_lineno}"
         frame = frame.f_back
     return None
