@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import dis
+import inspect
 import sys
 import threading
 from collections import deque
@@ -13,6 +15,8 @@ from functools import lru_cache
 from pathlib import Path as FilePath
 from types import CodeType, FrameType
 from typing import Any
+
+import wrapt
 
 from hpo_pipelines.planning.origins import Origins, origins_of
 from hpo_pipelines.planning.tracer import MARK, Unforeseen
@@ -26,6 +30,8 @@ MAY = "?"
 """Before the name of a parameter from which a value may come, which is not certain."""
 
 _OURS = str(FilePath(__file__).parents[1])
+_LET_ALONE = (inspect.__file__, copy.__file__, str(FilePath(wrapt.__file__).parent))
+"""They bind arguments, copy, and stand between a body and its outputs: what they ask tells the body nothing."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +141,8 @@ def _watched(way: Way) -> Iterator[None]:
 
 @lru_cache(4096)
 def _asks_for_identity(code: CodeType) -> bool:
-    """Whether a function tests by ``is``, or for a type; ours, and what calls them, are let alone."""
-    if code.co_filename.startswith(_OURS) or f"{FilePath('site-packages') / 'wrapt'}" in code.co_filename:
+    """Whether a function tests by ``is``, or for a type; ours are let alone."""
+    if code.co_filename.startswith((_OURS, *_LET_ALONE)):
         return False
     tests = any(found.opname == "IS_OP" or "NONE" in found.opname for found in dis.get_instructions(code))
     return tests or "type" in code.co_names
@@ -146,7 +152,7 @@ def _place() -> str | None:
     """The line of the innermost code that is not ours: ``file.py:12``."""
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(_OURS) and "wrapt" not in frame.f_code.co_filename:
+        if not frame.f_code.co_filename.startswith((_OURS, *_LET_ALONE)):
             return f"{MARK.sub('', FilePath(frame.f_code.co_filename).name)}:{frame.f_lineno}"
         frame = frame.f_back
     return None

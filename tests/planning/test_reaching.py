@@ -12,7 +12,8 @@ from planning.conftest import calls
 from samples import reached
 
 from hpo_pipelines import Workspace
-from hpo_pipelines.planning import reach
+from hpo_pipelines.errors import ParameterError
+from hpo_pipelines.planning import Cell, Evidence, Reach, reach
 from hpo_pipelines.run import Run
 from hpo_pipelines.types import Kind
 
@@ -57,7 +58,7 @@ def sound(workspace: Workspace, program: list[Any], base: dict[str, Any], other:
                 assert same or neither or cell.verdict != "no", said
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=programs, base=values, other=values)
 def test_no_is_never_said_where_keys_differ(
     workspace: Workspace, program: list[Any], base: dict[str, Any], other: dict[str, Any]
@@ -66,7 +67,7 @@ def test_no_is_never_said_where_keys_differ(
 
 
 @pytest.mark.integration
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(program=programs, base=values, other=values)
 def test_no_is_never_said_where_keys_differ_in_many_bodies(
     workspace: Workspace, program: list[Any], base: dict[str, Any], other: dict[str, Any]
@@ -80,3 +81,95 @@ def test_every_call_alone(workspace: Workspace, call: str) -> None:
     base = {"a": 1, "b": 2, "c": 5, "on": True, "mode": reached.Mode.PLAIN}
     other = {"a": 4, "b": 5, "c": 0, "on": False, "mode": reached.Mode.DOUBLE}
     sound(workspace, [[call, 0, 2], ["constant", 0, 0]], base, other)
+
+
+def verdicts(found: Any) -> dict[str, dict[str, str]]:
+    return {step: {name: cell.verdict for name, cell in row.items()} for step, row in found.cells.items()}
+
+
+def test_a_chain_is_known_whole_before_anything_runs(workspace: Workspace) -> None:
+    found = reach(workspace, reached.chain)
+    assert found.complete
+    assert found.steps == ("load", "shrink", "fit", "evaluate")
+    rest = {"rows": "yes", "k": "yes", "lr": "yes", "pca": "maybe", "tag": "yes"}
+    assert verdicts(found) == {
+        "load": {"rows": "yes", "k": "no", "lr": "no", "pca": "no", "tag": "no"},
+        "shrink": {"rows": "yes", "k": "yes", "lr": "no", "pca": "maybe", "tag": "no"},
+        "fit": rest,
+        "evaluate": rest,
+    }
+    assert found.cells["fit"]["pca"].how.startswith("by a decision at reached.py:")
+    assert workspace.store.cache.latest("load", 1) == []
+
+
+def test_a_value_whose_stand_in_changes_the_body_is_passed_as_it_is(workspace: Workspace) -> None:
+    found = reach(workspace, reached.stubborn)
+    assert not found.complete
+    assert verdicts(found)["fit"] == {"rows": "yes", "lr": "unknown"}
+    assert "does something else" in found.cells["fit"]["lr"].how
+
+
+def test_none_carries_no_origin(workspace: Workspace) -> None:
+    found = reach(workspace, reached.configured)
+    assert verdicts(found)["load"] == {"options": "unknown", "layers": "maybe", "rows": "yes"}
+    assert found.cells["load"]["layers"].how == "it is None, which carries no origin"
+    with_layers = reach(workspace, reached.configured, {"layers": [4, 2]})
+    assert verdicts(with_layers)["shrink"] == {"options": "unknown", "layers": "yes", "rows": "yes"}
+    assert with_layers.cells["shrink"]["options"].how == "the body goes other ways with other layers"
+    few = reach(workspace, reached.configured, domains={"layers": [None, [4], [4, 2]]})
+    assert few.complete
+    assert verdicts(few)["shrink.2"] == {"options": "no", "layers": "yes", "rows": "yes"}
+
+
+def test_a_run_inside_is_followed_too(workspace: Workspace) -> None:
+    found = reach(workspace, reached.outer)
+    assert found.complete
+    assert verdicts(found) == {
+        "inner/load": {"a": "yes", "b": "no"},
+        "inner/shrink": {"a": "yes", "b": "no"},
+        "shrink": {"a": "yes", "b": "yes"},
+    }
+
+
+def test_a_body_that_goes_ways_without_end_is_not_followed_for_ever(workspace: Workspace) -> None:
+    found = reach(workspace, reached.looping)
+    assert not found.complete
+    assert "decides so often" in found.stops[0]
+    assert verdicts(found)["load"] == {"goal": "no", "step": "no", "rows": "yes"}
+    assert verdicts(found)["shrink"] == {"goal": "maybe", "step": "yes", "rows": "yes"}
+
+
+def test_a_body_that_catches_everything_ends_all_the_same(workspace: Workspace) -> None:
+    found = reach(workspace, reached.catching)
+    assert "shrink" not in found.cells
+    assert len(found.stops) == 1
+
+
+def test_only_named_parameters_are_followed_and_wrong_names_are_refused(workspace: Workspace) -> None:
+    assert reach(workspace, reached.chain, {"rows": 3}, params=["lr"]).params == ("lr",)
+    with pytest.raises(ParameterError, match=r"has no parameter 'lrr'; did you mean 'lr'\?"):
+        reach(workspace, reached.chain, params=["lrr"])
+    with pytest.raises(ParameterError, match="rows"):
+        reach(workspace, reached.chain, {"rows": "many"})
+    assert reached.chain.reach(workspace=workspace, rows=3).params == ("rows", "k", "lr", "pca", "tag")
+
+
+def test_keys_are_held_against_what_was_followed() -> None:
+    found = Reach(
+        ("a", "b"), {"fit": {"a": Cell("no"), "b": Cell("yes")}, "end": {"a": Cell("unknown"), "b": Cell("unknown")}}
+    )
+    shown = {
+        "fit": {"a": Evidence(differ=1), "b": Evidence(differ=2)},
+        "end": {"a": Evidence(same=3), "b": Evidence()},
+        "late": {"a": Evidence(differ=1), "b": Evidence()},
+    }
+    both = found.with_keys(shown)
+    said = {step: {name: cell.said for name, cell in row.items()} for step, row in both.cells.items()}
+    assert said == {
+        "fit": {"a": "yes, by keys", "b": "yes"},
+        "end": {"a": "no, by keys", "b": "unknown"},
+        "late": {"a": "yes, by keys", "b": "unknown"},
+    }
+    assert [both.cells["fit"][name].agrees for name in "ab"] == [False, True]
+    assert both.of("end") == {"b"}
+    assert both.record()["steps"]["late"]["a"]["keys"] == {"same": 0, "differ": 1}

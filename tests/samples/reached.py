@@ -166,3 +166,32 @@ def configured(options: Options = Options(), layers: list[int] | None = None, ro
     for size in layers or []:
         data = shrink(data, size)
     return fit(data, options.rate, options)
+
+
+@pipeline(project="samples")
+def inner(rows: int = 3) -> int:
+    return shrink(load(rows), 2)
+
+
+@pipeline(project="samples")
+def outer(a: int = 1, b: int = 2) -> int:
+    return shrink(inner(rows=a + 1), b)
+
+
+@pipeline(project="samples")
+def looping(goal: int = 5, step: int = 1, rows: int = 2) -> int:
+    data = load(rows)
+    reached_so_far = 0
+    while data < goal:
+        reached_so_far += step
+        data = shrink(data, reached_so_far)
+    return data
+
+
+@pipeline(project="samples")
+def catching(rows: int = 2) -> int:
+    data = load(rows)
+    try:
+        return [10, 20, 30][data]
+    except:  # noqa: E722 - that is what it is for
+        return shrink(data, 1)
