@@ -110,6 +110,8 @@ def _is_followed(subject: Subject, params: Sequence[str], there: Trace) -> bool:
     known = [place for place in range(min(len(here.calls), len(there.calls))) if place not in tracer.unseen]
     if any(here.calls[place].identity != there.calls[place].identity for place in known):
         return False
+    if here.stop is None and here.raised != there.raised:
+        return False
     return len(here.calls) >= len(there.calls) and (there.stop is not None or here.stop is None)
 
 

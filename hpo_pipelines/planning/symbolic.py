@@ -7,9 +7,11 @@ Steps with two may turn out to have one, where different inputs give equal value
 
 from __future__ import annotations
 
+import dis
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines import context
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from hpo_pipelines.snapshot import Code
 
 
+_OURS = str(Path(__file__).parents[1])
+
+
 @dataclass(frozen=True)
 class Called:
     """One call of a component in a traced body."""
@@ -48,10 +53,14 @@ class Called:
 
 @dataclass(frozen=True)
 class Trace:
-    """The calls of one body, in their order; ``stop`` says why, and where, tracing ended before the body did."""
+    """The calls of one body, in their order; ``stop`` says why, and where, tracing ended before the body did.
+
+    ``raised`` is what the body itself raises: that is its end, in a run as well.
+    """
 
     calls: tuple[Called, ...]
     stop: str | None = None
+    raised: str | None = None
 
 
 class Recorded:
@@ -99,7 +108,9 @@ class SymbolicTracer:
         except Unforeseen as end:
             return Trace(tuple(self.calls), f"{end.place}: {end}" if end.place else str(end))
         except (Exception, SystemExit) as error:  # noqa: BLE001 - a raising body is a finding, whatever it raised
-            return Trace(tuple(self.calls), f"the body raises {type(error).__name__}: {error}")
+            said = f"the body raises {type(error).__name__}: {error}"
+            own = _is_raised_by_the_body(error)
+            return Trace(tuple(self.calls), None if own else said, said if own else None)
         return Trace(tuple(self.calls))
 
     def follow(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
@@ -204,6 +215,16 @@ class SymbolicTracer:
         args, kwargs = self._code.load(step.arguments.pickled)
         named = {**dict(zip(step.arguments.places, args, strict=True)), **kwargs}
         return [repr(_shown(named[name])) for name in step.arguments.mixed]
+
+
+def _is_raised_by_the_body(error: BaseException) -> bool:
+    """Whether a ``raise`` or an ``assert`` of the user's raised it, and no call refused what stands in for a value."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None or trace.tb_frame.f_code.co_filename.startswith(_OURS):
+        return False
+    return dis.opname[trace.tb_frame.f_code.co_code[trace.tb_lasti]] == "RAISE_VARARGS"
 
 
 def _shown(value: Any) -> Any:

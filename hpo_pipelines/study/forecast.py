@@ -152,6 +152,8 @@ class _Forecast:
         self._pipeline, self._given, self._repeats = pipeline, given, repeats
         self._components: dict[str, Component[..., Any]] = {}
         self._stops: dict[str, int] = {}
+        self._is_cut = False
+        """Whether some body was not followed to its end."""
         self._followed: dict[str, tuple[list[str], list[Work], list[str]]] = {}
 
     def plan(
@@ -169,7 +171,7 @@ class _Forecast:
             n_jobs=n_jobs,
             workers=workers,
             sampler=sampler,
-            exact=exact and not self._stops,
+            exact=exact and not self._is_cut,
             rounds=len(rounds),
             steps=tuple(
                 PlannedStep(
@@ -210,7 +212,8 @@ class _Forecast:
                 self._components.setdefault(name, call.component)
                 names.append(name)
                 works.append(self._work(call, before))
-            stops += [trace.stop] if trace.stop is not None and trace.stop not in stops else []
+            self._is_cut |= trace.stop is not None
+            stops += [said for said in (trace.stop, trace.raised) if said is not None and said not in stops]
         return names, works, stops
 
     def _work(self, call: Called, before: int) -> Work:

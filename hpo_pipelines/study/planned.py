@@ -58,8 +58,8 @@ class StudyPlan:
     ``exact`` where every trial is known (grid, bruteforce) and was followed to its end: then no more is executed than
     this; else each number is the mean over ``rounds`` simulated studies with random samples, with its range.
     ``seconds`` are of compute, ``wall`` until the end on ``workers`` workers; ``untimed`` steps, which never ran, count
-    as none of them. ``stops`` says where bodies could not be followed further, and in what share of the trials: what
-    they call after that comes on top.
+    as none of them. ``stops`` says where bodies could not be followed further, or raise, and in what share of the
+    trials: what they call after the former comes on top.
     """
 
     pipeline: str

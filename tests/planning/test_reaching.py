@@ -173,3 +173,9 @@ def test_keys_are_held_against_what_was_followed() -> None:
     assert [both.cells["fit"][name].agrees for name in "ab"] == [False, True]
     assert both.of("end") == {"b"}
     assert both.record()["steps"]["late"]["a"]["keys"] == {"same": 0, "differ": 1}
+
+
+def test_a_body_that_refuses_values_ends_there(workspace: Workspace) -> None:
+    found = reach(workspace, reached.checked)
+    assert found.complete
+    assert verdicts(found) == {"load": {"rows": "yes", "k": "no"}, "shrink": {"rows": "yes", "k": "yes"}}

@@ -195,3 +195,12 @@ def catching(rows: int = 2) -> int:
         return [10, 20, 30][data]
     except:  # noqa: E722 - that is what it is for
         return shrink(data, 1)
+
+
+@pipeline(project="samples")
+def checked(rows: int = 2, k: int = 3) -> int:
+    if rows < 1:
+        raise ValueError(f"{rows} rows are too few")
+    data = load(rows)
+    assert k < 1000
+    return shrink(data, k)

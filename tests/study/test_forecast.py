@@ -130,3 +130,10 @@ def test_what_cannot_be_planned_is_refused(workspace: Workspace) -> None:
         plan_study(reached.chain, space, n_trials=3, sampler="gird", workspace=workspace)
     with pytest.raises((SpaceError, ParameterError), match="rows"):
         plan_study(reached.chain, {"rows": Categorical(["many", "few"])}, n_trials=3, workspace=workspace)
+
+
+def test_trials_that_raise_are_planned_as_far_as_they_go(workspace: Workspace) -> None:
+    plan = plan_study(reached.checked, {"rows": Int(0, 3)}, sampler="grid", workspace=workspace)
+    assert plan.exact
+    assert executions(plan) == {"load": 3, "shrink": 3}
+    assert plan.stops == {"the body raises ValueError: 0 rows are too few": 0.25}
