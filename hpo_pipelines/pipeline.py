@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FunctionType, ModuleType
@@ -94,9 +93,8 @@ class Pipeline(Generic[P, R]):
 
         Option beside the parameters: ``workspace=``. See :func:`hpo_pipelines.planning.reach`.
         """
-        place = params.pop("workspace", None) or context.workspace_module().default_workspace()
-        planning = importlib.import_module("hpo_pipelines.planning")  # above this module: not for every import
-        return planning.reach(place, self, params)  # type: ignore[no-any-return]
+        options = {name: params.pop(name) for name in ("workspace",) if name in params}
+        return context.defaults_module().reach_pipeline(self, params, **options)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"<pipeline {self.project}/{self.name}>"

@@ -70,7 +70,7 @@ def plan_study(
 
     Raises SpaceError, ParameterError and StudyError as ``optimize`` does, and where no number of trials is known.
     """
-    from hpo_pipelines.workspace import default_workspace
+    from hpo_pipelines.defaults import default_workspace
 
     place = workspace or (pipeline.workspace if isinstance(pipeline, Run) else default_workspace())
     if isinstance(place, RemoteWorkspace):
