@@ -20,6 +20,10 @@ _PLANNED = (
 """What of a study's options its plan depends on."""
 
 
+_NAMED = 4
+"""So many steps of which one thing is to be said are named."""
+
+
 def plan(base: Pipeline[..., Any] | Run, space: Space, wanted: Mapping[str, Any], *, as_json: bool) -> int:
     """What ``hpo optimize --plan`` does."""
     from hpo_pipelines.cli.options import print_json, workspace
@@ -112,14 +116,14 @@ def show_reach(found: Reach) -> None:
         click.echo(
             table([{"step": step, **{name: row[name].said for name in row}} for step, row in found.cells.items()])
         )
-    said = dict.fromkeys(
-        f"{name} → {step}: {cell.verdict}, {cell.how}"
-        for step, row in found.cells.items()
-        for name, cell in row.items()
-        if cell.how
-    )
-    for line in said:
-        click.echo(f"  {line}")
+    alike: dict[tuple[str, str], list[str]] = {}
+    for step, row in found.cells.items():
+        for name, cell in row.items():
+            if cell.how:
+                alike.setdefault((name, f"{cell.verdict}, {cell.how}"), []).append(step)
+    for (name, how), steps in alike.items():
+        more = f" and {len(steps) - _NAMED} more" if len(steps) > _NAMED else ""
+        click.echo(f"  {name} → {', '.join(steps[:_NAMED])}{more}: {how}")
     for stop in found.stops:
         click.echo(f"not followed further: {stop}")
     for step, row in found.cells.items():

@@ -45,6 +45,9 @@ class Traced:
     _origins: Origins
     _watch: Watch
 
+    __array_ufunc__ = None
+    """Arrays leave arithmetic with it to this class."""
+
     def __init__(self, value: Any, origins: Origins, watch: Watch) -> None:
         put = object.__setattr__
         put(self, "_value", value)

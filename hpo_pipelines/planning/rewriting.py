@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import builtins
 import inspect
+import operator
 import textwrap
 from collections.abc import Callable
 from types import CodeType, FunctionType
@@ -26,7 +27,7 @@ _PURE = frozenset(
     )
 )  # fmt: skip
 _PURE_MODULES = frozenset({"math", "cmath", "statistics", "json", "posixpath", "pathlib", "fractions", "decimal"})
-_CALL, _IS, _TEXT = "__hpo_call__", "__hpo_is__", "__hpo_text__"
+_CALL, _IS, _TEXT, _MOD = "__hpo_call__", "__hpo_is__", "__hpo_text__", "__hpo_mod__"
 
 
 _known: dict[CodeType, CodeType | None] = {}
@@ -43,7 +44,7 @@ def rewritten(function: Callable[..., Any]) -> Callable[..., Any]:
     code = _known[target.__code__]
     if code is None:
         return function
-    known = {**target.__globals__, _CALL: _call, _IS: _is, _TEXT: _text}
+    known = {**target.__globals__, _CALL: _call, _IS: _is, _TEXT: _text, _MOD: _mod}
     made = FunctionType(code, known, target.__name__, target.__defaults__, target.__closure__)
     made.__kwdefaults__ = target.__kwdefaults__
     return made
@@ -101,6 +102,11 @@ class _Rewriting(ast.NodeTransformer):
         negated = ast.Constant(isinstance(node.ops[0], ast.IsNot))
         return ast.Call(_name(_IS), [node.left, node.comparators[0], negated], [])
 
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        self.generic_visit(node)
+        literal = isinstance(node.left, ast.Constant) and isinstance(node.left.value, str | bytes)
+        return ast.Call(_name(_MOD), [node.left, node.right], []) if literal and isinstance(node.op, ast.Mod) else node
+
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
         if isinstance(node.func, ast.Name) and node.func.id in ("super", "locals", "vars", "eval", "exec"):
@@ -126,7 +132,14 @@ def _is_pure(function: Any) -> bool:
         known = function in _PURE
     except TypeError:  # it has no hash
         return False
-    return known or getattr(function, "__module__", None) in _PURE_MODULES
+    module = str(getattr(function, "__module__", None) or type(function).__module__)
+    # Methods of texts, such as "{}".format and ", ".join; and what numpy makes of values, at random or not.
+    return (
+        known
+        or module in _PURE_MODULES
+        or type(getattr(function, "__self__", None)) in (str, bytes)
+        or (module.partition(".")[0] == "numpy")
+    )
 
 
 def _is_code(value: Any) -> bool:
@@ -136,6 +149,10 @@ def _is_code(value: Any) -> bool:
 
 def _is(one: Any, other: Any, negated: bool) -> Any:
     return applied(lambda a, b: (a is b) is not negated, _seen(one), _seen(other))
+
+
+def _mod(text: Any, values: Any) -> Any:
+    return applied(operator.mod, text, _seen(values))
 
 
 def _text(*parts: Any) -> Any:

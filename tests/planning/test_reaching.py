@@ -179,3 +179,13 @@ def test_a_body_that_refuses_values_ends_there(workspace: Workspace) -> None:
     found = reach(workspace, reached.checked)
     assert found.complete
     assert verdicts(found) == {"load": {"rows": "yes", "k": "no"}, "shrink": {"rows": "yes", "k": "yes"}}
+
+
+def test_what_numpy_and_formats_make_of_values_carries_their_origin(workspace: Workspace) -> None:
+    found = reach(workspace, reached.numeric)
+    assert found.complete
+    assert verdicts(found) == {
+        "load": {"n": "yes", "lr": "no", "name": "yes"},
+        "shrink": {"n": "yes", "lr": "yes", "name": "yes"},
+        "fit": {"n": "yes", "lr": "yes", "name": "yes"},
+    }

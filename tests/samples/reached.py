@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
+import numpy as np
 from samples.bodies import _INSTRUCTIONS, _number, add, number, total
 
 from hpo_pipelines import Cache, component, pipeline, result
@@ -96,6 +97,7 @@ MORE: dict[str, Callable[[list[Any]], Any]] = {
     "contains": lambda at: number(2) if _number(at[0]) in (1, 2, 3) else number(3),
     "kept": lambda at: _number(at[0]) + 1,
     "constant": lambda at: number(7),
+    "array": lambda at: take(list(np.arange(3) * _number(at[0]) + np.float64(_number(at[1])))),
 }
 CALLS = (*_INSTRUCTIONS, *MORE)
 
@@ -204,3 +206,10 @@ def checked(rows: int = 2, k: int = 3) -> int:
     data = load(rows)
     assert k < 1000
     return shrink(data, k)
+
+
+@pipeline(project="samples")
+def numeric(n: int = 3, lr: float = 0.1, name: str = "a") -> int:
+    grid = np.arange(n) * lr
+    data = load(n, "%s-%s" % (name, "x"))  # noqa: UP031 - that is what it is for
+    return fit(shrink(data, int(np.log10(lr) * -10)), 0.5, (grid, "{}".format(name), "-".join([name, "y"])))  # noqa: UP032
