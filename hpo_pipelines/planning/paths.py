@@ -24,7 +24,9 @@ from hpo_pipelines.planning.tracer import MARK, Unforeseen
 MOST_PATHS = 48
 """So many ways are followed for one set of values."""
 MOST_DECISIONS = 10
-"""A way with more decisions of its own is followed no further."""
+"""After so many decisions a way goes on as the values say; where they do not, it is followed no further."""
+MOST_OF_ALL = 1000
+"""After so many it is followed no further anyhow."""
 
 MAY = "?"
 """Before the name of a parameter from which a value may come, which is not certain."""
@@ -56,6 +58,8 @@ class Way:
     leaks: set[str] = field(default_factory=set)
     """The parameters with plain values in the body's hands: it may go other ways with other values, unseen."""
     untaken: list[Untaken] = field(default_factory=list)
+    missed: list[Untaken] = field(default_factory=list)
+    """Those after so many decisions that they are not taken."""
     quiet: bool = False
     """Set while ours, not the body, asks values."""
     natural: bool = False
@@ -77,7 +81,7 @@ class Way:
         place = len(self._taken)
         if self.natural and truth is None:
             raise self.unforeseen("the truth")
-        if place >= MOST_DECISIONS:
+        if not self.natural and (place >= MOST_OF_ALL or (place >= MOST_DECISIONS and truth is None)):
             raise self._end("the body decides so often that no more ways are followed")
         self.depend(origins, "by a decision")
         if place < len(self.prescribed):
@@ -85,7 +89,8 @@ class Way:
         else:
             way = truth is not False
             if origins or truth is None:
-                self.untaken.append(Untaken((*self._taken, not way), frozenset(self.called)))
+                other = Untaken((*self._taken, not way), frozenset(self.called))
+                (self.untaken if place < MOST_DECISIONS else self.missed).append(other)
         self._taken.append(way)
         return way
 
@@ -115,7 +120,7 @@ def followed(follow: Callable[[Way], None], varied: Origins) -> tuple[list[Way],
             follow(way)
         ways.append(way)
         left.extend(way.untaken)
-    return ways, list(left)
+    return ways, [*left, *(missed for way in ways for missed in way.missed)]
 
 
 @contextmanager

@@ -94,9 +94,11 @@ def _stray(subject: Subject, params: Sequence[str]) -> dict[str, str]:
     there = expected.trace(subject.pipeline, subject.bound({}))
     if _is_followed(subject, params, there):
         return {}
-    return {name: STRANGE for name in params if not _is_followed(subject, [name], there)} or dict.fromkeys(
-        params, STRANGE
-    )
+    followed_so_far: list[str] = []
+    for name in params:
+        if _is_followed(subject, [*followed_so_far, name], there):
+            followed_so_far.append(name)
+    return {name: STRANGE for name in params if name not in followed_so_far}
 
 
 def _is_followed(subject: Subject, params: Sequence[str], there: Trace) -> bool:
@@ -168,7 +170,7 @@ class _Found:
         _, untaken = followed(follow, subject.varied)
         self._missed += [each.called for each in untaken]
         if untaken:
-            self.stops[f"the body can go more ways than the {len(untaken)} that were left"] = None
+            self.stops["the body can go more ways than were followed"] = None
 
     def reach(self, enumerated: Origins) -> Reach:
         """All of it as one record; ``enumerated`` are the parameters all of whose values were followed."""

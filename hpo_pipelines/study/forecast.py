@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 ROUNDS = 10
 """So many studies are simulated where samples are random."""
 MOST_FOLLOWED = 1000
-"""Trials followed in all of the simulated studies, unless three of them have more."""
+"""Trials followed in all of the simulated studies, unless two of them have more."""
 
 
 def plan_study(
@@ -121,7 +121,7 @@ def _rounds(
         yield list(itertools.islice(space.samples(points), n_trials))
         return
     random = Random(seed)
-    for _ in range(max(3, min(ROUNDS, MOST_FOLLOWED // n_trials))):
+    for _ in range(max(2, min(ROUNDS, MOST_FOLLOWED // n_trials))):
         # The base parameters go first, as in a study.
         first = [] if base is None else [sampling.unlabelled(space, base)]
         yield [*first, *(_drawn(space, random) for _ in range(n_trials - len(first)))]
