@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hpo_pipelines.pipeline import Pipeline, pipeline
     from hpo_pipelines.reporting import report
     from hpo_pipelines.run import Run
-    from hpo_pipelines.study import Study, optimize
+    from hpo_pipelines.study import Study, optimize, plan_study
     from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status
     from hpo_pipelines.workspace import Workspace
     from search_spaces import Categorical, Fixed, Float, Int, Space
@@ -55,7 +55,7 @@ _ORIGINS = {
     "hpo_pipelines.pipeline": ("Pipeline", "pipeline"),
     "hpo_pipelines.reporting": ("report",),
     "hpo_pipelines.run": ("Run",),
-    "hpo_pipelines.study": ("Study", "optimize"),
+    "hpo_pipelines.study": ("Study", "optimize", "plan_study"),
     "hpo_pipelines.types": ("Cache", "Environment", "Resources", "Retry", "Status"),
     "hpo_pipelines.workspace": ("Workspace",),
     "search_spaces": ("Categorical", "Fixed", "Float", "Int", "Space"),
@@ -67,7 +67,7 @@ __all__ = [
     "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources", "Retry", "Run",
     "ScheduleError", "Space", "SpaceError", "Status", "StepAborted", "StepError", "StepFailed", "StepLost",
     "StepTimedOut", "StoreError", "Study", "StudyError", "TaskError", "TaskNotFound", "TrackingError", "Workspace",
-    "component", "get", "optimize", "pipeline", "report", "result",
+    "component", "get", "optimize", "pipeline", "plan_study", "report", "result",
 ]  # fmt: skip
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from hpo_pipelines.engine import Refresh
 from hpo_pipelines.pipeline import Pipeline
-from hpo_pipelines.planning import Plan
+from hpo_pipelines.planning import Plan, Reach, reach
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings
 from hpo_pipelines.workspace import RefreshOption, Workspace
@@ -53,6 +53,13 @@ def plan_pipeline(
 ) -> Plan:
     """What ``pipeline.plan`` does."""
     return (workspace or default_workspace()).plan(pipeline, params, refresh=Refresh.of(refresh))
+
+
+def reach_pipeline(
+    pipeline: Pipeline[..., Any], params: Mapping[str, Any], *, workspace: Workspace | None = None
+) -> Reach:
+    """What ``pipeline.reach`` does."""
+    return reach(workspace or default_workspace(), pipeline, params)
 
 
 def get(reference: str) -> Run | RunStep:

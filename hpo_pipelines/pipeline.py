@@ -17,7 +17,7 @@ from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.types import duration
 
 if TYPE_CHECKING:
-    from hpo_pipelines.planning import Plan
+    from hpo_pipelines.planning import Plan, Reach
     from hpo_pipelines.run import Run
 
 P = ParamSpec("P")
@@ -87,6 +87,14 @@ class Pipeline(Generic[P, R]):
         """
         options = {name: params.pop(name) for name in ("workspace", "refresh") if name in params}
         return context.defaults_module().plan_pipeline(self, params, **options)  # type: ignore[no-any-return]
+
+    def reach(self, /, **params: Any) -> Reach:
+        """Which parameters reach which step, with ``params`` over the defaults: the body is followed, no step runs.
+
+        Option beside the parameters: ``workspace=``. See :func:`hpo_pipelines.planning.reach`.
+        """
+        options = {name: params.pop(name) for name in ("workspace",) if name in params}
+        return context.defaults_module().reach_pipeline(self, params, **options)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"<pipeline {self.project}/{self.name}>"

@@ -35,8 +35,9 @@ def _complete(ctx: click.Context, param: click.Parameter, incomplete: str) -> li
 @click.argument("target", metavar="PIPELINE|RUN", shell_complete=_complete)
 @parameter_option("Set a parameter; the others keep their defaults, or the run's values.")
 @refresh_option
+@click.option("--reach", "reaching", is_flag=True, help="Say which parameters reach which step instead.")
 @json_option
-def plan(*, target: str, params: tuple[str, ...], refresh: tuple[str, ...], as_json: bool) -> int:
+def plan(*, target: str, params: tuple[str, ...], refresh: tuple[str, ...], reaching: bool, as_json: bool) -> int:
     """Say which steps would be reused and which would run, and for how long, without running any.
 
     For MODULE:PIPELINE or FILE.py:PIPELINE with its code as it is now, for RUN with the code it was recorded with. The
@@ -45,6 +46,8 @@ def plan(*, target: str, params: tuple[str, ...], refresh: tuple[str, ...], as_j
     from hpo_pipelines.engine import Refresh
 
     base = _base(target)
+    if reaching:
+        return _reach(base, params, as_json=as_json)
     if isinstance(base, str):
         from hpo_pipelines.cli.targets import pipeline_called
 
@@ -57,6 +60,25 @@ def plan(*, target: str, params: tuple[str, ...], refresh: tuple[str, ...], as_j
         print_json(made.record())
     else:
         _show(made)
+    return 0
+
+
+def _reach(base: Run | str, params: tuple[str, ...], *, as_json: bool) -> int:
+    from hpo_pipelines.cli.planning import show_reach
+    from hpo_pipelines.planning import reach
+
+    place = workspace() if isinstance(base, str) else base.workspace
+    if isinstance(base, str):
+        from hpo_pipelines.cli.targets import pipeline_called
+
+        pipeline = pipeline_called(base)
+        found = reach(place, pipeline, typed(pipeline, params))
+    else:
+        found = reach(place, base, typed(place.code(base.task)[0], params))
+    if as_json:
+        print_json(found.record())
+    else:
+        show_reach(found)
     return 0
 
 

@@ -92,7 +92,8 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
             }
             for trial in trials
         ]
-        print_json({**described(study), "accounting": described_accounting(sums), "trials": rows})
+        planned = {"plan": study.plan_comparison().record()} if task.params.get("plan") else {}
+        print_json({**described(study), "accounting": described_accounting(sums), **planned, "trials": rows})
         return
     gone = f"its driver is gone; hpo resume {study.name} goes on with it" if study.is_abandoned else ""
     said = gone or study.reason or ""
@@ -103,6 +104,11 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
     if any(trial.values is not None for trial in trials):
         show_best(study)
         _draw_history(study, trials)
+    if task.params.get("plan"):
+        from hpo_pipelines.cli.planning import show_comparison
+
+        click.echo()
+        show_comparison(study.plan_comparison())
     ranked = _ranked(study, trials)
     click.echo()
     click.echo(trials_table(study, ranked[:SHOWN]) if ranked else "no trials yet")

@@ -97,6 +97,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 @click.option(
     "--queue", metavar="QUEUE", help="Have agents of this queue drive the trials, instead of driving them here."
 )
+@click.option("--plan", "plan_only", is_flag=True, help="Say how often each step would run, and how long; run nothing.")
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of STUDY.yaml, for editors, and end.")
 @json_option
 def optimize(
@@ -116,12 +117,18 @@ def optimize(
         return 0
     if target is None:
         raise click.UsageError("name what is tuned: STUDY.yaml, MODULE:PIPELINE, FILE.py:PIPELINE or RUN.")
+    plan_only = options.pop("plan_only")
     options["reuse"] = False if options.pop("no_reuse") else None
     base, space, wanted, blamed = study_wanted(target, space_file, params, _plain(limits_of(options)))
     if not any(wanted.get(end) for end in ("n_trials", "timeout", "plateau")) and not _ends(wanted.get("sampler")):
         raise click.UsageError("a study needs an end: give --n-trials, --timeout or --plateau.")
     from hpo_pipelines.study import optimize as start
 
+    if plan_only:
+        from hpo_pipelines.cli.planning import plan
+
+        with blamed:
+            return plan(base, space, wanted, as_json=as_json)
     with ending_politely(), blamed:
         study = start(base, space, workspace=workspace(), progress=not as_json, **wanted)
     return _told(study, as_json=as_json)

@@ -95,6 +95,21 @@ def importance(*, name: str, as_json: bool) -> int:
 
 @study.command()
 @_study_argument
+@json_option
+def reach(*, name: str, as_json: bool) -> int:
+    """Say which parameters of STUDY reach which step: by following its body, and by its trials' keys."""
+    from hpo_pipelines.cli.planning import show_reach
+
+    found = _called(name).reach()
+    if as_json:
+        print_json(found.record())
+    else:
+        show_reach(found)
+    return 0
+
+
+@study.command()
+@_study_argument
 @click.option("--csv", "csv", type=click.Path(dir_okay=False, allow_dash=True), help="Write CSV; - is stdout.")
 @click.option("--parquet", "parquet", type=click.Path(dir_okay=False), help="Write Parquet.")
 def export(*, name: str, csv: str | None, parquet: str | None) -> int:

@@ -118,6 +118,15 @@ class Engine:
         except HpoPipelinesError:
             scheduler.attempts.forget(assignment)
             raise
+        waiting = self.flights.waiting_for(step)  # those that came before it was in the executor's line
+        if waiting:
+            executor.urge(assignment.id, waiting)
+
+    def urge(self, executor: str, step: StepCall, waiting: int) -> None:
+        """So many steps wait for ``step``: it is to leave the line of its executor before those with fewer."""
+        started = self._executors.get(executor)
+        if started is not None:
+            started.urge(f"{step.id}.{step.attempt}", waiting)
 
     def assignment(self, scheduler: Scheduler, step: StepCall) -> Assignment:
         """What a worker needs for the step's current attempt."""

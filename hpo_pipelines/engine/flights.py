@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hpo_pipelines.engine.liveness import Liveness
@@ -37,6 +39,8 @@ class Flight:
     entry: CacheEntry | None = None
     stale: str | None = None
     """The step whose outcome is recorded, and too old to be what is waited for."""
+    urge: Callable[[int], None] = lambda waiting: None
+    """Told how many steps wait for it, each time that there is one more."""
 
 
 class Flights:
@@ -61,9 +65,18 @@ class Flights:
             if flight is None:
                 flight = self._flights[digest] = self._take_off(digest, label, step)
                 if flight.owner is step:
+                    flight.urge = partial(scheduler.engine.urge, scheduler.executor_of(step), step)
                     return None
             flight.waiters.append((scheduler, step))
-            return flight
+            waiting = len(flight.waiters)
+        flight.urge(waiting)
+        return flight
+
+    def waiting_for(self, step: StepCall) -> int:
+        """How many steps of this process wait for ``step``, which computes its key for them."""
+        with self._lock:
+            flight = self._flights.get(step.key.digest) if step.key is not None else None
+            return len(flight.waiters) if flight is not None and flight.owner is step else 0
 
     def _take_off(self, digest: str, label: str, step: StepCall) -> Flight:
         name = lease_of(digest)

@@ -161,6 +161,9 @@ class Executor(ABC):
     def cancel(self, attempt: str) -> None:
         """Stop the attempt with this id: softly first (KeyboardInterrupt), then by force. Unknown: nothing."""
 
+    def urge(self, attempt: str, waiting: int) -> None:  # noqa: B027 - an executor without a line has nothing to do
+        """So many steps wait for what this attempt computes: the more, the sooner it is to leave the line."""
+
     @abstractmethod
     def close(self) -> None:
         """Stop what runs and free what is held; idempotent."""

@@ -8,7 +8,6 @@ import os
 import pickle
 import threading
 import time
-from collections import deque
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 
@@ -27,6 +26,7 @@ from hpo_pipelines.executors.base import (
     TimedOut,
     ended,
 )
+from hpo_pipelines.executors.line import Line
 from hpo_pipelines.executors.local_process import WorkerProcess
 
 SOFT_CANCEL_SECONDS = 1.0
@@ -59,8 +59,9 @@ class _Running:
 class LocalExecutor(Executor):
     """Runs steps in worker processes, one per CPU slot; a worker keeps one code snapshot loaded.
 
-    ``cpus`` defaults to ``$HPO_LOCAL_CPUS``, else to the CPUs this process may use. A step that fits may overtake one
-    that waits for more CPUs than are free. Raises ConfigError for an impossible number.
+    ``cpus`` defaults to ``$HPO_LOCAL_CPUS``, else to the CPUs this process may use. Who waits for CPUs is served in
+    the order of a :class:`Line`: first what most others wait for; a step that fits may overtake one that waits for more
+    CPUs than are free, a bounded number of times. Raises ConfigError for an impossible number.
     """
 
     name = "local"
@@ -69,7 +70,7 @@ class LocalExecutor(Executor):
         self.cpus = cpus if cpus is not None else processes.available_cpus("HPO_LOCAL_CPUS")
         self._used = 0.0
         self._lock = threading.Lock()
-        self._waiting: deque[_Running] = deque()
+        self._waiting: Line[_Running] = Line()
         self._workers: list[WorkerProcess] = []
         self._retired: list[WorkerProcess] = []
         self._cancelled: list[_Running] = []
@@ -87,19 +88,20 @@ class LocalExecutor(Executor):
             if self._closed:
                 raise ConfigError("this local executor is closed; open the workspace again.")
             try:
-                worker = self._claim(item)
+                worker = None if self._waiting.is_blocked else self._claim(item)
             except OSError as error:
                 raise ConfigError(f"no worker process can be started for {assignment.label}: {error}.") from error
             if worker is None:
-                self._waiting.append(item)
+                self._waiting.add(assignment.id, item)
+            else:
+                self._waiting.overtake()
         if worker is not None:
             self._begin(worker, item)
 
     def cancel(self, attempt: str) -> None:
         with self._lock:
-            item = next((item for item in self._waiting if item.assignment.id == attempt), None)
+            item = self._waiting.remove(attempt)
             if item is not None:
-                self._waiting.remove(item)
                 self._cancelled.append(item)
             worker = next((w for w in self._workers if w.running and w.running.assignment.id == attempt), None)
             if worker is not None and worker.running is not None and worker.running.verdict is None:
@@ -108,6 +110,10 @@ class LocalExecutor(Executor):
             self._notify()
         if worker is not None:
             worker.send("cancel", attempt)
+
+    def urge(self, attempt: str, waiting: int) -> None:
+        with self._lock:
+            self._waiting.urge(attempt, waiting)
 
     def close(self) -> None:
         """End what runs and what waits as cancelled, and every worker process; idempotent."""
@@ -150,6 +156,13 @@ class LocalExecutor(Executor):
         worker.running = item
         self._used += item.share
         return worker
+
+    def _claim_or_reason(self, item: _Running) -> WorkerProcess | str | None:
+        """:meth:`_claim`; or why no process could be started."""
+        try:
+            return self._claim(item)
+        except OSError as error:
+            return str(error)
 
     def _worker_for(self, assignment: Assignment) -> WorkerProcess:
         idle = [worker for worker in self._workers if worker.running is None]
@@ -199,23 +212,14 @@ class LocalExecutor(Executor):
     def _start_waiting(self) -> None:
         with self._lock:
             cancelled, self._cancelled = self._cancelled, []
-            begun, failed = [], []
-            for item in list(self._waiting):
-                try:
-                    worker = self._claim(item)
-                except OSError as error:
-                    self._waiting.remove(item)
-                    failed.append((item, str(error)))
-                    continue
-                if worker is not None:
-                    self._waiting.remove(item)
-                    begun.append((worker, item))
+            served: list[tuple[_Running, WorkerProcess | str]] = self._waiting.serve(self._claim_or_reason)
         for item in cancelled:
             _tell(item, Cancelled())
-        for item, reason in failed:
-            _tell(item, Lost(f"no worker process could be started: {reason}"))
-        for worker, item in begun:
-            self._begin(worker, item)
+        for item, worker in served:
+            if isinstance(worker, str):
+                _tell(item, Lost(f"no worker process could be started: {worker}"))
+            else:
+                self._begin(worker, item)
 
     def _begin(self, worker: WorkerProcess, item: _Running) -> None:
         # The listener hears of the start before the worker can send anything.
@@ -291,8 +295,7 @@ class LocalExecutor(Executor):
     def _shut(self) -> None:
         with self._lock:
             workers, self._workers = [*self._workers, *self._retired], []
-            waiting = [*self._waiting, *self._cancelled]
-            self._waiting.clear()
+            waiting = [*self._waiting.clear(), *self._cancelled]
         for worker in workers:
             _end(worker)
             if worker.running is not None:

@@ -17,7 +17,7 @@ import pickle
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,6 @@ from hpo_pipelines.executors.base import (
     Cancelled,
     Ended,
     Executor,
-    Failed,
     Listener,
     Lost,
     Message,
@@ -42,8 +41,9 @@ from hpo_pipelines.executors.base import (
 )
 from hpo_pipelines.executors.ray_capacity import Capacity, options, ray_nodes
 from hpo_pipelines.executors.ray_cluster import Cluster, Demand
+from hpo_pipelines.executors.ray_errors import meaning
 from hpo_pipelines.executors.ray_lookout import Lookout
-from hpo_pipelines.failure import Failure
+from hpo_pipelines.executors.ray_window import Windows
 
 if TYPE_CHECKING:
     from hpo_pipelines.executors.ray_mail import Mail
@@ -83,6 +83,8 @@ class _Attempt:
     demand: Demand
     started: bool
     """Whether its start was reported; until then it waits in Ray's line, as far as we know."""
+    held: bool = False
+    """Whether it waits in our line, and Ray has not heard of it."""
     waits: str = ""
     """What it was last said to wait for."""
     ref: Any = None
@@ -97,6 +99,11 @@ class _Attempt:
     """How many of them the listener has heard."""
     early: dict[int, Message | Begun] = field(default_factory=dict)
     """Messages, by number, that arrived before others sent before them."""
+
+    @property
+    def shape(self) -> Hashable:
+        """What it asks Ray for."""
+        return frozenset(self.demand.items()), frozenset(self.assignment.queue.labels.items())
 
     def accept(self, messages: Iterable[tuple[int, Message | Begun]]) -> list[Message | Begun]:
         """Take numbered messages, some perhaps again; returns those whose turn it is."""
@@ -129,6 +136,7 @@ class RayExecutor(Executor):
         self._capacity = Capacity(ray_nodes, fixed=runtime.here)
         self._attempts: dict[str, _Attempt] = {}
         self._in_line = 0
+        self._windows: Windows[_Attempt] = Windows(self._capacity.cpus)
         self._closed = False
         self._absences = 0
         """For how many looks in a row the node that we are attached to was not among the living."""
@@ -154,16 +162,22 @@ class RayExecutor(Executor):
             started = not self._in_line and self._capacity.take(demand)
             attempt = self._attempts[assignment.id] = _Attempt(assignment, listener, demand, started)
             self._in_line += not started
+            attempt.held = held = not started and self._windows.hold(attempt.shape, assignment.id, attempt)
         if started:
             _tell(attempt, Started(f"ray:{self.address}"))
         else:
             self._lookout.watch()
-        self._send(attempt, function)
+        if not held:
+            self._send(attempt, function)
         if not self._mail.started:
             self._inbox.put(partial(self._later, MAILBOX_SECONDS, partial(self._start_mail, attempt)))
 
     def cancel(self, attempt: str) -> None:
         self._inbox.put(partial(self._cancel, attempt))
+
+    def urge(self, attempt: str, waiting: int) -> None:
+        with self._lock:
+            self._windows.urge(attempt, waiting)
 
     def close(self) -> None:
         """End what runs and what waits as cancelled, and the threads; Ray itself stays. Idempotent."""
@@ -206,7 +220,11 @@ class RayExecutor(Executor):
         if attempt is None:
             return
         attempt.cancelled = True
-        if attempt.ref is not None:
+        with self._lock:
+            held = self._windows.remove(attempt.shape, id)
+        if held:
+            self._finish(attempt)
+        elif attempt.ref is not None:
             self._stop(attempt, force=False)
             self._later(CANCEL_BY_FORCE_SECONDS, partial(self._stop, attempt, force=True))
             self._later(CANCEL_SECONDS, partial(self._finish, attempt))
@@ -274,6 +292,8 @@ class RayExecutor(Executor):
         self._mail = self._new_mail()
         for attempt in list(self._attempts.values()):
             attempt.ref = None
+            if attempt.held and not attempt.cancelled:
+                continue
             if attempt.started or attempt.cancelled:
                 attempt.outcome = Lost("the node that its driver was attached to died")
                 self._finish(attempt)
@@ -303,7 +323,7 @@ class RayExecutor(Executor):
         if attempt.assignment.id not in self._attempts:
             return
         if isinstance(value, BaseException):
-            attempt.outcome = _meaning(value)
+            attempt.outcome = meaning(value)
             # A worker that died may have had the time to say why.
             explained = attempt.cancelled or attempt.verdict or not isinstance(attempt.outcome, Lost)
             wait = 0.0 if explained else LAST_WORDS_SECONDS
@@ -344,6 +364,16 @@ class RayExecutor(Executor):
                 self._in_line -= 1
                 self._capacity.use(attempt.demand)
             _tell(attempt, message)
+            self._move_up(attempt.shape)
+
+    def _move_up(self, shape: Hashable) -> None:
+        """One of this shape has left Ray's line, and others may come into it."""
+        with self._lock:
+            entering = self._windows.left(shape)
+            for attempt in entering:
+                attempt.held = False
+        for attempt in entering:
+            self._send(attempt, _remote_function(attempt.assignment, attempt.demand))
 
     def _limit(self, attempt: _Attempt) -> None:
         if attempt.assignment.timeout is not None:
@@ -358,6 +388,8 @@ class RayExecutor(Executor):
                 self._capacity.give(attempt.demand)
             else:
                 self._in_line -= 1
+        if not attempt.started and not attempt.held:
+            self._move_up(attempt.shape)
         attempt.ref = None
         if attempt.assignment.environment.image is not None and attempt.count is None and self._here:
             # Its worker was ended, perhaps before it could do this. On other machines it is swept.
@@ -403,23 +435,3 @@ def _working_folder() -> str:
         return os.getcwd()
     except FileNotFoundError:  # deleted under us; then the workers stay where they are
         return ""
-
-
-def _meaning(error: BaseException) -> Ended:
-    """What one of Ray's errors says about an attempt."""
-    from ray import exceptions
-
-    first_line = str(error).strip().partition("\n")[0]
-    if isinstance(error, exceptions.TaskUnschedulableError):
-        return Failed(Failure.of(ConfigError(f"no node of the cluster can serve what the step needs: {first_line}")))
-    if isinstance(error, exceptions.OutOfMemoryError):
-        return Lost(f"out of memory: its node ran out of it: {first_line}")
-    if isinstance(error, exceptions.WorkerCrashedError):
-        return Lost("its process was killed, or crashed")
-    if isinstance(error, exceptions.NodeDiedError | exceptions.LocalRayletDiedError):
-        return Lost(f"its node died: {first_line}")
-    if isinstance(error, exceptions.TaskCancelledError):
-        return Lost("somebody else cancelled its Ray task")
-    if isinstance(error, exceptions.RayTaskError):
-        return Failed(Failure(type(error.cause).__name__, f"{error.cause}", str(error), None, False))
-    return Lost(f"{type(error).__name__}: {first_line}")

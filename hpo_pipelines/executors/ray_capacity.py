@@ -49,6 +49,12 @@ class Capacity:
             wanted["memory"] = memory
         return wanted
 
+    def cpus(self) -> float | None:
+        """How many there are; None where nodes may join, and where none was looked at yet."""
+        if not self._fixed or not self._nodes:
+            return None
+        return sum(node.resources.get("CPU", 0.0) for node in self._nodes)
+
     def take(self, demand: Demand) -> bool:
         """Count ``demand`` as used if, by our own count, it is free; whether it is.
 

@@ -39,7 +39,7 @@ def plan(
 
     Raises ParameterError for parameters that do not fit, CodeUnavailable when a run's code cannot be loaded here.
     """
-    pipeline, code, given = _resolved(workspace, target, params or {})
+    pipeline, code, given = resolved(workspace, target, params or {})
     values = pipeline.parameters.bind(given)
     encoded = from_json(to_json(pipeline.parameters.encode(values)))
     options = RunOptions(refresh=refresh or Refresh(), first_party=frozenset(pipeline.first_party))
@@ -60,9 +60,10 @@ def _content(pipeline: Pipeline[..., Any]) -> Content | None:
         return None
 
 
-def _resolved(
+def resolved(
     workspace: Workspace, target: Pipeline[..., Any] | Run, params: Mapping[str, Any]
 ) -> tuple[Pipeline[..., Any], Code, dict[str, Any]]:
+    """The pipeline, its code, and ``params`` over what a run of it had."""
     if isinstance(target, Pipeline):
         return target, live(), dict(params)
     task = target.task

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 NEW = "never seen before"
 """The engine's reason for what has no recorded outcome."""
 
-_MARK = re.compile(r"@[0-9a-f]{8}$")
+MARK = re.compile(r"@[0-9a-f]{8}$")
 """Stands behind the names of a snapshot's files, to tell them from those there are now."""
 
 
@@ -46,6 +46,13 @@ class Unforeseen(BaseException):
     def __init__(self, step: str, output: str, place: str | None) -> None:
         super().__init__(f"the body looks at the {output} of {step}, which is not known before {step} has run")
         self.place = place
+
+    @classmethod
+    def because(cls, reason: str, place: str | None) -> Unforeseen:
+        """With a reason of its own."""
+        made = cls("", "", place)
+        made.args = (reason,)
+        return made
 
 
 @dataclass(frozen=True)
@@ -282,7 +289,7 @@ def _innermost(frame: FrameType | None, bodies: list[CodeType]) -> str | None:
 
 
 def _place(code: CodeType, line: int) -> str:
-    return f"{_MARK.sub('', PurePath(code.co_filename).name)}:{line}"
+    return f"{MARK.sub('', PurePath(code.co_filename).name)}:{line}"
 
 
 def _code_of(pipeline: Pipeline[..., Any]) -> CodeType:

@@ -61,7 +61,11 @@ def parsed(space: Space | Mapping[str, Any] | str | Path) -> Space:
 
 def check(space: Space, workspace: Workspace, base: Task) -> None:
     """Raise SpaceError unless the pipeline of ``base`` has every parameter of ``space`` and accepts its values."""
-    pipeline, _ = workspace.code(base)
+    check_values(space, workspace.code(base)[0])
+
+
+def check_values(space: Space, pipeline: Pipeline[..., Any]) -> None:
+    """Raise SpaceError unless ``pipeline`` has every parameter of ``space`` and accepts its values."""
 
     def accepts(name: str, value: Any) -> str | None:
         try:

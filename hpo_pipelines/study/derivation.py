@@ -12,12 +12,13 @@ A mistake costs time, never a result: whether a step is reused is decided by its
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 from hpo_pipelines.engine.step import shown
+from hpo_pipelines.planning import Reach as Followed
 from hpo_pipelines.study.reuse import Stage, Stages
 from hpo_pipelines.task import Edge, Task
 from search_spaces import Space
@@ -75,6 +76,32 @@ def reach(runs: Sequence[RunRecord], space: Space) -> Reach | None:
     # A step without a key is computed each time; what it gives may be the same, and what comes after is kept then.
     anew = {name for name, each in seen.items() if not any(each.keys.values())}
     return _grouped({name: frozenset(columns) if name in anew else found for name, found in reaching.items()})
+
+
+def foreseen(found: Followed, space: Space) -> Reach | None:
+    """The stages that following the body shows before any run; None where that leaves something open."""
+    names = [name for name in space.order() if space[name].size() != 1]
+    if not found.complete:
+        return None
+    reaching = {
+        step: frozenset(name for name in names if name.partition(".")[0] in found.of(step)) for step in found.steps
+    }
+    return _grouped({step: frozenset(names) if step in found.anew else params for step, params in reaching.items()})
+
+
+def holds(known: Reach, steps: Collection[str], runs: Sequence[RunRecord], space: Space) -> bool:
+    """Whether ``runs`` have no other ``steps``, and where all agrees that should reach a step, one key of it."""
+    columns = _columns(runs, space)
+    for name, seen in _seen(runs).items():
+        if name not in steps:
+            return False
+        if name in known.stage_of:
+            reaching = known.stages.reaching(known.stage_of[name])
+        else:
+            reaching = frozenset()
+        if any(seen.keys.values()) and not _agrees(seen, reaching, columns):
+            return False
+    return True
 
 
 def _columns(runs: Sequence[RunRecord], space: Space) -> dict[str, list[Any]]:

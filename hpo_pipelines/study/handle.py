@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
+    from hpo_pipelines.planning import Reach
+    from hpo_pipelines.study.planned import PlanComparison
     from hpo_pipelines.workspace import Workspace
 
 
@@ -235,6 +237,21 @@ class Study:
             if self.space.is_active(name, active):
                 active[name] = params[name]
         return active
+
+    def reach(self) -> Reach:
+        """Which parameters of its space reach which step: by following the body, checked against its trials' keys."""
+        from hpo_pipelines.study.reaching import reach_of
+
+        return reach_of(self)
+
+    def plan_comparison(self) -> PlanComparison:
+        """What was planned before it began (``hpo optimize --plan``) against what has happened so far.
+
+        Raises StudyError for a study that was not planned.
+        """
+        from hpo_pipelines.study.plans import compared
+
+        return compared(self)
 
     def trials_dataframe(self) -> pd.DataFrame:
         """One row a trial, in the order of their numbers, for pandas.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial
 
+from hpo_pipelines.planning import Reach as Followed
 from hpo_pipelines.store import TaskFilter
-from hpo_pipelines.study.derivation import Reach, RunRecord, reach
+from hpo_pipelines.study.derivation import Reach, RunRecord, foreseen, holds, reach
 from hpo_pipelines.study.reuse import Stages, Standing
 from hpo_pipelines.task import Edge, Task, names_within
 from hpo_pipelines.types import Kind, Status
@@ -35,18 +36,29 @@ class _Step:
 class StudyRecords:
     """Reads the runs of one study; see :class:`hpo_pipelines.study.reuse.Records`. For one thread at a time.
 
-    ``stages``, if given, are those of the pipeline, with the names of steps; else they are derived from the runs.
+    ``stages``, if given, are those of the pipeline, with the names of steps; else they are what ``follow``, which is
+    asked once, says of the body, as long as the runs' keys agree with that; or else derived from the runs.
     """
 
-    def __init__(self, store: Store, study: str, space: Space, stages: Stages | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        study: str,
+        space: Space,
+        stages: Stages | None = None,
+        *,
+        follow: Callable[[], Followed | None] = lambda: None,
+    ) -> None:
         self._store = store
         self._study = study
         self._space = space
         self._given = stages
+        self._follow = follow
+        self._followed: Followed | None = None
         self._finished: dict[int, tuple[_Step, ...]] = {}
         """The steps of finished trials, which change no more."""
         self._reach: Reach | None = None
-        self._looked_at = 0
+        self._looked_at: int | None = None
         """How many completed trials there were when the stages were derived."""
         self._has: dict[str, bool] = {}
         self._first: dict[str, int] = {}
@@ -57,10 +69,21 @@ class StudyRecords:
         self._has.clear()
         if self._given is not None:
             return self._given
-        if self._reach is None or len(trials) >= 1.25 * self._looked_at:
-            self._reach = reach(self._completed(trials), self._space)
+        if self._looked_at is None:
+            self._followed = self._follow()
+        if self._reach is None or self._looked_at is None or len(trials) >= 1.25 * self._looked_at:
+            self._reach = self._learnt(self._completed(trials))
             self._looked_at = len(trials)
         return None if self._reach is None else self._reach.stages
+
+    def _learnt(self, runs: Sequence[RunRecord]) -> Reach | None:
+        """The stages that following the body shows, while ``runs`` agree; else those that ``runs`` show."""
+        if self._followed is not None:
+            found = foreseen(self._followed, self._space)
+            if found is not None and holds(found, self._followed.steps, runs, self._space):
+                return found
+            self._followed = None
+        return reach(runs, self._space)
 
     def seconds(self, trial: FrozenTrial) -> Mapping[str, float]:
         """Of the stages all of whose steps ``trial`` was the first to need."""

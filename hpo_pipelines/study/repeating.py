@@ -17,6 +17,13 @@ Given = Mapping[str, int | Sequence[Any]]
 
 def repeats_of(given: Given | None, pipeline: Pipeline[..., Any], base: Task, space: Space) -> Repeats | None:
     """What each trial repeats; None for nothing. Raises StudyError for what is no parameter to repeat over."""
+    return repeats_over(given, pipeline, base.params, space)
+
+
+def repeats_over(
+    given: Given | None, pipeline: Pipeline[..., Any], params: Mapping[str, Any], space: Space
+) -> Repeats | None:
+    """:func:`repeats_of` a base with these encoded ``params``."""
     if given is None:
         return None
     cure = 'name one parameter and how many values it takes, or which: repeats={"seed": 5} or {"seed": [1, 7, 42]}'
@@ -25,7 +32,7 @@ def repeats_of(given: Given | None, pipeline: Pipeline[..., Any], base: Task, sp
     ((name, wanted),) = given.items()
     if name in space:
         raise StudyError(f"repeats={dict(given)!r}: {name} is in the space, so that trials differ in it; take it out.")
-    values = _counted(wanted, base.params.get(name)) if isinstance(wanted, int) else wanted
+    values = _counted(wanted, params.get(name)) if isinstance(wanted, int) else wanted
     if isinstance(values, str) or not isinstance(values, Sequence) or len(values) < 2:
         raise StudyError(f"repeats={dict(given)!r}: two values at least; {cure}.")
     try:

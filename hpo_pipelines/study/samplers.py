@@ -90,6 +90,12 @@ def exhaustive(choice: str | Mapping[str, Any] | BaseSampler | None) -> bool:
     return name in ("grid", "bruteforce")
 
 
+def name_of(chosen: BaseSampler) -> str:
+    """What a sampler is called: ``grid``, ``tpe``; of one without a name here, its class."""
+    names = {made: name for name, made in _MADE.items() if isinstance(made, type)}
+    return names.get(type(chosen), type(chosen).__name__)
+
+
 def limit(chosen: BaseSampler, space: Space, n_trials: int | None, *, timed: bool = False) -> int | None:
     """``n_trials``, or how many points an exhaustive sampler has, if that is less.
 

@@ -179,5 +179,18 @@ def _labelled(space: Space, values: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _label(space[name], value) for name, value in values.items() if not isinstance(space[name], Fixed)}
 
 
+def unlabelled(space: Space, labelled: Mapping[str, Any]) -> dict[str, Any]:
+    """The sample that Optuna takes as ``labelled``, with what is fixed."""
+    values: dict[str, Any] = {}
+    for name in space.order():
+        item = space[name]
+        if space.is_active(name, values):
+            if isinstance(item, Fixed):
+                values[name] = item.value
+            else:
+                values[name] = item.choice_of(labelled[name]) if isinstance(item, Categorical) else labelled[name]
+    return values
+
+
 def _label(distribution: Distribution, value: Any) -> Any:
     return distribution.label_of(value) if isinstance(distribution, Categorical) else value

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ from hpo_pipelines.study.means import Means
 from hpo_pipelines.study.observed import StudyRecords
 from hpo_pipelines.study.options import Options
 from hpo_pipelines.study.progress import Progress
+from hpo_pipelines.study.reaching import foreseen_reach
 from hpo_pipelines.study.repeating import repeats_of
 from hpo_pipelines.study.trialruns import TrialRuns
 from hpo_pipelines.study.wanted import Wanted, study_task
@@ -183,6 +185,16 @@ def prepared(study: Study, wanted: Wanted, base: Task, limits: Limits, means: Me
     goals, pruner, metrics = wanted.goals, means.pruned_by(), means.metrics(wanted.goals)
     own = not goals.several and goals.objectives[0] in metrics
     sampler = means.sampler_for(wanted.space, goals, len(study.runs))
+    samplers.attach(
+        sampler,
+        partial(
+            StudyRecords,
+            study.workspace.store,
+            study.id,
+            wanted.space,
+            follow=partial(foreseen_reach, study.workspace, base, wanted.space),
+        ),
+    )
     optuna_study = _optuna_study(study, wanted, sampler, pruner if own else optuna.pruners.NopPruner())
     runs = TrialRuns(study, optuna_study, wanted.space, base, queue=means.queue)
     runs.repeats = wanted.repeats
@@ -193,8 +205,6 @@ def prepared(study: Study, wanted: Wanted, base: Task, limits: Limits, means: Me
 def _optuna_study(
     study: Study, wanted: Wanted, sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner
 ) -> optuna.Study:
-    store = study.workspace.store
-    samplers.attach(sampler, lambda stages: StudyRecords(store, study.id, wanted.space, stages))
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the study says itself what happens
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine.repeats import Repeats
 from hpo_pipelines.errors import StudyError
+from hpo_pipelines.study import plans
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.handle import find
 from hpo_pipelines.task import Task
@@ -57,7 +58,7 @@ def study_task(
                 name=wanted.name,
                 project=base.project,
                 pipeline=base.pipeline,
-                params={**params, "asked": dict(asked)},
+                params={**params, "asked": dict(asked), **plans.taken(workspace, base, params["space_digest"])},
                 snapshot=base.snapshot,
                 cloned_from=base.id if base.number is not None else None,
                 executor=base.executor,

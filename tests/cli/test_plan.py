@@ -74,3 +74,12 @@ def test_a_plan_of_changed_code_says_what_changed_as_why_does(hpo: Hpo, home: Pa
     assert hpo("run", f"{file}:changing").code == 0
     (why,) = hpo("why", "changing", "--json").document["steps"]
     assert why["reason"] == planned["reason"]
+
+
+def test_what_reaches_which_step(hpo: Hpo, recorded: Path) -> None:
+    lines = hpo("plan", f"{BODIES}:simple", "--reach").out.splitlines()
+    assert [line.split() for line in lines] == [["step", "x", "y"], ["number", "yes", "no"], ["add", "yes", "yes"]]
+    document = hpo("plan", "simple#1", "--reach", "--json").document
+    assert document["complete"] is True
+    assert document["steps"]["number"]["y"]["reaches"] == "no"
+    assert "depth" in hpo("plan", f"{BODIES}:simple", "--reach", "-P", "depth=1").err

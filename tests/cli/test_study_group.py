@@ -133,3 +133,24 @@ def test_what_parquet_has_no_type_for_is_text(hpo: Hpo, home: Path, tmp_path: Pa
     path = tmp_path / "kinds.parquet"
     assert hpo("study", "export", "kinds", "--parquet", str(path)).code == 0
     assert set(pd.read_parquet(path)["params.program"]) == {"[['number', 0]]", "[]"}
+
+
+def test_a_study_is_planned_and_then_held_against_its_plan(hpo: Hpo, home: Path) -> None:
+    asked = "optimize", f"{BODIES}:simple", "-P", "x=choice(1,2)", "-P", "y=int(1,3)", "--sampler", "grid"
+    plan = hpo(*asked, "--plan", "--json").document
+    assert [(step["step"], step["executions"]["expected"]) for step in plan["steps"]] == [("number", 2), ("add", 6)]
+    assert "No studies yet" in hpo("studies").err
+    shown = hpo(*asked, "--plan").out.splitlines()
+    assert shown[0].split() == ["step", "calls", "executions", "each"]
+    assert shown[-1] == "expected: not timed yet, since no step has run"
+    assert hpo(*asked, "--name", "held").code == 0
+    document = hpo("study", "show", "held", "--json").document["plan"]
+    assert [(row["step"], row["executions"], row["reused"]) for row in document["steps"]] == [
+        ("number", 2, 4),
+        ("add", 6, 0),
+    ]
+    assert "as planned, and as it went, of 6 and 6 trials:" in hpo("study", "show", "held").out
+    reach = hpo("study", "reach", "held").out.splitlines()
+    assert [line.split() for line in reach[:3]] == [["step", "x", "y"], ["number", "yes", "no"], ["add", "yes", "yes"]]
+    assert hpo("study", "reach", "held", "--json").document["steps"]["number"]["y"]["keys"]["same"] > 0
+    assert "how many trials" in hpo(*asked[:-1], "tpe", "--timeout", "9s", "--plan").err

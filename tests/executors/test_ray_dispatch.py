@@ -390,3 +390,53 @@ def test_a_call_without_a_connection_starts_no_ray(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     with pytest.raises(ConfigError, match=r"ray\.shutdown"):
         ray_runtime.check()
+
+
+def test_beyond_what_ray_holds_what_most_others_wait_for_goes_first(
+    bench: Bench, executor: RayExecutor, function: Function
+) -> None:
+    heard = [bench.submit(steps.identity, at) for at in range(10)]
+    ids = [each.assignment.id for each in heard]
+    sent = [call.assignment.id for call in function.calls]
+    assert sent == ids[:6]  # two run, and two for each CPU wait in Ray's line
+    executor.urge(ids[9], 2)
+    executor.urge(ids[0], 5)
+    executor.urge("nobody's", 1)
+    for at in (0, 1):  # what runs ends: Ray's line is as it was
+        function.calls[at].returns()
+        assert heard[at].ended == DONE
+    settle(executor)
+    assert len(function.calls) == 6
+    mail(executor, heard[2], (0, Started("worker")))
+    settle(executor)
+    assert [call.assignment.id for call in function.calls[6:]] == [ids[9]]
+    function.calls[3].returns()
+    assert heard[3].ended == DONE
+    settle(executor)
+    assert [call.assignment.id for call in function.calls[7:]] == [ids[6]]
+    executor.cancel(ids[7])
+    assert heard[7].ended == Cancelled()
+    for call in function.calls[4:8]:
+        call.returns()
+    function.calls[2].returns(DONE, count=1)
+    wait_until(lambda: len(function.calls) == 9, "the last one to come into Ray's line")
+    assert function.calls[8].assignment.id == ids[8]
+    function.calls[8].returns()
+    assert all(each.ended for each in heard)
+    assert executor._windows._shapes == {}
+
+
+def test_who_waits_for_something_rare_keeps_nobody_from_what_is_common(bench: Bench, function: Function) -> None:
+    odd = [bench.submit(steps.identity, at, resources=Resources(custom={"odd": 2.0})) for at in range(8)]
+    plain = bench.submit(steps.identity, 9)
+    assert plain.assignment.id in [call.assignment.id for call in function.calls]
+    assert odd[7].assignment.id not in [call.assignment.id for call in function.calls]
+
+
+def test_a_cluster_that_is_not_ours_holds_all(
+    bench: Bench, executor: RayExecutor, function: Function, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(executor._capacity, "_fixed", False)
+    for at in range(20):
+        bench.submit(steps.identity, at)
+    assert len(function.calls) == 20

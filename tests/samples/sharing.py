@@ -86,6 +86,19 @@ def quick(x: int) -> int:
     return x
 
 
+@component
+def noted(folder: str, name: str) -> str:
+    """Says in ``order`` when it runs."""
+    with Path(folder, "order").open("a") as order:
+        order.write(f"{name}\n")
+    return name
+
+
+@pipeline(project="samples")
+def noting(folder: str, name: str = "", x: int = 0) -> str:
+    return noted(folder, name)
+
+
 @pipeline(project="samples")
 def shared(folder: str, x: float = 0.0) -> float:
     return suffix(prefix(folder), x)
