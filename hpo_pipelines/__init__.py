@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from hpo_pipelines.defaults import get
     from hpo_pipelines.errors import (
         ArtifactError,
+        AttemptsExhausted,
         ConfigError,
         DefinitionError,
         HpoPipelinesError,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from hpo_pipelines.output import result
     from hpo_pipelines.pipeline import Pipeline, pipeline
     from hpo_pipelines.reporting import report
+    from hpo_pipelines.retriggering import retrigger
     from hpo_pipelines.run import Run
     from hpo_pipelines.study import Study, optimize
     from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status
@@ -47,13 +49,14 @@ _ORIGINS = {
     "hpo_pipelines.component": ("Component", "component"),
     "hpo_pipelines.defaults": ("get",),
     "hpo_pipelines.errors": (
-        "ArtifactError", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError", "Pruned",
-        "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut",
+        "ArtifactError", "AttemptsExhausted", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError",
+        "Pruned", "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut",
         "StoreError", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
     ),
     "hpo_pipelines.output": ("result",),
     "hpo_pipelines.pipeline": ("Pipeline", "pipeline"),
     "hpo_pipelines.reporting": ("report",),
+    "hpo_pipelines.retriggering": ("retrigger",),
     "hpo_pipelines.run": ("Run",),
     "hpo_pipelines.study": ("Study", "optimize"),
     "hpo_pipelines.types": ("Cache", "Environment", "Resources", "Retry", "Status"),
@@ -63,11 +66,11 @@ _ORIGINS = {
 _ORIGIN_OF = {name: origin for origin, names in _ORIGINS.items() for name in names}
 
 __all__ = [
-    "ArtifactError", "Cache", "Categorical", "Component", "ConfigError", "DefinitionError", "Environment", "Fixed",
-    "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources", "Retry", "Run",
-    "ScheduleError", "Space", "SpaceError", "Status", "StepAborted", "StepError", "StepFailed", "StepLost",
-    "StepTimedOut", "StoreError", "Study", "StudyError", "TaskError", "TaskNotFound", "TrackingError", "Workspace",
-    "component", "get", "optimize", "pipeline", "report", "result",
+    "ArtifactError", "AttemptsExhausted", "Cache", "Categorical", "Component", "ConfigError", "DefinitionError",
+    "Environment", "Fixed", "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources",
+    "Retry", "Run", "ScheduleError", "Space", "SpaceError", "Status", "StepAborted", "StepError", "StepFailed",
+    "StepLost", "StepTimedOut", "StoreError", "Study", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
+    "Workspace", "component", "get", "optimize", "pipeline", "report", "result", "retrigger",
 ]  # fmt: skip
 
 

@@ -105,8 +105,18 @@ class Component(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         listening = context.tracer.get()
         if listening is None:
-            return self.function(*args, **kwargs)
+            return self._plainly(args, kwargs)
         return listening.call(self, args, kwargs)  # type: ignore[no-any-return]
+
+    def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
+        if context.plain.get() is None:
+            return self.function(*args, **kwargs)  # type: ignore[arg-type]
+        # As in a run: what is inside a component is not the body of a pipeline.
+        token = context.plain.set(None)
+        try:
+            return self.function(*args, **kwargs)  # type: ignore[arg-type]
+        finally:
+            context.plain.reset(token)
 
     def map(self, *sequences: Iterable[Any], **fixed: Any) -> list[R]:
         """One call for each item (for several sequences: for each tuple of items, which must be as many in each).
