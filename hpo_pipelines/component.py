@@ -110,11 +110,11 @@ class Component(Generic[P, R]):
 
     def _plainly(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> R:
         if context.plain.get() is None:
-            return self.function(*args, **kwargs)  # type: ignore[arg-type]
+            return self.function(*args, **kwargs)
         # As in a run: what is inside a component is not the body of a pipeline.
         token = context.plain.set(None)
         try:
-            return self.function(*args, **kwargs)  # type: ignore[arg-type]
+            return self.function(*args, **kwargs)
         finally:
             context.plain.reset(token)
 

@@ -349,7 +349,7 @@ class Run(_Handle):
         return self if found is task else Run(self.workspace, found)
 
     def lineage(self) -> list[Run]:
-        """The runs this one was cloned from, nearest first."""
+        """The runs this one came from, nearest first: its earlier attempts, then what it was cloned from."""
         return [Run(self.workspace, task) for task in self.workspace.store.tasks.ancestry(self.id)]
 
     def objective(self, name: str | None) -> float:

@@ -27,6 +27,7 @@ from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings, server_of
 from hpo_pipelines.snapshot import Code, capture, live, load_private
 from hpo_pipelines.store import Store, TaskFilter
+from hpo_pipelines.store.chain import last
 from hpo_pipelines.task import Snapshot, Task
 from hpo_pipelines.tracking import MirrorProcess, StepTracking
 from hpo_pipelines.types import Kind, Status, new_id
@@ -294,9 +295,13 @@ class Workspace:
         return self.end(run, Status.ABORTED, "aborted")
 
     def end(self, run: str, status: Status, reason: str) -> Run:
-        """Mark the run aborted or pruned at once, for ``reason``; whoever drives it stops its steps within 2 s."""
-        task = self.store.tasks.get(run)
+        """Mark the run aborted or pruned at once, for ``reason``; whoever drives it stops its steps within 2 s.
+
+        Of one that was retriggered it is the attempt that is under way that ends.
+        """
         with self.store.transaction():
+            task = last(self.store.tasks, self.store.tasks.get(run))
+            run = task.id
             ended = self.store.tasks.transition(run, status, reason=reason)
             for step in self.store.tasks.children(run):
                 if not step.status.finished:
@@ -400,5 +405,9 @@ def refuse_trial(store: Store, run: Task) -> None:
     if run.study is not None and run.parent is None:
         study = store.tasks.get(run.study).name
         raise IllegalTransition(
-            f"{run.label} is trial {run.trial} of {study}, which goes on as a whole: `hpo resume {study}`."
+            f"{run.label} is {_trial(run)} of {study}, which goes on as a whole: `hpo resume {study}`."
         )
+
+
+def _trial(run: Task) -> str:
+    return "an attempt of a trial" if run.trial is None else f"trial {run.trial}"

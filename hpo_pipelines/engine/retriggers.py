@@ -15,6 +15,7 @@ from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import ASKED, asked
 from hpo_pipelines.errors import NonDeterministicBody, Retriggered
 from hpo_pipelines.store import Store
+from hpo_pipelines.store.chain import RETRIGGERED, first
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Status, new_id
 
@@ -51,12 +52,8 @@ def superseded(controller: Controller, wanted: Retriggered) -> None:
 
 def since(store: Store, run: Task) -> float:
     """From when on an outcome is as new as a run that refreshes steps wants it: it, or an attempt before it, began."""
-    while run.attempt_of is not None:
-        before = store.tasks.get_all([run.attempt_of])
-        if not before:
-            break
-        (run,) = before.values()
-    return run.started_at or run.created_at
+    began = first(store.tasks, run)
+    return began.started_at or began.created_at
 
 
 def _follow(controller: Controller, wanted: Retriggered, params: Mapping[str, Any]) -> None:
@@ -121,5 +118,5 @@ def _next(run: Task, params: Mapping[str, Any], status: Status) -> Task:
 
 
 def _reason(run: Task, wanted: Retriggered) -> str:
-    said = f"retriggered: attempt {run.attempt + 1} of at most {wanted.max_attempts} follows"
+    said = f"{RETRIGGERED}attempt {run.attempt + 1} of at most {wanted.max_attempts} follows"
     return f"{said} ({wanted.reason})" if wanted.reason else said

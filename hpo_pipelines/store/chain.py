@@ -9,6 +9,9 @@ from hpo_pipelines.store.filters import TaskFilter
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
+RETRIGGERED = "retriggered: "
+"""How the reason begins why a run that asked for another attempt has ended."""
+
 if TYPE_CHECKING:
     from hpo_pipelines.store.tasks import Tasks
 
@@ -28,14 +31,19 @@ def last(tasks: Tasks, run: Task) -> Task:
     return run
 
 
-def chain(tasks: Tasks, run: Task) -> list[Task]:
-    """Every attempt of the call that ``run`` is one of, in their order; those that were deleted are left out."""
-    found = [run]
-    while found[0].attempt_of is not None:
-        before = tasks.get_all([found[0].attempt_of])
+def first(tasks: Tasks, run: Task) -> Task:
+    """The first attempt of the call that ``run`` is an attempt of, as far as it is still there."""
+    while run.attempt_of is not None:
+        before = tasks.get_all([run.attempt_of])
         if not before:
             break
-        found.insert(0, *before.values())
+        (run,) = before.values()
+    return run
+
+
+def chain(tasks: Tasks, run: Task) -> list[Task]:
+    """Every attempt of the call that ``run`` is one of, in their order; those that were deleted are left out."""
+    found = [first(tasks, run)]
     while (after := following(tasks, found[-1])) is not None:
         found.append(after)
     return found

@@ -18,6 +18,7 @@ from hpo_pipelines.accounting import accounting
 from hpo_pipelines.engine import Controller
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition
+from hpo_pipelines.store.chain import chain
 from hpo_pipelines.study import reconciliation, sampling
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.lease import leased
@@ -132,7 +133,8 @@ class Driver:
     def _ended(self, run: Task | None, outcome: Outcome, state: TrialState) -> None:
         """Count one more trial that is told."""
         timed = self.limits.max_compute is not None
-        seconds = accounting(self.workspace.store, run).spent if timed and run is not None else 0.0
+        store = self.workspace.store
+        seconds = accounting(store, *chain(store.tasks, run)).spent if timed and run is not None else 0.0
         failed = state is TrialState.FAIL
         label = "" if run is None else run.label
         self.rules.ended(Ended(label, outcome.values, outcome.is_feasible, failed, seconds))
@@ -256,7 +258,7 @@ class Driver:
     # -- telling
 
     def _finished(self, number: int, run: Task, driven: Driven) -> None:
-        controller = driven if isinstance(driven, Controller) else None
+        controller = driven.last if isinstance(driven, Controller) else None
         with self._lock:
             if run.status is Status.ABORTED or not run.status.finished:
                 return  # left running in Optuna: resuming runs it again
