@@ -246,7 +246,8 @@ class Study:
         ``number``, ``run``, ``status``, ``reason``, ``value`` (with several objectives ``values.NAME`` for each; with
         repeats also ``….std`` and ``….ci95``; with constraints ``feasible``), ``params.NAME``, ``metrics.NAME`` of
         every step, ``steps`` and ``steps_reused``, of each component ``seconds.NAME`` (executed for this trial, 0 if
-        reused) and ``reused.NAME`` (how many of its calls), and ``seconds`` from start to end.
+        reused) and ``reused.NAME`` (how many of its calls), and ``seconds`` from start to end. Where a trial was
+        retriggered, ``attempts``; metrics, steps and seconds are then those of its last attempt.
         """
         from hpo_pipelines.study.frame import trials_frame
 
