@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpo_pipelines.callbacks import Call, Callbacks, skip
     from hpo_pipelines.component import Component, component
     from hpo_pipelines.defaults import get
     from hpo_pipelines.errors import (
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         StepError,
         StepFailed,
         StepLost,
+        StepSkipped,
         StepTimedOut,
         StoreError,
         StudyError,
@@ -46,12 +48,13 @@ __version__ = "0.1.0"
 # Each name is imported when it is first used: a worker and `hpo --help` never pay for what they do not touch. Even the
 # authoring names cost a quarter of a second of CPU together (wrapt alone brings asyncio).
 _ORIGINS = {
+    "hpo_pipelines.callbacks": ("Call", "Callbacks", "skip"),
     "hpo_pipelines.component": ("Component", "component"),
     "hpo_pipelines.defaults": ("get",),
     "hpo_pipelines.errors": (
         "ArtifactError", "AttemptsExhausted", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError",
-        "Pruned", "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut",
-        "StoreError", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
+        "Pruned", "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepSkipped",
+        "StepTimedOut", "StoreError", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
     ),
     "hpo_pipelines.output": ("result",),
     "hpo_pipelines.pipeline": ("Pipeline", "pipeline"),
@@ -66,11 +69,12 @@ _ORIGINS = {
 _ORIGIN_OF = {name: origin for origin, names in _ORIGINS.items() for name in names}
 
 __all__ = [
-    "ArtifactError", "AttemptsExhausted", "Cache", "Categorical", "Component", "ConfigError", "DefinitionError",
-    "Environment", "Fixed", "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources",
-    "Retry", "Run", "ScheduleError", "Space", "SpaceError", "Status", "StepAborted", "StepError", "StepFailed",
-    "StepLost", "StepTimedOut", "StoreError", "Study", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
-    "Workspace", "component", "get", "optimize", "pipeline", "report", "result", "retrigger",
+    "ArtifactError", "AttemptsExhausted", "Cache", "Call", "Callbacks", "Categorical", "Component", "ConfigError",
+    "DefinitionError", "Environment", "Fixed", "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline",
+    "Pruned", "Resources", "Retry", "Run", "ScheduleError", "Space", "SpaceError", "Status", "StepAborted",
+    "StepError", "StepFailed", "StepLost", "StepSkipped", "StepTimedOut", "StoreError", "Study", "StudyError",
+    "TaskError", "TaskNotFound", "TrackingError", "Workspace", "component", "get", "optimize", "pipeline", "report",
+    "result", "retrigger", "skip",
 ]  # fmt: skip
 
 

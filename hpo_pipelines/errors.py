@@ -7,6 +7,7 @@ HpoPipelinesError
 ├─ TaskError            TaskNotFound · IllegalTransition (carries the story) · CodeUnavailable · NonDeterministicBody
 │                       RunTimedOut · AttemptsExhausted
 ├─ StepError            StepFailed (your code) · StepLost (our worker) · StepTimedOut · StepAborted
+│                       StepSkipped
 ├─ ArtifactError        ArtifactMissing · ArtifactCorrupt · NotSerializable
 ├─ StoreError · TrackingError · StudyError · ScheduleError · ConfigError
 Pruned, Retriggered     signals, not errors
@@ -95,6 +96,10 @@ class StepTimedOut(StepError):
 
 class StepAborted(StepError):
     """A step was stopped because its run was aborted, or never started because what it needs failed."""
+
+
+class StepSkipped(StepError):
+    """The value of a step was looked at that a callback has skipped, or one that it needs."""
 
 
 class ArtifactError(HpoPipelinesError):
@@ -190,6 +195,7 @@ OUTCOMES: dict[type[BaseException], Outcome] = {
     RunTimedOut: Outcome(21, 500),
     ScheduleError: Outcome(22, 422),
     AttemptsExhausted: Outcome(23, 500),
+    StepSkipped: Outcome(24, 409),
 }
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from hpo_pipelines import context
+from hpo_pipelines.callbacks import checked
 from hpo_pipelines.errors import AttemptsExhausted, ParameterError, Retriggered, TaskError
 from hpo_pipelines.output import result
 from hpo_pipelines.parameters import Parameters
@@ -83,7 +84,7 @@ class PlainCall:
         while True:
             token = context.plain.set(self)
             try:
-                return self._function(*args, **kwargs)
+                return checked(self._function(*args, **kwargs))
             except Retriggered as wanted:
                 if wanted.call is not self:
                     raise

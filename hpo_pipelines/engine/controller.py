@@ -10,13 +10,23 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 from hpo_pipelines import context
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine import retriggers
+from hpo_pipelines.engine.around import before
 from hpo_pipelines.engine.deadline import REASON
 from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.options import ASKED, RunOptions, asked
 from hpo_pipelines.engine.repeats import repeated
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
-from hpo_pipelines.errors import IllegalTransition, Pruned, Retriggered, RunTimedOut, StepAborted, StepError, StoreError
+from hpo_pipelines.errors import (
+    IllegalTransition,
+    Pruned,
+    Retriggered,
+    RunTimedOut,
+    StepAborted,
+    StepError,
+    StepSkipped,
+    StoreError,
+)
 from hpo_pipelines.executors import console
 from hpo_pipelines.failure import Failure, error_of_ours, rebuilt, step_failed
 from hpo_pipelines.output import is_output, result
@@ -223,6 +233,7 @@ class Controller:
     def _settle(self) -> None:
         """Wait until no step is under way. Raises what keeps the run from being recorded where it is to be let go."""
         self.scheduler.settle()
+        self.scheduler.afterwards.settle()
         if self._is_out_of_reach(self.scheduler.broken):
             raise self.scheduler.broken
 
@@ -283,8 +294,9 @@ class Controller:
         ended_by = sorted(inner | unseen | _step_behind(error))
         if self.options.journal is not None:
             ended_by = sorted({*ended_by, *self.options.journal.untried})
+        ended = "was skipped" if isinstance(error, StepSkipped) else "failed"
         record = {**failure.record(), **({ENDED_BY: ended_by} if ended_by else {})}
-        self.close(Status.FAILED, reason=reason or (f"step {step} failed" if step else None), error=record)
+        self.close(Status.FAILED, reason=reason or (f"step {step} {ended}" if step else None), error=record)
 
     def _stopped(self) -> Status | None:
         return self.scheduler.stopping[0] if self.scheduler.stopping else None
@@ -322,7 +334,11 @@ class Controller:
     def call(self, component: Component[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """See :class:`hpo_pipelines.context.Tracer`."""
         self._check()
+        told, skipped = before(self.scheduler, component, args, kwargs)
+        if component.options.callbacks.before is not None:
+            self._check()  # it may have waited for a value
         arguments = bind(component, args, kwargs, self.code, self.engine.artifacts)
+        arguments.told, arguments.skipped = told, skipped
         with self._recording():
             step = self.scheduler.add(component, arguments)
         step.look_at = self.look
