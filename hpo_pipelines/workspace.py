@@ -29,7 +29,7 @@ from hpo_pipelines.snapshot import Code, capture, live, load_private
 from hpo_pipelines.store import Store, TaskFilter
 from hpo_pipelines.store.chain import last
 from hpo_pipelines.task import Snapshot, Task
-from hpo_pipelines.tracking import MirrorProcess, StepTracking
+from hpo_pipelines.tracking import MirrorProcess, NotifierProcess, StepTracking
 from hpo_pipelines.types import Kind, Status, new_id
 from hpo_pipelines.waiting import enqueue, waiting_options
 
@@ -69,6 +69,7 @@ class Workspace:
         self.engine.default_executor = settings.executor
         self.engine.queue = settings.queue
         self._mirror = MirrorProcess(settings)
+        self._notifier = NotifierProcess(settings)
         self._tracking = StepTracking(settings, self.store)
         self.engine.track_step = self._track
         self._codes: dict[str, tuple[Pipeline[..., Any], Code]] = {}
@@ -370,8 +371,12 @@ class Workspace:
     # -- tracking
 
     def follow(self) -> None:
-        """Have MLflow shown what happens from here on, as a run that is driven has anyway; idempotent."""
+        """Have MLflow shown, and webhooks told, what happens from here on, as a run that is driven has anyway.
+
+        Idempotent.
+        """
         self._mirror.start()
+        self._notifier.start(self.store)
 
     def _track(self, run: Task, step: StepCall) -> Mapping[str, str]:
         return self._tracking.step_variables(step.id, step.attempt, name=step.name, run=run)
@@ -379,6 +384,10 @@ class Workspace:
     def drain(self, timeout: float = 5.0) -> bool:
         """Wait until MLflow has all that is recorded; False when that takes longer than ``timeout`` seconds."""
         return self._mirror.drain(timeout)
+
+    def notification_problem(self) -> str | None:
+        """One line on why a webhook is not told, None while all is well."""
+        return self._notifier.problem()
 
     def tracking_problem(self) -> str | None:
         """One line on why MLflow is not being fed, None while all is well."""
@@ -391,6 +400,7 @@ class Workspace:
         self.engine.close()
         self._tracking.close()
         self._mirror.stop()
+        self._notifier.stop()
         self.store.close()
 
     def __enter__(self) -> Workspace:
