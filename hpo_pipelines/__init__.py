@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hpo_pipelines.retriggering import retrigger
     from hpo_pipelines.run import Run
     from hpo_pipelines.study import Study, optimize
+    from hpo_pipelines.study.trial import Trial
     from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status
     from hpo_pipelines.workspace import Workspace
     from search_spaces import Categorical, Fixed, Float, Int, Space
@@ -62,6 +63,7 @@ _ORIGINS = {
     "hpo_pipelines.retriggering": ("retrigger",),
     "hpo_pipelines.run": ("Run",),
     "hpo_pipelines.study": ("Study", "optimize"),
+    "hpo_pipelines.study.trial": ("Trial",),
     "hpo_pipelines.types": ("Cache", "Environment", "Resources", "Retry", "Status"),
     "hpo_pipelines.workspace": ("Workspace",),
     "search_spaces": ("Categorical", "Fixed", "Float", "Int", "Space"),
@@ -73,8 +75,8 @@ __all__ = [
     "DefinitionError", "Environment", "Fixed", "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline",
     "Pruned", "Resources", "Retry", "Run", "ScheduleError", "Space", "SpaceError", "Status", "StepAborted",
     "StepError", "StepFailed", "StepLost", "StepSkipped", "StepTimedOut", "StoreError", "Study", "StudyError",
-    "TaskError", "TaskNotFound", "TrackingError", "Workspace", "component", "get", "optimize", "pipeline", "report",
-    "result", "retrigger", "skip",
+    "TaskError", "TaskNotFound", "TrackingError", "Trial", "Workspace", "component", "get", "optimize", "pipeline",
+    "report", "result", "retrigger", "skip",
 ]  # fmt: skip
 
 

@@ -6,6 +6,7 @@ the process ends is told by the next one with these settings, unless it has expi
 
 from __future__ import annotations
 
+import http.client
 import json
 import logging
 import threading
@@ -107,11 +108,11 @@ def post(webhook: Webhook, content: Mapping[str, Any]) -> None:
         if error.code in _AGAIN or error.code >= 500:
             raise TrackingError(said) from None
         raise Refused(said) from None
-    except OSError as error:  # refused, reset, timed out, no such host
+    except (http.client.InvalidURL, ValueError):  # the message would tell it
+        raise Refused("its url or a header holds what HTTP cannot carry") from None
+    except (OSError, http.client.HTTPException) as error:  # refused, reset, timed out, no such host, no answer
         reason = getattr(error, "reason", error)
         raise TrackingError(f"{host} cannot be reached: {type(reason).__name__}") from None
-    except ValueError:  # a header or an address that HTTP cannot carry; the message would tell it
-        raise Refused("its url or a header holds what HTTP cannot carry") from None
 
 
 def _short(content: Mapping[str, Any]) -> dict[str, Any]:
