@@ -138,6 +138,23 @@ def test_an_attempt_that_failed_is_resumed_and_asks_for_the_next(workspace: Work
     assert [each.attempt for each in resumed.attempts] == [1, 2, 3]
 
 
+def test_a_run_goes_on_in_an_attempt_inside_it(workspace: Workspace, folder: Path) -> None:
+    broken = folder / "break.3"
+    broken.touch()
+    failed = run(workspace, retriggered.breaking_inside, folder=str(folder))
+    assert failed.status is Status.FAILED
+    assert ran(folder) == ["1", "2", "3"]
+    broken.unlink()
+    resumed = failed.resume()
+    assert (resumed.status, resumed.value) == (Status.COMPLETED, 8)
+    inside = [task for task in workspace.store.tasks.children(failed.id) if task.kind is Kind.PIPELINE]
+    assert [(task.attempt, task.status) for task in sorted(inside, key=lambda task: task.id)] == [
+        (1, "completed"), (2, "completed"), (3, "completed"), (1, "completed"), (2, "completed"),
+    ]  # fmt: skip
+    assert ran(folder) == ["1", "2", "3", "3"]
+    assert workspace.store.check() == []
+
+
 DRIVER = """
 import os, sys
 sys.path.insert(0, sys.argv[1])

@@ -77,6 +77,11 @@ def guarded(folder: str, lr: int) -> int:
 
 
 @pipeline(project="samples")
+def breaking_inside(folder: str) -> int:
+    return add(breaking(folder=folder), 1) + add(breaking(folder=folder, lr=2), 1)
+
+
+@pipeline(project="samples")
 def gated(gate: str, tries: int = 1) -> int:
     """The second attempt waits for the file ``gate``."""
     if tries == 1:

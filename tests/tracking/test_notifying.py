@@ -189,14 +189,6 @@ def test_a_large_message_goes_without_its_parameters(store: Store, hook: Receive
     assert small["params"] == {"nan": "nan"}
 
 
-def test_following_begins_with_the_first_start(store: Store) -> None:
-    ended(store)
-    assert store.followers.begin("notifications:here", store.events.last())
-    ended(store)
-    assert not store.followers.begin("notifications:here", store.events.last())
-    assert store.followers.claim("notifications:here", "me", 5) == 2
-
-
 # -- beside a driver
 
 
