@@ -15,7 +15,7 @@ from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.errors import IllegalTransition, StepFailed, TaskError, TaskNotFound
 from hpo_pipelines.failure import readable
-from hpo_pipelines.store.chain import chain, following, last
+from hpo_pipelines.store.chain import chain, last
 from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.types import Status
 from hpo_pipelines.waiting import waits_for
@@ -180,8 +180,8 @@ class Run(_Handle):
         """
         task = self.task
         if task.status is Status.COMPLETED:
-            after = following(self.workspace.store.tasks, task)
-            return self._value if after is None else Run(self.workspace, after).value
+            ended = self.last_attempt
+            return self._value if ended is self else ended.value
         if task.status.finished:
             self.raise_for_status()
         return None

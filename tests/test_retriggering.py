@@ -142,3 +142,13 @@ def test_the_signal_of_another_call_is_not_taken_for_ones_own() -> None:
     first()
     with pytest.raises(Retriggered):
         second()
+
+
+def test_attempts_do_not_pile_up_on_the_stack() -> None:
+    @pipeline
+    def body(n: int = 0) -> int:
+        if n < 3000:
+            retrigger(n=n + 1, max_attempts=5000)
+        return n
+
+    assert body() == 3000

@@ -91,7 +91,10 @@ class Controller:
     @property
     def last(self) -> Controller:
         """What drove the last attempt."""
-        return self if self.successor is None else self.successor.last
+        controller = self
+        while controller.successor is not None:
+            controller = controller.successor
+        return controller
 
     def again(self, run: Task, options: RunOptions) -> Controller:
         """What drives ``run``, recorded as the next attempt."""
@@ -181,14 +184,14 @@ class Controller:
             inner.stop(status, reason)
         self.scheduler.stop(status, reason)
         if self.successor is not None:
-            self.successor.stop(status, reason)
+            self.last.stop(status, reason)
 
     def expire(self, error: RunTimedOut) -> None:
         """The time of the run, or of one around it, is over: as :meth:`stop`, for the reason ``timeout``."""
         for inner in list(self._inner):
             inner.expire(error)
         if self.successor is not None:
-            self.successor.expire(error)
+            self.last.expire(error)
         elif self.scheduler.stopping is None and not self.closing:
             self.expired = error
             self.scheduler.stop(Status.FAILED, REASON)
@@ -196,7 +199,7 @@ class Controller:
     def end_expired(self) -> None:
         """Record how the expired run ended, while its body goes on to look at nothing."""
         if self.successor is not None:
-            self.successor.end_expired()
+            self.last.end_expired()
         elif self.expired is not None:
             for inner in list(self._inner):
                 inner.end_expired()
