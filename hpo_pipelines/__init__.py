@@ -8,10 +8,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpo_pipelines.callbacks import Call, Callbacks, skip
     from hpo_pipelines.component import Component, component
     from hpo_pipelines.defaults import get
     from hpo_pipelines.errors import (
         ArtifactError,
+        AttemptsExhausted,
         ConfigError,
         DefinitionError,
         HpoPipelinesError,
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
         StepError,
         StepFailed,
         StepLost,
+        StepSkipped,
         StepTimedOut,
         StoreError,
         StudyError,
@@ -33,8 +36,10 @@ if TYPE_CHECKING:
     from hpo_pipelines.output import result
     from hpo_pipelines.pipeline import Pipeline, pipeline
     from hpo_pipelines.reporting import report
+    from hpo_pipelines.retriggering import retrigger
     from hpo_pipelines.run import Run
     from hpo_pipelines.study import Study, optimize, plan_study
+    from hpo_pipelines.study.trial import Trial
     from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status
     from hpo_pipelines.workspace import Workspace
     from search_spaces import Categorical, Fixed, Float, Int, Space
@@ -44,18 +49,21 @@ __version__ = "0.1.0"
 # Each name is imported when it is first used: a worker and `hpo --help` never pay for what they do not touch. Even the
 # authoring names cost a quarter of a second of CPU together (wrapt alone brings asyncio).
 _ORIGINS = {
+    "hpo_pipelines.callbacks": ("Call", "Callbacks", "skip"),
     "hpo_pipelines.component": ("Component", "component"),
     "hpo_pipelines.defaults": ("get",),
     "hpo_pipelines.errors": (
-        "ArtifactError", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError", "Pruned",
-        "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepTimedOut",
-        "StoreError", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
+        "ArtifactError", "AttemptsExhausted", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError",
+        "Pruned", "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepSkipped",
+        "StepTimedOut", "StoreError", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
     ),
     "hpo_pipelines.output": ("result",),
     "hpo_pipelines.pipeline": ("Pipeline", "pipeline"),
     "hpo_pipelines.reporting": ("report",),
+    "hpo_pipelines.retriggering": ("retrigger",),
     "hpo_pipelines.run": ("Run",),
     "hpo_pipelines.study": ("Study", "optimize", "plan_study"),
+    "hpo_pipelines.study.trial": ("Trial",),
     "hpo_pipelines.types": ("Cache", "Environment", "Resources", "Retry", "Status"),
     "hpo_pipelines.workspace": ("Workspace",),
     "search_spaces": ("Categorical", "Fixed", "Float", "Int", "Space"),
@@ -63,11 +71,12 @@ _ORIGINS = {
 _ORIGIN_OF = {name: origin for origin, names in _ORIGINS.items() for name in names}
 
 __all__ = [
-    "ArtifactError", "Cache", "Categorical", "Component", "ConfigError", "DefinitionError", "Environment", "Fixed",
-    "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline", "Pruned", "Resources", "Retry", "Run",
-    "ScheduleError", "Space", "SpaceError", "Status", "StepAborted", "StepError", "StepFailed", "StepLost",
-    "StepTimedOut", "StoreError", "Study", "StudyError", "TaskError", "TaskNotFound", "TrackingError", "Workspace",
-    "component", "get", "optimize", "pipeline", "plan_study", "report", "result",
+    "ArtifactError", "AttemptsExhausted", "Cache", "Call", "Callbacks", "Categorical", "Component", "ConfigError",
+    "DefinitionError", "Environment", "Fixed", "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline",
+    "Pruned", "Resources", "Retry", "Run", "ScheduleError", "Space", "SpaceError", "Status", "StepAborted", "StepError",
+    "StepFailed", "StepLost", "StepSkipped", "StepTimedOut", "StoreError", "Study", "StudyError", "TaskError",
+    "TaskNotFound", "TrackingError", "Trial", "Workspace", "component", "get", "optimize", "pipeline", "plan_study",
+    "report", "result", "retrigger", "skip",
 ]  # fmt: skip
 
 

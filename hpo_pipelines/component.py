@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from hpo_pipelines import context
+from hpo_pipelines.callbacks import Callbacks, plainly
 from hpo_pipelines.errors import DefinitionError, StepError
 from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.types import Cache, Environment, Resources, Retry, duration
@@ -34,6 +35,7 @@ class Options:
     timeout: float | None = None
     cache: Cache = field(default_factory=Cache)
     environment: Environment = field(default_factory=Environment)
+    callbacks: Callbacks = field(default_factory=Callbacks)
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class Component(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         listening = context.tracer.get()
         if listening is None:
-            return self.function(*args, **kwargs)
+            return plainly(self, args, kwargs)  # type: ignore[no-any-return]
         return listening.call(self, args, kwargs)  # type: ignore[no-any-return]
 
     def map(self, *sequences: Iterable[Any], **fixed: Any) -> list[R]:
@@ -136,6 +138,7 @@ def component(
     timeout: float | str | None = None,
     cache: Cache | bool | None = None,
     environment: Environment | Mapping[str, Any] | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Callable[[Callable[P, R]], Component[P, R]]: ...
 def component(
     function: Callable[P, R] | None = None,
@@ -147,6 +150,7 @@ def component(
     timeout: float | str | None = None,
     cache: Cache | bool | None = None,
     environment: Environment | Mapping[str, Any] | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Component[P, R] | Callable[[Callable[P, R]], Component[P, R]]:
     """Make a component of a function, with or without parentheses.
 
@@ -155,6 +159,7 @@ def component(
     stored: ``{"train": "parquet", "test": "arrow"}``, or ``{"value": "parquet"}`` for a component's only output.
     ``retry`` may be a number of further attempts, ``timeout`` seconds or text such as ``"10min"``; ``cache=False`` is
     short for ``Cache(enabled=False)`` and ``environment={"packages": ["torch==2.13"]}`` for an ``Environment(…)``.
+    ``callbacks=Callbacks(before=…, after=…)`` are called around each call, which ``before`` may skip.
 
     Raises DefinitionError for what cannot be a component: a class, a coroutine, a generator, wrong options.
     """
@@ -172,6 +177,7 @@ def component(
                 timeout=None if timeout is None else duration(timeout),
                 cache=Cache(enabled=cache) if isinstance(cache, bool) else _option(cache, Cache, "cache") or Cache(),
                 environment=_environment(environment),
+                callbacks=_option(callbacks, Callbacks, "callbacks") or Callbacks(),
             ),
         )
 

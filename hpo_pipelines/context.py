@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +31,18 @@ class Tracer(Protocol):
         """Record a metric of the run itself."""
         ...
 
+    def retrigger(self, changes: Mapping[str, Any], *, max_attempts: int, reason: str) -> NoReturn:
+        """See :class:`Call`."""
+        ...
+
+
+class Call(Protocol):
+    """What a pipeline body that nobody traces can ask for."""
+
+    def retrigger(self, changes: Mapping[str, Any], *, max_attempts: int, reason: str) -> NoReturn:
+        """Raise the signal that ends the body, for it to be called again with ``changes``."""
+        ...
+
 
 class Reporter(Protocol):
     """What :func:`hpo_pipelines.report` writes to inside a running step."""
@@ -40,6 +52,8 @@ class Reporter(Protocol):
         ...
 
 
+plain: ContextVar[Call | None] = ContextVar("hpo_pipelines.plain", default=None)
+"""The innermost call of a pipeline as a plain function; None inside components."""
 tracer: ContextVar[Tracer | None] = ContextVar("hpo_pipelines.tracer", default=None)
 reporter: ContextVar[Reporter | None] = ContextVar("hpo_pipelines.reporter", default=None)
 

@@ -31,6 +31,8 @@ def described(run: Run, *, steps: bool = True) -> dict[str, Any]:
         "metrics": run.metrics,
         "cloned_from": task.cloned_from,
         "rerun_of": task.rerun_of,
+        "attempt": task.attempt,
+        "attempt_of": task.attempt_of,
         "study": task.study,
         "trial": task.trial,
         "snapshot": task.snapshot,

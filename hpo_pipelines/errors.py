@@ -5,19 +5,20 @@ HpoPipelinesError
 ├─ ParameterError       the caller passed something impossible (unknown name, wrong type, out of range)
 ├─ SpaceError           a search space is wrong: file, key, line, and the nearest valid spelling
 ├─ TaskError            TaskNotFound · IllegalTransition (carries the story) · CodeUnavailable · NonDeterministicBody
-│                       RunTimedOut
+│                       RunTimedOut · AttemptsExhausted
 ├─ StepError            StepFailed (your code) · StepLost (our worker) · StepTimedOut · StepAborted
+│                       StepSkipped
 ├─ ArtifactError        ArtifactMissing · ArtifactCorrupt · NotSerializable
 ├─ StoreError · TrackingError · StudyError · ScheduleError · ConfigError
-Pruned                  a signal, not an error
+Pruned, Retriggered     signals, not errors
 
 A message states the rule, the value that broke it, and the cure.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from search_spaces.errors import SpaceError as _SpaceError
 
@@ -69,6 +70,10 @@ class RunTimedOut(TaskError):
     """A run took longer than the ``timeout`` of its pipeline."""
 
 
+class AttemptsExhausted(TaskError):
+    """A pipeline asked for one more attempt than the ``max_attempts`` of its ``retrigger`` allows."""
+
+
 class StepError(HpoPipelinesError):
     """A step did not give its outputs."""
 
@@ -91,6 +96,10 @@ class StepTimedOut(StepError):
 
 class StepAborted(StepError):
     """A step was stopped because its run was aborted, or never started because what it needs failed."""
+
+
+class StepSkipped(StepError):
+    """The value of a step was looked at that a callback has skipped, or one that it needs."""
 
 
 class ArtifactError(HpoPipelinesError):
@@ -140,6 +149,22 @@ class Pruned(BaseException):
     """Raised inside a step whose trial the pruner stopped: a signal, not an error."""
 
 
+class Retriggered(BaseException):
+    """Ends the body of a pipeline that asks for another attempt of itself: a signal, not an error.
+
+    Raised by :func:`hpo_pipelines.retrigger`. A body that catches it and goes on has taken it back.
+    """
+
+    def __init__(self, call: object, params: Mapping[str, Any], *, max_attempts: int, reason: str) -> None:
+        self.call = call
+        """The call of a pipeline that it ends."""
+        self.params = params
+        """The parameters of the next attempt that differ, typed."""
+        self.max_attempts = max_attempts
+        self.reason = reason
+        super().__init__("a pipeline asks for another attempt of itself")
+
+
 class Outcome(NamedTuple):
     """What an error means outside Python: the exit code of ``hpo`` and the HTTP status of the server."""
 
@@ -169,6 +194,8 @@ OUTCOMES: dict[type[BaseException], Outcome] = {
     NonDeterministicBody: Outcome(20, 409),
     RunTimedOut: Outcome(21, 500),
     ScheduleError: Outcome(22, 422),
+    AttemptsExhausted: Outcome(23, 500),
+    StepSkipped: Outcome(24, 409),
 }
 
 

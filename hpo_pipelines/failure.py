@@ -10,12 +10,12 @@ from typing import Any
 
 import cloudpickle
 
-from hpo_pipelines.errors import StepAborted, StepError, StepFailed, StepLost, StepTimedOut
+from hpo_pipelines.errors import StepAborted, StepError, StepFailed, StepLost, StepSkipped, StepTimedOut
 
 PICKLED = "pickled"
 _READABLE = ("type", "message", "traceback", "log")
 _LARGEST_PICKLED = 1024 * 1024
-_OURS = {cls.__name__: cls for cls in (StepLost, StepTimedOut, StepAborted)}
+_OURS = {cls.__name__: cls for cls in (StepLost, StepTimedOut, StepAborted, StepSkipped)}
 
 
 @dataclass(frozen=True)

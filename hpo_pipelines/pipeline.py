@@ -13,6 +13,7 @@ from hpo_pipelines.component import Component, check_function
 from hpo_pipelines.errors import DefinitionError
 from hpo_pipelines.identity import refuse_identity_tests
 from hpo_pipelines.parameters import Parameters
+from hpo_pipelines.retriggering import PlainCall
 from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.types import duration
 
@@ -58,7 +59,7 @@ class Pipeline(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         listening = context.tracer.get()
         if listening is None:
-            return self.function(*args, **kwargs)
+            return PlainCall(self.function, self.parameters).value(args, kwargs)  # type: ignore[no-any-return]
         bound = self.signature.bind(*args, **kwargs)
         return listening.nested(self, bound.arguments)  # type: ignore[no-any-return]
 

@@ -15,6 +15,7 @@ from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.errors import IllegalTransition, StepFailed, TaskError, TaskNotFound
 from hpo_pipelines.failure import readable
+from hpo_pipelines.store.chain import chain, last
 from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.types import Status
 from hpo_pipelines.waiting import waits_for
@@ -173,13 +174,14 @@ class Run(_Handle):
 
     @property
     def value(self) -> Any:
-        """What the pipeline returned, None while it has not.
+        """What the pipeline returned, None while it has not; of a run that was retriggered what its last attempt did.
 
         Raises StepFailed for a failed run, TaskError for one that was aborted or pruned.
         """
         task = self.task
         if task.status is Status.COMPLETED:
-            return self._value
+            ended = self.last_attempt
+            return self._value if ended is self else ended.value
         if task.status.finished:
             self.raise_for_status()
         return None
@@ -259,17 +261,22 @@ class Run(_Handle):
     def wait(self, timeout: float | None = None) -> Run:
         """Wait until the run has ended, whoever drives it, or ``timeout`` seconds are over; the run as it is then.
 
+        One that is retriggered has ended when its last attempt has, which is what is returned.
+
         Raises IllegalTransition for a draft, which nobody drives.
         """
         if self.status is Status.DRAFT:
             raise IllegalTransition(f"{self.label} is a draft, which nobody drives: run it, or enqueue it first.")
         events = self.workspace.store.events
         deadline = math.inf if timeout is None else time.monotonic() + timeout
-        while not self.status.finished and time.monotonic() < deadline:
+        run = self
+        while time.monotonic() < deadline:
             seen = events.last()
-            if not self.status.finished:
-                events.wait(seen, min(WAIT_SECONDS, max(0.0, deadline - time.monotonic())))
-        return self
+            run = run.last_attempt
+            if run.status.finished:
+                break
+            events.wait(seen, min(WAIT_SECONDS, max(0.0, deadline - time.monotonic())))
+        return run
 
     def rerun(
         self,
@@ -324,8 +331,25 @@ class Run(_Handle):
         path = self.console_path()
         return path.read_text("utf-8", "replace") if path.exists() else ""
 
+    @property
+    def attempt(self) -> int:
+        """Which attempt of its call it is, from 1; see :func:`hpo_pipelines.retrigger`."""
+        return self._task.attempt
+
+    @property
+    def attempts(self) -> list[Run]:
+        """The attempts of its call, this one among them, in their order."""
+        return [Run(self.workspace, task) for task in chain(self.workspace.store.tasks, self.task)]
+
+    @property
+    def last_attempt(self) -> Run:
+        """The last attempt of its call, so far; the run itself unless it was retriggered."""
+        task = self.task
+        found = last(self.workspace.store.tasks, task)
+        return self if found is task else Run(self.workspace, found)
+
     def lineage(self) -> list[Run]:
-        """The runs this one was cloned from, nearest first."""
+        """The runs this one came from, nearest first: its earlier attempts, then what it was cloned from."""
         return [Run(self.workspace, task) for task in self.workspace.store.tasks.ancestry(self.id)]
 
     def objective(self, name: str | None) -> float:

@@ -7,12 +7,13 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.types import Queue
+from hpo_pipelines.webhook import Webhook, webhooks
 
 STEP_RUNS = ("auto", "always", "never")
 
@@ -29,7 +30,8 @@ class Settings:
     """Every setting. In ``config.toml`` the names stand as here, ``tracking_*`` ones in a ``[tracking]`` table.
 
     Each queue has a table of its own, ``[queues.gpu]``, with ``labels`` and ``resources`` (see
-    :class:`hpo_pipelines.types.Queue`).
+    :class:`hpo_pipelines.types.Queue`), and so has each webhook, ``[notifications.slack]``, with a ``url`` and what
+    else :class:`hpo_pipelines.webhook.Webhook` says.
     """
 
     home: Path
@@ -47,13 +49,16 @@ class Settings:
     """Which steps get an MLflow run of their own: ``auto``, ``always``, ``never``."""
     queues: Mapping[str, Queue] = field(default_factory=_usual_queues)
     """By name; ``default`` and ``services`` are always among them."""
+    notifications: Mapping[str, Webhook] = field(default_factory=dict)
+    """The webhooks, by name."""
 
     @classmethod
     def load(cls, home: str | Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings in force for ``home`` (default ``$HPO_HOME``, else ``~/.hpo_pipelines``).
 
         Variables: HPO_HOME, HPO_STORE, HPO_ARTIFACTS, HPO_SERVER, HPO_EXECUTOR, MLFLOW_TRACKING_URI,
-        HPO_TRACKING_STEP_RUNS, and HPO_QUEUES, the queues as JSON: ``{"gpu": {"labels": {"accelerator": "a100"}}}``.
+        HPO_TRACKING_STEP_RUNS; HPO_QUEUES, the queues as JSON: ``{"gpu": {"labels": {"accelerator": "a100"}}}``; and
+        HPO_NOTIFICATIONS, the webhooks likewise.
         Raises ConfigError for an unknown name in the file, with the nearest one, or an impossible value.
         """
         folder = Path(home or environment.get("HPO_HOME") or Path.home() / ".hpo_pipelines").expanduser().absolute()
@@ -66,10 +71,12 @@ class Settings:
         for variable, name in _VARIABLES.items():
             if variable in environment:
                 values[name] = environment[variable]
-        tables = values.pop("queues", {})
-        if "HPO_QUEUES" in environment:
-            tables = _json(environment["HPO_QUEUES"])
-        return cls(home=folder, queues=queues(tables), **_checked(values))  # type: ignore[arg-type]
+        tables = {name: values.pop(name, {}) for name in _TABLES}
+        for name, (variable, what) in _TABLES.items():
+            if variable in environment:
+                tables[name] = _json(variable, what, environment[variable])
+        made = {"queues": queues(tables["queues"]), "notifications": webhooks(tables["notifications"])}
+        return cls(home=folder, **made, **_checked(values))  # type: ignore[arg-type]
 
     @property
     def _file(self) -> str:
@@ -85,6 +92,19 @@ class Settings:
                 f"A queue is declared by a table [queues.{_key(name)}] in {self._file}."
             )
         return self.queues[name]
+
+    def webhooks(self, names: str | Sequence[str]) -> list[Webhook]:
+        """The webhooks called ``names``. Raises ConfigError for one that is not declared, with all that are."""
+        wanted = [names] if isinstance(names, str) else list(names)
+        for name in wanted:
+            if name not in self.notifications:
+                near = difflib.get_close_matches(name, self.notifications, 1)
+                hint = f"did you mean {near[0]!r}? " if near else ""
+                raise ConfigError(
+                    f"there is no webhook {name!r}; {hint}Known: {', '.join(sorted(self.notifications)) or 'none'}. "
+                    f"One is declared by a table [notifications.{_key(name)}] in {self._file}."
+                )
+        return [self.notifications[name] for name in wanted]
 
 
 def is_server(url: str) -> bool:
@@ -149,17 +169,21 @@ def _is_amount(value: object) -> bool:
     return 0 < value < 1 or (value >= 1 and float(value).is_integer())
 
 
-def _json(text: str) -> object:
+def _json(variable: str, what: str, text: str) -> object:
     try:
         return json.loads(text)
     except ValueError as error:
-        raise ConfigError(f"HPO_QUEUES={text!r}: it is a JSON object of queues; {error}.") from None
+        shown = f"={text!r}" if what == "queues" else ""  # the others hold secrets
+        raise ConfigError(f"{variable}{shown}: it is a JSON object of {what}; {error}.") from None
 
 
 def _nearest(name: str, known: list[str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     return f"; did you mean {near[0]!r}?" if near else f". Known: {', '.join(known)}."
 
+
+_TABLES = {"queues": ("HPO_QUEUES", "queues"), "notifications": ("HPO_NOTIFICATIONS", "webhooks")}
+"""The settings that are tables of tables, with the variable that holds one, and what it holds."""
 
 _VARIABLES = {
     "HPO_STORE": "store",
@@ -180,7 +204,7 @@ def _file(path: Path) -> dict[str, object]:
         raise ConfigError(f"{path}: a settings file is TOML; {error}.") from None
     flat: dict[str, object] = {}
     for name, value in content.items():
-        if name == "queues":
+        if name in _TABLES:
             flat[name] = value
         elif isinstance(value, dict):
             flat.update({f"{name}_{inner}": item for inner, item in value.items()})

@@ -70,6 +70,10 @@ class Task:
     finished_at: float | None = None
     archived_at: float | None = None
     """Since when it is listed only for who asks; None for what is not archived."""
+    attempt_of: str | None = None
+    """The run that ended by asking for this one (:func:`hpo_pipelines.retrigger`): the attempt before it."""
+    attempt: int = 1
+    """Which attempt of its call it is, from 1."""
 
     def clone(self, params: Mapping[str, Any] | None = None) -> Task:
         """A draft of the same code with ``params`` (encoded) laid over this task's own.
@@ -97,6 +101,8 @@ class Task:
             started_at=None,
             finished_at=None,
             archived_at=None,
+            attempt_of=None,
+            attempt=1,
         )
 
     @property

@@ -27,8 +27,9 @@ from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings, server_of
 from hpo_pipelines.snapshot import Code, capture, live, load_private
 from hpo_pipelines.store import Store, TaskFilter
+from hpo_pipelines.store.chain import last
 from hpo_pipelines.task import Snapshot, Task
-from hpo_pipelines.tracking import MirrorProcess, StepTracking
+from hpo_pipelines.tracking import MirrorProcess, NotifierProcess, StepTracking
 from hpo_pipelines.types import Kind, Status, new_id
 from hpo_pipelines.waiting import enqueue, waiting_options
 
@@ -68,6 +69,7 @@ class Workspace:
         self.engine.default_executor = settings.executor
         self.engine.queue = settings.queue
         self._mirror = MirrorProcess(settings)
+        self._notifier = NotifierProcess(settings)
         self._tracking = StepTracking(settings, self.store)
         self.engine.track_step = self._track
         self._codes: dict[str, tuple[Pipeline[..., Any], Code]] = {}
@@ -294,9 +296,13 @@ class Workspace:
         return self.end(run, Status.ABORTED, "aborted")
 
     def end(self, run: str, status: Status, reason: str) -> Run:
-        """Mark the run aborted or pruned at once, for ``reason``; whoever drives it stops its steps within 2 s."""
-        task = self.store.tasks.get(run)
+        """Mark the run aborted or pruned at once, for ``reason``; whoever drives it stops its steps within 2 s.
+
+        Of one that was retriggered it is the attempt that is under way that ends.
+        """
         with self.store.transaction():
+            task = last(self.store.tasks, self.store.tasks.get(run))
+            run = task.id
             ended = self.store.tasks.transition(run, status, reason=reason)
             for step in self.store.tasks.children(run):
                 if not step.status.finished:
@@ -365,8 +371,12 @@ class Workspace:
     # -- tracking
 
     def follow(self) -> None:
-        """Have MLflow shown what happens from here on, as a run that is driven has anyway; idempotent."""
+        """Have MLflow shown, and webhooks told, what happens from here on, as a run that is driven has anyway.
+
+        Idempotent.
+        """
         self._mirror.start()
+        self._notifier.start(self.store)
 
     def _track(self, run: Task, step: StepCall) -> Mapping[str, str]:
         return self._tracking.step_variables(step.id, step.attempt, name=step.name, run=run)
@@ -374,6 +384,10 @@ class Workspace:
     def drain(self, timeout: float = 5.0) -> bool:
         """Wait until MLflow has all that is recorded; False when that takes longer than ``timeout`` seconds."""
         return self._mirror.drain(timeout)
+
+    def notification_problem(self) -> str | None:
+        """One line on why a webhook is not told, None while all is well."""
+        return self._notifier.problem()
 
     def tracking_problem(self) -> str | None:
         """One line on why MLflow is not being fed, None while all is well."""
@@ -386,6 +400,7 @@ class Workspace:
         self.engine.close()
         self._tracking.close()
         self._mirror.stop()
+        self._notifier.stop()
         self.store.close()
 
     def __enter__(self) -> Workspace:
@@ -400,5 +415,9 @@ def refuse_trial(store: Store, run: Task) -> None:
     if run.study is not None and run.parent is None:
         study = store.tasks.get(run.study).name
         raise IllegalTransition(
-            f"{run.label} is trial {run.trial} of {study}, which goes on as a whole: `hpo resume {study}`."
+            f"{run.label} is {_trial(run)} of {study}, which goes on as a whole: `hpo resume {study}`."
         )
+
+
+def _trial(run: Task) -> str:
+    return "an attempt of a trial" if run.trial is None else f"trial {run.trial}"

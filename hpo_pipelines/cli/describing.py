@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -11,9 +12,12 @@ from hpo_pipelines.accounting import Accounting
 from hpo_pipelines.description import described, described_accounting, described_step, number, parameter, picture
 from hpo_pipelines.progress import duration
 
+if TYPE_CHECKING:
+    from hpo_pipelines.run import Run
+
 __all__ = [
-    "COLOURS", "accounting_text", "described", "described_accounting", "described_step", "duration", "number",
-    "parameter", "picture", "short", "styled", "table", "when",
+    "COLOURS", "accounting_text", "attempt_text", "described", "described_accounting", "described_step", "duration",
+    "number", "parameter", "picture", "short", "styled", "table", "when",
 ]  # fmt: skip
 
 COLOURS = {
@@ -65,3 +69,12 @@ def table(rows: Sequence[Mapping[str, str]]) -> str:
             cells.append(styled(row.get(name, ""), cell) if name == "status" else cell)
         lines.append("  ".join(cells).rstrip())
     return "\n".join(lines)
+
+
+def attempt_text(run: Run) -> str | None:
+    """Which attempt of its call the run is, and what came before and after; None for one that is the only one."""
+    attempts = run.attempts
+    if len(attempts) == 1 and run.attempt == 1:
+        return None
+    shown = [f"{each.label} (this)" if each.id == run.id else each.label for each in attempts]
+    return f"{run.attempt} of {attempts[-1].attempt}: {' → '.join(shown)}"

@@ -110,7 +110,7 @@ def show(*, reference: str, step: str | None, as_json: bool) -> int:
 
 
 def _show_run(run: Run) -> None:
-    from hpo_pipelines.cli.describing import accounting_text, duration, parameter, picture, styled, when
+    from hpo_pipelines.cli.describing import accounting_text, attempt_text, duration, parameter, picture, styled, when
     from hpo_pipelines.cli.results import failure_text
     from hpo_pipelines.cli.tree import lines, read, summary
 
@@ -125,8 +125,9 @@ def _show_run(run: Run) -> None:
             "steps": accounting_text(run.accounting),
             "cloned from": _label(run, task.cloned_from),
             "rerun of": _label(run, task.rerun_of),
+            "attempt": attempt_text(run),
             "inside": _label(run, task.parent),
-            "trial": f"{task.trial} of {_label(run, task.study)}" if task.study else None,
+            "trial": f"{task.trial} of {_label(run, task.study)}" if task.trial is not None else None,
             "commit": _commit(task),
             "tags": ", ".join(task.tags),
             "notes": task.notes,

@@ -22,6 +22,7 @@ import click
 from hpo_pipelines.cli.describing import COLOURS, duration, number, short, styled
 from hpo_pipelines.cli.tree import Line, Node, lines, read, summary, widths
 from hpo_pipelines.progress import is_terminal, printing_above
+from hpo_pipelines.store.chain import RETRIGGERED, following
 from hpo_pipelines.types import Status
 
 if TYPE_CHECKING:
@@ -71,6 +72,10 @@ class Display(ABC):
     @abstractmethod
     def show(self, tree: Node, now: float) -> None:
         """``tree`` stands like this at ``now``, in seconds since the epoch."""
+
+    def leave(self, tree: Node, now: float) -> None:
+        """``tree`` is over for good, and another takes its place: the next attempt of the run."""
+        self.show(tree, now)
 
     @contextlib.contextmanager
     def opened(self) -> Iterator[None]:
@@ -128,7 +133,12 @@ class _Follower:
         if last == self._seen and now - self._shown_at < 1.0:
             return
         self._seen, self._shown_at = last, now
-        self._display.show(read(self._store, self._run), now)
+        tree = read(self._store, self._run)
+        while (after := following(self._store.tasks, tree.task)) is not None:
+            self._display.leave(tree, now)
+            self._run = after.id
+            tree = read(self._store, self._run)
+        self._display.show(tree, now)
 
 
 class PlainDisplay(Display):
@@ -183,7 +193,8 @@ def _facts(node: Node) -> list[str]:
     if task.status.finished:
         facts += [", ".join(f"{name}={number(value)}" for name, value in node.metrics.items())]
         facts += [summary(node)] if task.component is None else []
-    if task.reason and (task.reused_from or task.status not in (Status.COMPLETED, Status.RUNNING)):
+    says = task.status not in (Status.COMPLETED, Status.RUNNING) or str(task.reason).startswith(RETRIGGERED)
+    if task.reason and (task.reused_from or says):
         facts.append(short(task.reason, 160))
     return facts
 
@@ -214,6 +225,12 @@ class TreeDisplay(Display):
                 yield
         finally:
             sys.breakpointhook = hook
+
+    def leave(self, tree: Node, now: float) -> None:
+        from rich.text import Text
+
+        self._live.update(Text(""))  # what is drawn over and over stands below
+        self._console.print(drawn(lines(tree, now, None), short(f"{summary(tree)}; {tree.task.reason}", 200)))
 
     def show(self, tree: Node, now: float) -> None:
         over = tree.task.status.finished

@@ -8,6 +8,7 @@ from hpo_pipelines import errors
 from hpo_pipelines.cli.describing import picture
 from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.errors import (
+    AttemptsExhausted,
     HpoPipelinesError,
     NonDeterministicBody,
     StepAborted,
@@ -60,7 +61,7 @@ def show_result(run: Run) -> None:
         click.echo(failure_text(task), err=True)
     failed = next((step for step in run.steps.values() if step.status is Status.FAILED), None)
     where = f"{task.label}/{failed.name}" if failed is not None else task.label
-    if _of_ours(task) is NonDeterministicBody:
+    if _of_ours(task) in (NonDeterministicBody, AttemptsExhausted):
         # What it says itself is the way: resumed as it is, it would end here again.
         ways = f"again, with what is unchanged reused: hpo rerun {task.label}"
     else:

@@ -267,7 +267,7 @@ def _drive(draft: Run, drive: Callable[[], object], *, plain: bool, as_json: boo
         refused = True  # or could not be recorded: said by whoever shows errors
         raise
     finally:
-        draft = draft.refreshed()
+        draft = draft.last_attempt.refreshed()
         if not draft.status.finished and draft.workspace.is_driving(draft.id):
             draft.abort()  # a second Ctrl-C, while the first was being dealt with
         if as_json and not refused:

@@ -98,6 +98,9 @@ F = TypeVar("F", bound=Callable[..., Any])
     "--queue", metavar="QUEUE", help="Have agents of this queue drive the trials, instead of driving them here."
 )
 @click.option("--plan", "plan_only", is_flag=True, help="Say how often each step would run, and how long; run nothing.")
+@click.option(
+    "--notify", multiple=True, metavar="NAME", help="A webhook of the settings to be told; as often as wanted."
+)
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of STUDY.yaml, for editors, and end.")
 @json_option
 def optimize(
@@ -162,7 +165,7 @@ def _ends(sampler: str | Mapping[str, Any] | None) -> bool:
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     """Options that may be given again as ``optimize`` takes them: none, a text, or a list of texts."""
     found = dict(options)
-    for name in ("objective", "direction", "constraints", "prune_on"):
+    for name in ("objective", "direction", "constraints", "prune_on", "notify"):
         texts = list(options[name])
         found[name] = (texts[0] if len(texts) == 1 else texts) if texts else None
     return found

@@ -5,20 +5,32 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from hpo_pipelines import context
 from hpo_pipelines.component import Component
-from hpo_pipelines.engine.deadline import REASON, deadline
+from hpo_pipelines.engine import retriggers
+from hpo_pipelines.engine.around import before
+from hpo_pipelines.engine.deadline import REASON
 from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.options import ASKED, RunOptions, asked
 from hpo_pipelines.engine.repeats import repeated
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
-from hpo_pipelines.errors import IllegalTransition, Pruned, RunTimedOut, StepAborted, StepError, StoreError
+from hpo_pipelines.errors import (
+    IllegalTransition,
+    Pruned,
+    Retriggered,
+    RunTimedOut,
+    StepAborted,
+    StepError,
+    StepSkipped,
+    StoreError,
+)
 from hpo_pipelines.executors import console
 from hpo_pipelines.failure import Failure, error_of_ours, rebuilt, step_failed
 from hpo_pipelines.output import is_output, result
+from hpo_pipelines.retriggering import signal
 from hpo_pipelines.snapshot import Code
 from hpo_pipelines.task import Metric, Task
 from hpo_pipelines.types import ArtifactRef, Status
@@ -35,7 +47,7 @@ VALUE = "value"
 
 
 class Controller:
-    """The tracer of one run. ``drive`` runs it to its end and returns the finished task."""
+    """The tracer of one run. ``drive`` runs it, and the attempts that follow, and returns the last one's task."""
 
     def __init__(
         self, engine: Engine, run: Task, pipeline: Pipeline[..., Any], code: Code, options: RunOptions | None = None
@@ -55,22 +67,43 @@ class Controller:
         """Whether the rest of it is left to whoever takes the run again."""
         self.closing = False
         """Whether it is about to record how the run ended."""
+        self.outer: Controller | None = None
+        """What drives the run around this one."""
+        self.successor: Controller | None = None
+        """What drives the attempt that this run ended by asking for, unless an agent is to."""
         self._inner: list[Controller] = []
         self._inner_failures: list[tuple[str, BaseException]] = []
         """The runs inside this one that failed, and what their bodies raised."""
         self._counts: dict[str, int] = {}
+        self._is_asked = False
+        """Whether it is recorded already what the run is asked for."""
 
     # -- the run
 
     def drive(self, params: Mapping[str, Any]) -> Task:
         """Run the body with ``params`` and everything it starts; returns the run's task as it ended.
 
-        Raises what the body raised only where it must not be swallowed (KeyboardInterrupt), after recording it.
+        Of a run that is retriggered it is that of the last attempt. Raises what the body raised only where it must not
+        be swallowed (KeyboardInterrupt), after recording it.
         """
-        with deadline(self):
-            return self._drive(params)
+        return retriggers.driven(self, params)
 
-    def _drive(self, params: Mapping[str, Any]) -> Task:
+    @property
+    def last(self) -> Controller:
+        """What drove the last attempt."""
+        controller = self
+        while controller.successor is not None:
+            controller = controller.successor
+        return controller
+
+    def again(self, run: Task, options: RunOptions) -> Controller:
+        """What drives ``run``, recorded as the next attempt."""
+        made = Controller(self.engine, run, self.pipeline, self.code, options)
+        made._is_asked = True
+        return made
+
+    def attempt(self, params: Mapping[str, Any]) -> Task:
+        """Run the body once: :meth:`drive` without the attempts that follow."""
         try:
             self._begin()
         except BaseException:
@@ -101,7 +134,8 @@ class Controller:
         if self.options.recalled:
             self.closing = True  # its end is recorded, and nothing of ours to hear of
             return
-        said = asked(self.options) if self.run.parent is None and self.options.journal is None else {}
+        anew = self.run.parent is None and self.options.journal is None and not self._is_asked
+        said = asked(self.options) if anew else {}
         if self.run.status is Status.RUNNING and liveness.holds(lease) and not said:
             return  # it is recorded so already, as that of a trial is
         with store.transaction():
@@ -131,34 +165,42 @@ class Controller:
 
     def drive_inside(self, outer: Controller, params: Mapping[str, Any]) -> Any:
         """Run the body as a run inside ``outer``'s; returns its value, outputs still stand-ins, or raises its end."""
+        self.outer = outer
         outer._inner.append(self)
         try:
             self.drive(params)
         finally:
             outer._inner.remove(self)
-        if self.raised is not None:
-            outer._inner_failures.append((self.run.id, self.raised))
-            raise self.raised
-        self._check()
-        return self.value
+        last = self.last
+        if last.raised is not None:
+            outer._inner_failures.append((last.run.id, last.raised))
+            raise last.raised
+        last._check()
+        return last.value
 
     def stop(self, status: Status, reason: str) -> None:
         """Stop the run and those inside it; the body hears of it at its next call or look."""
         for inner in list(self._inner):
             inner.stop(status, reason)
         self.scheduler.stop(status, reason)
+        if self.successor is not None:
+            self.last.stop(status, reason)
 
     def expire(self, error: RunTimedOut) -> None:
         """The time of the run, or of one around it, is over: as :meth:`stop`, for the reason ``timeout``."""
         for inner in list(self._inner):
             inner.expire(error)
-        if self.scheduler.stopping is None and not self.closing:
+        if self.successor is not None:
+            self.last.expire(error)
+        elif self.scheduler.stopping is None and not self.closing:
             self.expired = error
             self.scheduler.stop(Status.FAILED, REASON)
 
     def end_expired(self) -> None:
         """Record how the expired run ended, while its body goes on to look at nothing."""
-        if self.expired is not None:
+        if self.successor is not None:
+            self.last.end_expired()
+        elif self.expired is not None:
             for inner in list(self._inner):
                 inner.end_expired()
             self._fail(self.expired, reason=REASON)
@@ -185,12 +227,16 @@ class Controller:
         unseen = self.scheduler.unseen_failures()
         if unseen:
             return self._fail(self._error(unseen[0]), reason=f"step {unseen[0].name} failed and nobody looked")
+        if isinstance(self.value, Retriggered):
+            wanted, self.value = self.value, None
+            return retriggers.superseded(self, wanted)
         # A run that is resumed has kept the error that it ended with before.
-        return self._close(Status.COMPLETED, outputs=outputs, error=None)
+        return self.close(Status.COMPLETED, outputs=outputs, error=None)
 
     def _settle(self) -> None:
         """Wait until no step is under way. Raises what keeps the run from being recorded where it is to be let go."""
         self.scheduler.settle()
+        self.scheduler.afterwards.settle()
         if self._is_out_of_reach(self.scheduler.broken):
             raise self.scheduler.broken
 
@@ -208,7 +254,12 @@ class Controller:
     def _traced(self, params: Mapping[str, Any]) -> Any:
         token = context.tracer.set(self)
         try:
-            value = self._called(params)
+            try:
+                value = self._called(params)
+            except Retriggered as wanted:
+                if wanted.call is not self:
+                    raise
+                value = wanted  # an end of the body like any other
             if self.options.journal is not None:
                 self.options.journal.check_complete()
             return value
@@ -223,6 +274,8 @@ class Controller:
 
     def _run_outputs(self, value: Any) -> dict[str, ArtifactRef]:
         """The run's own outputs; what is a step's output is named again, not loaded."""
+        if isinstance(value, Retriggered):
+            return {}
         if type(value) is dict and value and all(isinstance(key, str) for key in value):
             return {f"{VALUE}.{key}": self._stored(item, f"{VALUE}.{key}") for key, item in value.items()}
         return {} if value is None else {VALUE: self._stored(value, VALUE)}
@@ -244,8 +297,9 @@ class Controller:
         ended_by = sorted(inner | unseen | _step_behind(error))
         if self.options.journal is not None:
             ended_by = sorted({*ended_by, *self.options.journal.untried})
+        ended = "was skipped" if isinstance(error, StepSkipped) else "failed"
         record = {**failure.record(), **({ENDED_BY: ended_by} if ended_by else {})}
-        self._close(Status.FAILED, reason=reason or (f"step {step} failed" if step else None), error=record)
+        self.close(Status.FAILED, reason=reason or (f"step {step} {ended}" if step else None), error=record)
 
     def _stopped(self) -> Status | None:
         return self.scheduler.stopping[0] if self.scheduler.stopping else None
@@ -254,9 +308,10 @@ class Controller:
         if self.expired is not None:
             return self._fail(self.expired, reason=REASON)
         status, reason = self.scheduler.stopping or (Status.ABORTED, "stopped")
-        return self._close(status, reason=reason)
+        return self.close(status, reason=reason)
 
-    def _close(self, status: Status, *, outputs: Mapping[str, ArtifactRef] | None = None, **changes: Any) -> None:
+    def close(self, status: Status, *, outputs: Mapping[str, ArtifactRef] | None = None, **changes: Any) -> None:
+        """Record how the run ended, unless somebody else has ended it, or taken it."""
         if self.options.recalled:
             return
         self.closing = True
@@ -282,7 +337,11 @@ class Controller:
     def call(self, component: Component[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """See :class:`hpo_pipelines.context.Tracer`."""
         self._check()
+        told, skipped = before(self.scheduler, component, args, kwargs)
+        if component.options.callbacks.before is not None:
+            self._check()  # it may have waited for a value
         arguments = bind(component, args, kwargs, self.code, self.engine.artifacts)
+        arguments.told, arguments.skipped = told, skipped
         with self._recording():
             step = self.scheduler.add(component, arguments)
         step.look_at = self.look
@@ -294,6 +353,14 @@ class Controller:
         values = {name: result(value) for name, value in params.items()}
         with self._recording():
             return self.engine.nested(self, pipeline, values)
+
+    def retrigger(self, changes: Mapping[str, Any], *, max_attempts: int, reason: str) -> NoReturn:
+        """See :class:`hpo_pipelines.context.Tracer`."""
+        self._check()
+        parameters, attempt = self.pipeline.parameters, self.run.attempt
+        wanted = signal(self, parameters, changes, attempt=attempt, max_attempts=max_attempts, reason=reason)
+        parameters.encode(wanted.params)  # what cannot be recorded is refused here, where the body hears of it
+        raise wanted
 
     def report(self, name: str, value: float, step: int | None) -> None:
         """See :class:`hpo_pipelines.context.Tracer`."""

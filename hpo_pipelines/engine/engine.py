@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.component import Component
 from hpo_pipelines.consoles import Consoles
+from hpo_pipelines.engine import retriggers
 from hpo_pipelines.engine.controller import Controller
 from hpo_pipelines.engine.flights import Flights
 from hpo_pipelines.engine.keys import Key, step_key
@@ -262,6 +263,12 @@ class Engine:
     def nested(self, outer: Controller, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Run ``pipeline`` inside ``outer``'s run, in the same thread; returns its value, outputs still stand-ins."""
         values = pipeline.parameters.bind(params)
+        return self.inside(outer, pipeline, values).drive_inside(outer, values)
+
+    def inside(
+        self, outer: Controller, pipeline: Pipeline[..., Any], values: Mapping[str, Any], *, after: Task | None = None
+    ) -> Controller:
+        """What drives the next run inside ``outer``'s, recorded but not begun; the attempt ``after`` that, if given."""
         first_party = outer.options.first_party | frozenset(pipeline.first_party)
         options = replace(outer.options, prior={}, journal=None, recalled=False, repeats=None, first_party=first_party)
         options = replace(options, outer=outer.scheduler)
@@ -271,7 +278,7 @@ class Engine:
             task, journal = recalled
             over = task.status is Status.COMPLETED or (task.status is Status.FAILED and not journal.again)
             options = replace(options, journal=journal, recalled=over)
-            return Controller(self, task, pipeline, outer.code, options).drive_inside(outer, values)
+            return Controller(self, task, pipeline, outer.code, options)
         task = replace(
             outer.run,
             id=new_id(),
@@ -287,11 +294,12 @@ class Engine:
             started_at=None,
             study=None,
             trial=None,
+            attempt_of=after.id if after is not None else None,
+            attempt=after.attempt + 1 if after is not None else 1,
             created_at=0.0,
         )
         outer.scheduler.recorder.refuse_if_taken()
-        inner = Controller(self, self.store.tasks.create(task), pipeline, outer.code, options)
-        return inner.drive_inside(outer, values)
+        return Controller(self, self.store.tasks.create(task), pipeline, outer.code, options)
 
     # -- keys
 
@@ -317,7 +325,7 @@ class Engine:
         entry = self.store.cache.lookup(key.digest)
         step.supersedes = None if entry is None else entry.task
         withdrawn = step.recalled is not None and step.recalled.is_withdrawn
-        if withdrawn or refresh.names(step.name, step.component.name) or _after_refreshed(step, refresh):
+        if withdrawn or (_is_refreshed(step, refresh) and not self._is_of_call(scheduler, entry)):
             return None, "refresh"
         if entry is None:
             return None, "never seen before"
@@ -329,6 +337,11 @@ class Engine:
             self.store.cache.delete(key.digest)
             return None, f"missing artifact: {missing} of {self.label_of(entry.task)}"
         return entry, f"reused from {self.label_of(entry.task)}"
+
+    def _is_of_call(self, scheduler: Scheduler, entry: CacheEntry | None) -> bool:
+        """Whether the outcome was computed since the first attempt began of what is now at a later one."""
+        run = scheduler.run
+        return entry is not None and run.attempt > 1 and entry.created_at >= retriggers.since(self.store, run)
 
     def _label_of(self, task: str) -> str:
         """What a person calls the step ``task``: ``churn#48/fit``."""
@@ -380,6 +393,7 @@ def _start(name: str) -> Executor:
     raise ConfigError(f"executor={name!r}: there are {', '.join(EXECUTORS)}.")
 
 
-def _after_refreshed(step: StepCall, refresh: Refresh) -> bool:
-    """Whether the step uses one from which on everything is to run anew."""
-    return bool(refresh.from_steps) and any(source.reason == "refresh" for source in step.arguments.sources)
+def _is_refreshed(step: StepCall, refresh: Refresh) -> bool:
+    """Whether the step, or one that it uses and from which on everything is to run anew, is to be refreshed."""
+    after = bool(refresh.from_steps) and any(source.reason == "refresh" for source in step.arguments.sources)
+    return after or refresh.names(step.name, step.component.name)

@@ -85,7 +85,7 @@ class Hearing:
         )
 
     def _completed(self, step: StepCall, message: Completed) -> None:
-        step.outputs = message.outputs
+        step.outputs, step.seconds = message.outputs, message.seconds
         entry = None
         if step.key.digest is not None and self._scheduler.shares(step):
             name, parts = step.component.name, step.key.parts

@@ -18,6 +18,7 @@ from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.errors import IllegalTransition, NonDeterministicBody, TaskNotFound
 from hpo_pipelines.owner import spoken
 from hpo_pipelines.store import Store
+from hpo_pipelines.store.chain import last
 from hpo_pipelines.store.records import to_json
 from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.types import ArtifactRef, Kind, Status
@@ -221,7 +222,10 @@ def reopen(store: Store, liveness: Liveness, run: Task, from_step: str | None = 
     run = store.tasks.get(run.id)
     if run.status in (Status.COMPLETED, Status.DRAFT, Status.QUEUED):
         done = run.status is Status.COMPLETED
+        after = last(store.tasks, run)
         cure = f"`hpo rerun {run.label}` runs it again." if done else f"`hpo run {run.label}` starts it."
+        if after.id != run.id:
+            cure = f"It was retriggered: `hpo resume {after.label}` goes on with its last attempt."
         raise IllegalTransition(f"{run.label} is {run.status}; there is nothing to resume. {cure}")
     if run.parent is not None:
         raise IllegalTransition(f"{run.label} ran inside another run; resume that one.")

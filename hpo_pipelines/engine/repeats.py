@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.output import result
+from hpo_pipelines.store.chain import counting
 from hpo_pipelines.types import Kind, Status
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _metrics(outer: Controller) -> list[tuple[str, float]]:
     """The mean and the spread of every metric of the repeats."""
     store = outer.engine.store
     inner = [task for task in store.tasks.children(outer.run.id) if task.kind is Kind.PIPELINE]
-    repeats = [task.id for task in inner if task.status is Status.COMPLETED]
+    repeats = [task.id for task in counting(inner) if task.status is Status.COMPLETED]
     steps = store.tasks.children_of(repeats)
     shared = _shared([store.metrics.named(run, steps[run]) for run in repeats])
     return [item for name, values in shared.items() for item in _named(name, Spread.of(values))]

@@ -16,14 +16,16 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from hpo_pipelines.callbacks import not_there
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.around import Afterwards
 from hpo_pipelines.engine.attempts import Attempts
 from hpo_pipelines.engine.hearing import Hearing
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.recorder import Recorder
 from hpo_pipelines.engine.step import Arguments, StepCall
-from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StepAborted
+from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StepAborted, StepSkipped
 from hpo_pipelines.executors.base import (
     Assignment,
     Message,
@@ -60,6 +62,7 @@ class Scheduler:
         self.hits: list[str] = []
         """Keys that were reused; counted in the store when the run ends."""
         self._hearing = Hearing(self)
+        self.afterwards = Afterwards(self)
         # One for a run and those inside it, whose steps may wait for each other's.
         self.lock: threading.RLock = outer.lock if outer else threading.RLock()
         self._idle = threading.Condition(self.lock)
@@ -75,6 +78,9 @@ class Scheduler:
         """A new step; it starts as soon as what it uses is there, which may be now."""
         with self.lock:
             step = self._new_step(component, arguments)
+            if arguments.skipped is not None and (step.recalled is None or step.recalled.again):
+                self._leave_out(step, arguments.skipped.said)
+                return step
             if self._recall(step):
                 return step
             sources = [source for source in arguments.sources if source.stage != "over"]
@@ -91,9 +97,14 @@ class Scheduler:
                 raise
         return step
 
+    def next_name(self, component: Component[..., Any]) -> str:
+        """What the next call of ``component`` is called."""
+        count = self._names.get(component.name, 0) + 1
+        return component.name if count == 1 else f"{component.name}.{count}"
+
     def _new_step(self, component: Component[..., Any], arguments: Arguments) -> StepCall:
-        count = self._names[component.name] = self._names.get(component.name, 0) + 1
-        name = component.name if count == 1 else f"{component.name}.{count}"
+        name = self.next_name(component)
+        self._names[component.name] = self._names.get(component.name, 0) + 1
         position = len(self.steps)
         journal = self.options.journal
         recalled = journal.take(position, name, arguments.shown) if journal is not None else None
@@ -243,7 +254,17 @@ class Scheduler:
     def _skip(self, step: StepCall, broken: StepCall) -> None:
         step.cause = broken.cause or broken
         step.failure = step.cause.failure
-        self.over(step, Status.SKIPPED, reason=f"upstream {step.cause.name} failed")
+        ended = "was skipped" if isinstance(step.cause.error, StepSkipped) else "failed"
+        self.over(step, Status.SKIPPED, reason=f"upstream {step.cause.name} {ended}")
+
+    def _leave_out(self, step: StepCall, reason: str) -> None:
+        """There is to be no such step: that is no failure, but its value cannot be looked at."""
+        step.error = not_there(step.name, reason)
+        step.failure, step.seen = Failure("StepSkipped", str(step.error), str(step.error)), True
+        step.recorded = step.recalled is not None
+        if step.recalled is not None and step.recalled.task.status is Status.SKIPPED:
+            return self.over(step, None)
+        return self.over(step, Status.SKIPPED, reason=reason)
 
     def _reuse(self, step: StepCall, entry: CacheEntry) -> None:
         now = time.time()
@@ -313,6 +334,7 @@ class Scheduler:
             self.prune(self.options.gave(step.component.name, step.outputs, self.engine.artifacts, self.code))
         self.release_dependents(step)
         self.engine.flights.land(step, entry)
+        self.afterwards.ended(step)
 
     def release_dependents(self, step: StepCall) -> None:
         """Launch the steps that waited for nothing but this one."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_pipelines.artifacts import ArtifactStore
+from hpo_pipelines.callbacks import Skip
 from hpo_pipelines.canonical import value_digest
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine.journal import Recorded
@@ -53,6 +54,10 @@ class Arguments:
     shown: dict[str, Any] = field(default_factory=dict)
     places: tuple[str, ...] = ()
     """The names of the positional arguments, in order."""
+    told: Mapping[str, Any] | None = None
+    """The arguments by name, where a callback is to be told of the step's end."""
+    skipped: Skip | None = None
+    """Why there is to be no such step, if a callback said so."""
 
     @property
     def sources(self) -> list[StepCall]:
@@ -231,6 +236,8 @@ class StepCall:
         """When its current attempt was handed to an executor."""
         self.begun = 0.0
         self.running: Attempt | None = None
+        self.seconds: float | None = None
+        """How long the component took, once it has."""
         self.reused = False
         self.kept = False
         """Whether its outcome is that of the run that this one repeats, recorded for others or not."""

@@ -143,12 +143,13 @@ def call(
     component: Component[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], reporter: StepReporter
 ) -> Any:
     """The component's plain function, with nobody tracing and ``report`` going to ``reporter``."""
-    tracing = context.tracer.set(None)
+    tracing, calling = context.tracer.set(None), context.plain.set(None)
     reporting = context.reporter.set(reporter)
     try:
         return component.function(*args, **kwargs)
     finally:
         context.reporter.reset(reporting)
+        context.plain.reset(calling)
         context.tracer.reset(tracing)
 
 

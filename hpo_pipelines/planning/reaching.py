@@ -22,6 +22,7 @@ from hpo_pipelines.planning.origins import Origins, Unseen, carrying, has_unseen
 from hpo_pipelines.planning.paths import MAY, Way, followed
 from hpo_pipelines.planning.rewriting import rewritten
 from hpo_pipelines.planning.symbolic import Recorded, SymbolicTracer, Trace
+from hpo_pipelines.planning.tracer import Unforeseen
 
 if TYPE_CHECKING:
     from hpo_pipelines.snapshot import Code
@@ -212,6 +213,10 @@ class _Tracer(SymbolicTracer):
     def _check(self) -> None:
         if self._way.ended is not None:
             raise self._way.ended
+
+    def end(self, error: Unforeseen) -> None:
+        self._way.ended = error
+        raise error
 
     def body(self, pipeline: Pipeline[..., Any]) -> Callable[..., Any]:
         return rewritten(pipeline.function)

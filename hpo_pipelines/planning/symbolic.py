@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpo_pipelines import context
 from hpo_pipelines.artifacts import ArtifactStore
@@ -161,6 +161,12 @@ class SymbolicTracer:
         finally:
             self._path, self._names, self._scheduler.options = outer
 
+    def retrigger(self, changes: Mapping[str, Any], *, max_attempts: int, reason: str) -> NoReturn:
+        """The next attempt is another run, which is not followed."""
+        self._check()
+        self.end(Unforeseen.because("the body asks for another attempt of itself", None))
+        raise AssertionError("unreachable: the end is raised")
+
     def report(self, name: str, value: float, step: int | None) -> None:
         """Nothing is recorded."""
 
@@ -169,9 +175,13 @@ class SymbolicTracer:
         if name in step.looked:
             return step.looked[name]
         if name not in step.outputs:
-            self.ended = Unforeseen(step.name, name, None)
-            raise self.ended
+            self.end(Unforeseen(step.name, name, None))
         return step.remember(name, self._engine.artifacts.get(step.outputs[name], code=self._code))
+
+    def end(self, error: Unforeseen) -> None:
+        """Follow the body no further, whatever it catches. Raises ``error``."""
+        self.ended = error
+        raise error
 
     def _check(self) -> None:
         if self.ended is not None:

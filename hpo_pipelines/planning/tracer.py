@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import math
 import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from types import CodeType, FrameType, TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from hpo_pipelines import context
 from hpo_pipelines.artifacts import ArtifactStore
@@ -18,6 +19,7 @@ from hpo_pipelines.engine.flights import lease_of
 from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
+from hpo_pipelines.errors import Retriggered
 from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.output import result
 from hpo_pipelines.owner import is_gone
@@ -25,6 +27,7 @@ from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.planning.comparison import Comparison
 from hpo_pipelines.planning.durations import Durations
 from hpo_pipelines.planning.record import REUSE, RUN, UNKNOWN, PlannedStep
+from hpo_pipelines.retriggering import signal
 from hpo_pipelines.types import new_id
 
 if TYPE_CHECKING:
@@ -107,6 +110,7 @@ class PlanTracer:
         self._literals = Digesting(planned.engine.artifacts.url)
         # Asked for its run and its options when keys are made; it starts nothing unless steps are added.
         self._scheduler = Scheduler(planned.engine, run, code, options)
+        self._pipeline: Pipeline[..., Any]
         self._names: dict[str, int] = {}
         self._inner: dict[str, int] = {}
         self._verdicts: dict[str, Verdict] = {}
@@ -114,14 +118,26 @@ class PlanTracer:
     def follow(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Run the body; returns its value. Raises Unforeseen, and what the body raises."""
         token = context.tracer.set(self)
+        self._pipeline = pipeline
         self._planned.bodies.append(_code_of(pipeline))
         try:
             bound = pipeline.parameters.bound(params)
             value = pipeline.function(*bound.args, **bound.kwargs)
+        except Retriggered as wanted:
+            if wanted.call is not self:
+                raise
+            return self._again(wanted, pipeline, params)
         finally:
             context.tracer.reset(token)
         self._check()
         return value
+
+    def _again(self, wanted: Retriggered, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
+        # Created in the future: nothing that is recorded is of the run that is planned.
+        run = replace(self._run, id=new_id(), attempt=self._run.attempt + 1, created_at=math.inf)
+        whole = self._path.removesuffix(_attempt(self._run.attempt))
+        tracer = PlanTracer(self._planned, run, self._code, self._options, path=f"{whole}{_attempt(run.attempt)}")
+        return tracer.follow(pipeline, {**params, **wanted.params})
 
     # -- the tracer
 
@@ -153,6 +169,12 @@ class PlanTracer:
         run = replace(self._run, id=new_id(), name=pipeline.name, pipeline=pipeline.name, project=pipeline.project)
         inner = PlanTracer(self._planned, run, self._code, options, path=f"{self._path}{title}/")
         return inner.follow(pipeline, values)
+
+    def retrigger(self, changes: Mapping[str, Any], *, max_attempts: int, reason: str) -> NoReturn:
+        """The next attempt is planned behind this one."""
+        self._check()
+        parameters, attempt = self._pipeline.parameters, self._run.attempt
+        raise signal(self, parameters, changes, attempt=attempt, max_attempts=max_attempts, reason=reason)
 
     def report(self, name: str, value: float, step: int | None) -> None:
         """A plan records nothing."""
@@ -265,6 +287,11 @@ class PlanTracer:
                 uses=tuple(planned.places[source.id] for source in sources),
             )
         )
+
+
+def _attempt(number: int) -> str:
+    """What stands before the names of the steps of an attempt behind the first."""
+    return "" if number == 1 else f"attempt {number}/"
 
 
 # -- places

@@ -18,7 +18,8 @@ PAUSES = (0.05, 0.1, 0.2)
 def follow(run: Run, *, echo: bool = True, printed: int = 0) -> Run:
     """Wait until ``run`` has ended; with ``echo`` print here what its body prints there, as it would if it ran here.
 
-    ``printed`` bytes of its console were there before it was resumed, and are not printed again.
+    ``printed`` bytes of its console were there before it was resumed, and are not printed again. One that is
+    retriggered is followed to the end of its last attempt, which is what is returned.
     """
     body = Echo(run, printed) if echo else None
     looks = 0
@@ -27,7 +28,11 @@ def follow(run: Run, *, echo: bool = True, printed: int = 0) -> Run:
         if body is not None:
             body.look()
         if ended:
-            return run
+            following = run.last_attempt
+            if following is run:
+                return run
+            run, body = following, Echo(following) if echo else None
+            continue
         time.sleep(PAUSES[min(looks, len(PAUSES) - 1)])
         looks += 1
 

@@ -231,6 +231,10 @@ class RemoteWorkspace(Workspace):
     def drain(self, timeout: float = 5.0) -> NoReturn:
         raise refusal("waiting for MLflow", self.server.url)
 
+    def notification_problem(self) -> str | None:
+        """The server tells its webhooks."""
+        return None
+
     def tracking_problem(self) -> str | None:
         """None: MLflow is the server's to feed."""
         return None

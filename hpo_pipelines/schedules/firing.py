@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipelines.errors import HpoPipelinesError, StoreError, TaskNotFound
 from hpo_pipelines.schedules.target import StudyTarget, take_up, target_of
 from hpo_pipelines.schedules.trigger import MARK, Clock, Trigger, trigger_of
+from hpo_pipelines.store.chain import last as last_attempt
 from hpo_pipelines.store.schedules import Schedule
 from hpo_pipelines.task import Task
 
@@ -213,7 +214,7 @@ class Firing:
         if schedule.options["overlap"] == "allow" or schedule.last_task is None:
             return None
         try:
-            last = self._store.tasks.get(schedule.last_task)
+            last = last_attempt(self._store.tasks, self._store.tasks.get(schedule.last_task))
         except TaskNotFound:
             return None
         return None if last.status.finished else f"left out: {last.label} is {last.status}"

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 
 from hpo_pipelines.errors import ScheduleError
+from hpo_pipelines.store.chain import RETRIGGERED
 from hpo_pipelines.task import Event, Task
 from hpo_pipelines.types import Kind, Status
 
@@ -83,6 +84,8 @@ class After:
         """Whether ``event``, of ``run``, is such a completion."""
         if event.kind != "status" or event.data.get("to") != Status.COMPLETED or not _is_whole(run):
             return False
+        if str(event.data.get("reason")).startswith(RETRIGGERED):
+            return False  # its next attempt goes on
         project, _, name = self.pipeline.rpartition("/")
         return run.pipeline == name and project in ("", run.project)
 
@@ -102,7 +105,8 @@ class Tagged:
     def is_met(self, event: Event, run: Task) -> bool:
         """Whether with ``event``, of ``run``, such a run has appeared."""
         told = event.kind == "created" or (event.kind == "changed" and "tags" in event.data.get("fields", ()))
-        return told and _is_whole(run) and self.tag in run.tags
+        follows = event.kind == "created" and run.attempt > 1  # the first attempt has told of it
+        return told and not follows and _is_whole(run) and self.tag in run.tags
 
     def as_record(self) -> dict[str, Any]:
         return {"tag": self.tag}

@@ -78,6 +78,8 @@ class Row:
             "steps_reused": self.steps.reused,
             "cloned_from": task.cloned_from,
             "rerun_of": task.rerun_of,
+            "attempt": task.attempt,
+            "attempt_of": task.attempt_of,
             "study": task.study,
             "trial": task.trial,
             "tags": list(task.tags),

@@ -17,7 +17,10 @@ from hpo_pipelines.store.schema import tasks
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
-_FIXED = {"id", "kind", "project", "pipeline", "number", "parent", "status", "created_at", "archived_at"}
+_FIXED = {
+    "id", "kind", "project", "pipeline", "number", "parent", "status", "created_at", "archived_at", "attempt_of",
+    "attempt",
+}  # fmt: skip
 _CHANGEABLE = {field.name for field in fields(Task)} - _FIXED
 PREVIOUS = tasks.c.keys().index("previous")
 """Where the rows that the statements return have the status before."""

@@ -34,6 +34,7 @@ def _references(connection: Connection) -> Iterator[str]:
         (tasks.c.snapshot, snapshots.c.digest),
         (tasks.c.cloned_from, tasks.c.id),
         (tasks.c.rerun_of, tasks.c.id),
+        (tasks.c.attempt_of, tasks.c.id),
         (tasks.c.reused_from, tasks.c.id),
     )
     for column, target in references:

@@ -15,7 +15,7 @@ from hpo_pipelines.types import Kind, Status
 BATCH = 500
 """How many ids go into one statement: databases limit their number, and plan worse the more there are."""
 
-_EQUAL = ("name", "project", "pipeline", "parent", "study", "trial")
+_EQUAL = ("name", "project", "pipeline", "parent", "study", "trial", "attempt_of")
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class TaskFilter:
     tag: str | None = None
     archived: bool | None = None
     """Only what is archived, or only what is not."""
+    attempt_of: str | None = None
+    """Only the run that this one ended by asking for."""
 
     def conditions(self) -> list[ColumnElement[bool]]:
         """What SQL is to fulfil."""

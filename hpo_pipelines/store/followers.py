@@ -60,6 +60,14 @@ class Followers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    def begin(self, name: str, cursor: int) -> bool:
+        """Have ``name`` follow from ``cursor`` on, if it has not begun yet; whether it had not."""
+        with self._database.transaction() as transaction:
+            known = bool(transaction.rows(_CURSOR, {"of": name}))
+            if not known:
+                transaction.write(_insert(transaction.connection.dialect.name), [{"name": name, "cursor": cursor}])
+            return not known
+
     def claim(self, name: str, owner: str, seconds: float) -> int | None:
         """Follow as ``name`` for ``seconds``: the cursor to go on from; ``None`` while another owner does.
 

@@ -162,8 +162,19 @@ class Queues:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def enter(self, task: str, queue: str, *, priority: int = 0, options: Mapping[str, Any] | None = None) -> Entry:
-        """Have the run ``task`` wait in ``queue``; one that waits already gets this queue, priority and options."""
+    def enter(
+        self,
+        task: str,
+        queue: str,
+        *,
+        priority: int = 0,
+        options: Mapping[str, Any] | None = None,
+        position: int | None = None,
+    ) -> Entry:
+        """Have the run ``task`` wait in ``queue``; one that waits already gets this queue, priority and options.
+
+        It stands behind those of its priority, or at the ``position`` that one which has left had.
+        """
         with self._database.transaction() as transaction:
             values = {
                 "task": task,
@@ -172,6 +183,7 @@ class Queues:
                 "at": transaction.now,
                 "claims": 0,
                 "options": to_json(options or {}),
+                **({} if position is None else {"position": position}),
             }
             statement = _enter(transaction.connection.dialect.name)
             entry = _entry(transaction.rows(statement, values)[0])

@@ -78,7 +78,8 @@ def task_of(row: Row) -> Task:
     """The task in a whole row of ``tasks``."""
     (ident, kind, name, project, status, pipeline, number, parent, component, position, params, *rest) = row
     (snapshot, cloned_from, rerun_of, study, trial, executor, queue, key, reused_from, *last) = rest
-    (reason, error, git, tags, notes, created_at, started_at, finished_at, _previous, archived_at) = last
+    (reason, error, git, tags, notes, created_at, started_at, finished_at, _previous, *added) = last
+    (archived_at, attempt_of, attempt) = added
     return Task(
         id=ident,
         kind=_KIND[kind],
@@ -109,6 +110,8 @@ def task_of(row: Row) -> Task:
         started_at=started_at,
         finished_at=finished_at,
         archived_at=archived_at,
+        attempt_of=attempt_of,
+        attempt=attempt,
     )
 
 

@@ -173,7 +173,8 @@ def _refuse(connection: Connection, task: Task, studies: Collection[str], now: f
         )
     if task.study is not None and task.study not in studies:
         name = _names(connection, [task.study])
-        raise StudyError(f"{task.label} is trial {task.trial} of study {name}, which counts on it; delete the study.")
+        what = "an attempt of a trial" if task.trial is None else f"trial {task.trial}"
+        raise StudyError(f"{task.label} is {what} of study {name}, which counts on it; delete the study.")
 
 
 def is_under_way(connection: Connection, task: Task, now: float) -> bool:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every schema revision, oldest first. A store of the last one is opened as it is."""
 
 VERSION_TABLE = "hpo_schema"
@@ -89,6 +89,8 @@ tasks = Table(
     # The status before this one: an UPDATE … RETURNING gives new values only, and the event wants the old.
     _maybe("previous"),
     Column("archived_at", Double),
+    _maybe("attempt_of"),
+    Column("attempt", Integer, nullable=False, server_default="1"),
     _partly("hpo_tasks_children", "parent", "position", where="parent IS NOT NULL"),
     _partly("hpo_tasks_number", "project", "pipeline", "number", where="number IS NOT NULL", unique=True),
     _partly("hpo_tasks_runs", "id", where="kind = 'pipeline'"),
@@ -96,6 +98,7 @@ tasks = Table(
     _partly("hpo_tasks_runs_status", "status", "id", where="kind = 'pipeline'"),
     _partly("hpo_tasks_study", "study", "id", where="study IS NOT NULL"),
     _partly("hpo_tasks_cloned_from", "cloned_from", where="cloned_from IS NOT NULL"),
+    _partly("hpo_tasks_attempt_of", "attempt_of", where="attempt_of IS NOT NULL"),
     _partly("hpo_tasks_study_name", "project", "name", where="kind = 'study'", unique=True),
     _partly(
         "hpo_tasks_trial",

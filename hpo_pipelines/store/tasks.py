@@ -251,10 +251,11 @@ class Tasks(Details, Archiving, Removal):
             return inside(connection, run_ids)
 
     def ancestry(self, task_id: str) -> builtins.list[Task]:
-        """What a task was cloned from, what that was cloned from, and so on, nearest first. Raises TaskNotFound."""
+        """What a task came from, what that came from, and so on, nearest first: the attempts before it, then what the
+        first was cloned from. Raises TaskNotFound."""
         chain = [self.get(task_id)]
-        while chain[-1].cloned_from is not None:
-            origin = self._database.rows(_BY_ID, {"of": chain[-1].cloned_from})
+        while (before := chain[-1].attempt_of or chain[-1].cloned_from) is not None:
+            origin = self._database.rows(_BY_ID, {"of": before})
             if not origin:
                 break
             chain.append(task_of(origin[0]))

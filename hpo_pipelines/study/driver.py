@@ -18,7 +18,9 @@ from hpo_pipelines.accounting import accounting
 from hpo_pipelines.engine import Controller
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition
+from hpo_pipelines.store.chain import chain
 from hpo_pipelines.study import reconciliation, sampling
+from hpo_pipelines.study.announcing import Announcing, OnTrial
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.lease import leased
 from hpo_pipelines.study.limits import Limits
@@ -59,6 +61,11 @@ class Driver:
         self._driven: dict[int, Driven] = {}
         self._requests = Requests(self.workspace.store, self.study.id)
         self._changed: Callable[[Progress], None] = lambda progress: None
+        self.announcing = Announcing(self.study, say=self._note)
+
+    def announces(self, on_trial: OnTrial | None, on_best: OnTrial | None) -> None:
+        """Have these called with trials that end from here on; see :class:`Announcing`."""
+        self.announcing = Announcing(self.study, on_trial, on_best, say=self._note)
 
     def optimize(self, progress: bool | Callable[[Progress], None] | None, asked: Mapping[str, Any]) -> None:
         """Run trials until a limit is reached. Raises StudyError when another process is running this study.
@@ -83,6 +90,7 @@ class Driver:
                 retried = reconciliation.reconcile(self.runs, self._tell)
                 reconciliation.remember(self.runs, self.pruning)
                 self._count()
+                self.announcing.catch_up(self.rules.best)
                 self._enqueue_base()
                 self._run(retried)
                 while not self._has_ended():
@@ -132,7 +140,8 @@ class Driver:
     def _ended(self, run: Task | None, outcome: Outcome, state: TrialState) -> None:
         """Count one more trial that is told."""
         timed = self.limits.max_compute is not None
-        seconds = accounting(self.workspace.store, run).spent if timed and run is not None else 0.0
+        store = self.workspace.store
+        seconds = accounting(store, *chain(store.tasks, run)).spent if timed and run is not None else 0.0
         failed = state is TrialState.FAIL
         label = "" if run is None else run.label
         self.rules.ended(Ended(label, outcome.values, outcome.is_feasible, failed, seconds))
@@ -256,17 +265,19 @@ class Driver:
     # -- telling
 
     def _finished(self, number: int, run: Task, driven: Driven) -> None:
-        controller = driven if isinstance(driven, Controller) else None
+        controller = driven.last if isinstance(driven, Controller) else None
         with self._lock:
             if run.status is Status.ABORTED or not run.status.finished:
                 return  # left running in Optuna: resuming runs it again
             outcome, state = self._tell(number, run, controller)
             self._ended(run, outcome, state)
+            self.announcing.ended(number, run, outcome, self.rules.best)
             steps = [] if controller is None else controller.scheduler.steps
             reused = [step.reused for step in steps] or self._reused(run)
             self.progress.steps += len(reused)
             self.progress.reused += sum(reused)
             self._changed(self.progress)
+        self.announcing.call()
 
     def _reused(self, run: Task) -> list[bool]:
         """For each step of ``run``, and of the runs inside it, whether it was reused."""

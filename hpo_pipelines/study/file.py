@@ -177,6 +177,20 @@ KEYS: Mapping[str, _Key] = {
     ),
     "executor": _text("Where steps run.", "inline", "local", "ray"),
     "queue": _text("Have agents of this queue drive the trials."),
+    "notify": _Key(
+        "the name of a webhook of the settings, or a list of them, which may be empty",
+        lambda value: (
+            isinstance(value, str | list)
+            and all(isinstance(each, str) and each for each in ([value] if isinstance(value, str) else value))
+        ),
+        {
+            "anyOf": [
+                {"type": "string", "minLength": 1},
+                {"type": "array", "items": {"type": "string", "minLength": 1}},
+            ]
+        },
+        "The webhooks that are told of the study, by name; an empty list for none.",
+    ),
     "storage": _text("Optuna storage URL; without it a journal file beside the store."),
 }
 _OPTIONS = tuple(name for name in KEYS if name not in ("pipeline", "run", "space", "params", "objectives"))

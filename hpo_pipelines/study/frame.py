@@ -25,15 +25,16 @@ def trials_frame(study: Study) -> pd.DataFrame:
     import pandas as pd
 
     trials, repeats = study.trials, bool(study.repeats)
+    attempts = any(trial.run.attempt > 1 for trial in trials)
     rows = []
     for start in range(0, len(trials), _AT_ONCE):
         some = trials[start : start + _AT_ONCE]
         for trial, work in zip(some, _work(study, some), strict=True):
-            rows.append(_row(trial, study.goals, work, repeats=repeats))
+            rows.append(_row(trial, study.goals, work, repeats=repeats, attempts=attempts))
     return pd.DataFrame(rows)
 
 
-def _row(trial: Trial, goals: Goals, work: Mapping[str, Any], *, repeats: bool) -> dict[str, Any]:
+def _row(trial: Trial, goals: Goals, work: Mapping[str, Any], *, repeats: bool, attempts: bool) -> dict[str, Any]:
     return {
         "number": trial.number,
         "run": trial.run.label,
@@ -43,6 +44,7 @@ def _row(trial: Trial, goals: Goals, work: Mapping[str, Any], *, repeats: bool) 
         **{f"params.{name}": value for name, value in trial.params.items()},
         **work,
         "seconds": trial.run.task.seconds,
+        **({"attempts": trial.run.attempt} if attempts else {}),
     }
 
 

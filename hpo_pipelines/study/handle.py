@@ -12,6 +12,7 @@ from hpo_pipelines.errors import StudyError
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.store.chain import first
 from hpo_pipelines.study.goals import Goals, least_violated
 from hpo_pipelines.study.rebuilt import is_behind, rebuilt
 from hpo_pipelines.study.sampling import storage
@@ -134,9 +135,9 @@ class Study:
     def runs(self) -> list[Run]:
         """The trials' runs, in the order of their numbers."""
         tasks = self.workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, study=self.id), limit=None)
-        return [
-            Run(self.workspace, task) for task in sorted(tasks, key=lambda task: task.trial or 0) if not task.parent
-        ]
+        # Attempts that asked for another are the study's as well, but the trial is the last.
+        trials = [task for task in tasks if not task.parent and task.trial is not None]
+        return [Run(self.workspace, task) for task in sorted(trials, key=lambda task: task.trial or 0)]
 
     @property
     def trials(self) -> list[Trial]:
@@ -152,7 +153,8 @@ class Study:
             values = tuple(trial.values) if trial else None
             violations = dict(trial.constraints) if trial else {}
             spreads = spreads_of(goals.names, values, reported[run.id]) if values and run.id in reported else None
-            made.append(Trial(number, run.task.params, values, run.status, run, violations, spreads))
+            sampled = first(self.workspace.store.tasks, run.task).params
+            made.append(Trial(number, sampled, values, run.status, run, violations, spreads))
         return made
 
     @property
@@ -227,11 +229,13 @@ class Study:
 
     @property
     def best_params(self) -> dict[str, Any]:
-        """The parameters of the best run that the space gave it, with their types; inactive ones left out.
+        """The parameters that the space gave the best run, with their types; inactive ones left out.
 
-        A member of a group is called ``group.member``.
+        Of a trial that was retriggered those that it began with. A member of a group is called ``group.member``.
         """
-        params = flattened(self.space, self.best_run.params)
+        params = flattened(
+            self.space, Run(self.workspace, first(self.workspace.store.tasks, self.best_run.task)).params
+        )
         active: dict[str, Any] = {}
         for name in self.space.order():
             if self.space.is_active(name, active):
@@ -259,7 +263,8 @@ class Study:
         ``number``, ``run``, ``status``, ``reason``, ``value`` (with several objectives ``values.NAME`` for each; with
         repeats also ``….std`` and ``….ci95``; with constraints ``feasible``), ``params.NAME``, ``metrics.NAME`` of
         every step, ``steps`` and ``steps_reused``, of each component ``seconds.NAME`` (executed for this trial, 0 if
-        reused) and ``reused.NAME`` (how many of its calls), and ``seconds`` from start to end.
+        reused) and ``reused.NAME`` (how many of its calls), and ``seconds`` from start to end. Where a trial was
+        retriggered, ``attempts``; metrics, steps and seconds are then those of its last attempt.
         """
         from hpo_pipelines.study.frame import trials_frame
 

@@ -25,6 +25,8 @@ class Means:
     seed: int | None = None
     queue: str | None = None
     reuse: bool = True
+    notify: str | Sequence[str] | None = None
+    """The webhooks that are told of the study; None: all that are not only for those that ask."""
 
     @classmethod
     def asked(cls, asked: Mapping[str, Any]) -> Means:

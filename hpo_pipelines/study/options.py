@@ -34,6 +34,7 @@ class Options:
     storage: str | None = None
     allow_changes: bool = False
     reuse: bool = True
+    notify: str | Sequence[str] | None = None
 
     @classmethod
     def among(cls, given: Mapping[str, Any]) -> Options:

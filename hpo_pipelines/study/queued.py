@@ -10,6 +10,7 @@ from typing import Any
 
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import IllegalTransition
+from hpo_pipelines.store.chain import following
 from hpo_pipelines.study.reports import Reports
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Status
@@ -45,6 +46,7 @@ class QueuedTrial:
         self._watch = watch
         self._say = say
         self._is_ending = is_ending
+        self._results = results
         self._reports = Reports(workspace, task.id, results)
         self._pause = threading.Event()
         self._asked = 0.0
@@ -55,7 +57,11 @@ class QueuedTrial:
             news = self._store.events.last()
             task = self._store.tasks.get(self._run)
             if task.status.finished:
-                return task
+                after = following(self._store.tasks, task)
+                if after is None:
+                    return task
+                self._run, self._reports = after.id, Reports(self._workspace, after.id, self._results)
+                continue
             if task.status is Status.QUEUED and self._is_ending():
                 self.stop(Status.ABORTED, "the study was interrupted before an agent took it")
             elif task.status is Status.QUEUED and time.monotonic() - self._asked > LOOK_SECONDS:

@@ -9,6 +9,7 @@ import optuna
 from optuna.trial import TrialState
 
 from hpo_pipelines.run import Run
+from hpo_pipelines.store.chain import first
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.outcome import outcome_of
@@ -53,7 +54,7 @@ def rebuilt(runs: Sequence[Run], space: Space, goals: Goals, *, name: str) -> op
             sampling.refuse(made, trial, [])
             continue
         run = of[number]
-        drawn = sampling.enqueued(space, run.task.params)
+        drawn = sampling.enqueued(space, first(run.workspace.store.tasks, run.task).params)
         if drawn is not None:
             made._storage.set_trial_system_attr(trial._trial_id, "fixed_params", drawn)
             sampling.suggest(optuna.Trial(made, trial._trial_id), space)

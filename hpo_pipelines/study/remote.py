@@ -51,6 +51,16 @@ def optimize(
     return _followed(place, begun["id"], progress)
 
 
+def refuse_functions(place: RemoteWorkspace, **given: object) -> None:
+    """Raise StudyError for what would be called in the process that drives the study."""
+    for name, function in given.items():
+        if function is not None:
+            raise StudyError(
+                f"{name}=…: {place.place} drives the study, and a function of this process does not travel there; "
+                "leave it out, or have a webhook of the server told: notify=NAME."
+            )
+
+
 def resume(
     place: RemoteWorkspace,
     study: Task,

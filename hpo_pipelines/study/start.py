@@ -14,7 +14,7 @@ from hpo_pipelines.errors import StudyError
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
-from hpo_pipelines.study import basis, pruning, remote, samplers, sampling
+from hpo_pipelines.study import announcing, basis, pruning, remote, samplers, sampling
 from hpo_pipelines.study.basis import Recorded
 from hpo_pipelines.study.driver import Driver
 from hpo_pipelines.study.goals import Goals
@@ -26,6 +26,7 @@ from hpo_pipelines.study.options import Options
 from hpo_pipelines.study.progress import Progress
 from hpo_pipelines.study.reaching import foreseen_reach
 from hpo_pipelines.study.repeating import repeats_of
+from hpo_pipelines.study.trial import Trial
 from hpo_pipelines.study.trialruns import TrialRuns
 from hpo_pipelines.study.wanted import Wanted, study_task
 from hpo_pipelines.task import Task
@@ -62,6 +63,9 @@ def optimize(
     storage: str | None = None,
     allow_changes: bool = False,
     reuse: bool = True,
+    notify: str | Sequence[str] | None = None,
+    on_trial: Callable[[Trial], object] | None = None,
+    on_best: Callable[[Trial], object] | None = None,
     progress: bool | Callable[[Progress], None] | None = None,
     workspace: Workspace | None = None,
 ) -> Study:
@@ -96,15 +100,25 @@ def optimize(
     unless ``allow_changes``. ``reuse=False`` makes trials that neither take nor leave outcomes of steps.
     Ctrl-C lets running trials finish and leaves the study resumable; a second one aborts them.
 
+    ``on_trial`` is called with each :class:`Trial` that ends, ``on_best`` with each that is a new best one (of several
+    objectives: one on the Pareto front), one at a time. What they raise is logged, and the study goes on; they are not
+    recorded, so whoever resumes the study gives them again. ``notify`` names the webhooks of the settings that are told
+    of the study; an empty list means none.
+
     Raises SpaceError, ParameterError and StudyError before anything runs.
     """
     options = Options.among(locals())
     from hpo_pipelines.defaults import default_workspace
 
     place = workspace or (pipeline.workspace if isinstance(pipeline, Run) else default_workspace())
+    announcing.checked("on_trial", on_trial)
+    announcing.checked("on_best", on_best)
     if isinstance(place, RemoteWorkspace):
+        remote.refuse_functions(place, on_trial=on_trial, on_best=on_best)
         return Study(place, remote.optimize(place, pipeline, basis.parsed(space), vars(options), progress))
-    return begin(place, pipeline, space, options).drive(progress)
+    begun = begin(place, pipeline, space, options)
+    begun.driver.announces(on_trial, on_best)
+    return begun.drive(progress)
 
 
 @dataclass(frozen=True)
@@ -117,6 +131,7 @@ class Begun:
 
     def drive(self, progress: bool | Callable[[Progress], None] | None = None) -> Study:
         """Run its trials; the study as it is then."""
+        self.driver.workspace.follow()
         self.driver.optimize(progress, self.asked)
         place = self.driver.workspace
         return Study(place, place.store.tasks.get(self.driver.study.id))
@@ -146,6 +161,8 @@ def check(
     _refuse_limits(limits, goals, options.sampler)
     if options.queue is not None:
         place.settings.queue(options.queue)
+    if options.notify is not None:
+        place.settings.webhooks(options.notify)
     parsed = basis.parsed(space)
     limits = means.limited(limits, parsed, goals)
     base = basis.base_of(place, pipeline, parsed, options.executor)

@@ -8,6 +8,7 @@ from typing import Any
 
 from hpo_pipelines.engine.repeats import CI95, STD, Spread
 from hpo_pipelines.run import Run
+from hpo_pipelines.store.chain import counting
 from hpo_pipelines.study.goals import feasible
 from hpo_pipelines.types import Kind, Status
 
@@ -18,6 +19,7 @@ class Trial:
 
     number: int
     params: Mapping[str, Any]
+    """The parameters that it began with; a run that was retriggered may have ended with others."""
     values: tuple[float, ...] | None
     """One for each objective; None unless it completed and gave them."""
     status: Status
@@ -53,7 +55,7 @@ class Trial:
         """The runs inside its run, one for each seed; none without repeats."""
         children = self.run.workspace.store.tasks.children(self.run.id)
         inner = sorted((task for task in children if task.kind is Kind.PIPELINE), key=lambda task: task.id)
-        return [Run(self.run.workspace, task) for task in inner if task.pipeline == self.run.task.pipeline]
+        return [Run(self.run.workspace, task) for task in counting(inner) if task.pipeline == self.run.task.pipeline]
 
 
 def spreads_of(names: Sequence[str], values: Sequence[float], metrics: Mapping[str, float]) -> tuple[Spread, ...]:

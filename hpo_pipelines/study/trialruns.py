@@ -14,6 +14,7 @@ from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.engine.repeats import Repeats
+from hpo_pipelines.store.chain import first
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.lease import supersede
@@ -61,7 +62,8 @@ class TrialRuns:
     def redraw(self, trial: FrozenTrial, run: Task) -> None:
         """Give ``trial`` the parameters of its run, those that it has not."""
         pipeline, _ = self.workspace.code(run)
-        drawn = sampling.enqueued(self.space, pipeline.parameters.decode(run.params))
+        began = first(self.workspace.store.tasks, run)
+        drawn = sampling.enqueued(self.space, pipeline.parameters.decode(began.params))
         if drawn is not None:
             # What Optuna itself does with an enqueued trial.
             self.optuna._storage.set_trial_system_attr(trial._trial_id, "fixed_params", drawn)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpo_pipelines.tracking.base import Follower, Pace
+    from hpo_pipelines.tracking.notifier import NotifierProcess
     from hpo_pipelines.tracking.process import MirrorProcess
     from hpo_pipelines.tracking.runs import run_id_of
     from hpo_pipelines.tracking.server import MlflowServer
@@ -21,12 +22,13 @@ _ORIGINS = {
     "Follower": "base",
     "MirrorProcess": "process",
     "MlflowServer": "server",
+    "NotifierProcess": "notifier",
     "Pace": "base",
     "StepTracking": "steps",
     "run_id_of": "runs",
 }
 
-__all__ = ["Follower", "MirrorProcess", "MlflowServer", "Pace", "StepTracking", "run_id_of"]
+__all__ = ["Follower", "MirrorProcess", "MlflowServer", "NotifierProcess", "Pace", "StepTracking", "run_id_of"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,5 @@
-"""What runs in the processes beside a driver: ``python -m hpo_pipelines.tracking mirror`` or ``server DESCRIPTOR``.
+"""What runs in the processes beside a driver: ``python -m hpo_pipelines.tracking mirror``, ``notifications``
+or ``server DESCRIPTOR``.
 
 The first line of the standard input holds the settings, further ones are requests. At its end the driver is gone.
 """
@@ -93,6 +94,19 @@ def mirror(line: Line, settings: Settings, messages: Iterator[Mapping[str, Any]]
     store.close()
 
 
+def notifications(line: Line, settings: Settings, messages: Iterator[Mapping[str, Any]]) -> None:
+    """Tell the webhooks until the driver is gone."""
+    from hpo_pipelines.store import Store
+    from hpo_pipelines.tracking.notifying import Notifying
+
+    os.nice(10)
+    store = Store.open(settings.store, create=False)
+    notifying = Notifying(store, settings, heard=lambda problem: line.send(problem=problem))
+    threading.Thread(target=_obey, args=(line, notifying, messages), name="hpo-line", daemon=True).start()
+    notifying.run()
+    store.close()
+
+
 def _obey(line: Line, follower: Any, messages: Iterator[Mapping[str, Any]]) -> None:
     for message in messages:
         # In a thread of its own: the driver may ask again, or go, before it is done.
@@ -160,7 +174,7 @@ def main() -> int:
         return 0
     settings = settings_from(first)
     try:
-        {"mirror": mirror, "server": server}[sys.argv[1]](line, settings, messages)
+        {"mirror": mirror, "server": server, "notifications": notifications}[sys.argv[1]](line, settings, messages)
     except HpoPipelinesError as error:
         log.error("%s", error)
         line.send(problem=str(error).partition("\n")[0])

@@ -184,6 +184,8 @@ def tags(task: Task, **more: object) -> dict[str, str]:
         "hpo.executor": task.executor,
         "hpo.cloned_from": task.cloned_from,
         "hpo.rerun_of": task.rerun_of,
+        "hpo.attempt": task.attempt if task.attempt > 1 else None,
+        "hpo.attempt_of": task.attempt_of,
         "mlflow.source.git.commit": git.get("commit"),
         "mlflow.source.git.branch": git.get("branch"),
         "mlflow.note.content": task.notes,

@@ -24,6 +24,7 @@ import hpo_pipelines
 from hpo_pipelines.settings import Settings
 from hpo_pipelines.tracking.backend import absolute_uri
 from hpo_pipelines.types import Queue
+from hpo_pipelines.webhook import Webhook
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +173,8 @@ def _settings_record(settings: Settings) -> Message:
 def settings_from(record: Message) -> Settings:
     """The settings that a parent sent as the first line."""
     queues = {name: Queue(**queue) for name, queue in record["queues"].items()}
-    return Settings(**{**record, "home": Path(record["home"]), "queues": queues})
+    hooks = {name: Webhook(**hook) for name, hook in record["notifications"].items()}
+    return Settings(**{**record, "home": Path(record["home"]), "queues": queues, "notifications": hooks})
 
 
 def _environment() -> dict[str, str]:

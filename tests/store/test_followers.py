@@ -17,6 +17,11 @@ class FollowersContract:
         assert store.followers.claim("mlflow", "b", 100) == 7
         assert store.followers.claim("page", "b", 100) == 0
 
+    def test_a_follower_may_begin_late_and_does_so_once(self, store: Store) -> None:
+        assert store.followers.begin("hook", 12) is True
+        assert store.followers.begin("hook", 40) is False
+        assert store.followers.claim("hook", "a", 100) == 12
+
     def test_who_lost_the_lease_cannot_advance(self, store: Store) -> None:
         store.followers.claim("mlflow", "a", -1)
         assert store.followers.advance("mlflow", "a", 3) is True  # over, but nobody took it

@@ -35,6 +35,16 @@ class QueuesContract:
         assert [entry.task for entry in build.store.queues.line("services")] == [first.id, second.id, low.id]
         assert [self.take(build.store) for _ in range(4)] == [first.id, second.id, low.id, None]
 
+    def test_a_run_may_take_the_place_that_another_has_left(self, build: Build) -> None:
+        first, second, attempt = self.waiting(build), self.waiting(build), build.run(status=Status.QUEUED)
+        entry = build.store.queues.entry(first.id)
+        assert entry is not None
+        with build.store.transaction():
+            build.store.queues.leave(first.id)
+            build.store.queues.enter(attempt.id, "services", position=entry.position)
+        last = self.waiting(build)
+        assert [entry.task for entry in build.store.queues.line("services")] == [attempt.id, second.id, last.id]
+
     def test_an_agent_takes_from_its_own_queues_only(self, build: Build) -> None:
         other = self.waiting(build, "gpu")
         assert self.take(build.store) is None

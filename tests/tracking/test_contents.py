@@ -216,6 +216,12 @@ def test_a_step_says_what_it_is_a_call_of() -> None:
     assert (tags["hpo.component"], tags["hpo.key"], tags["hpo.reused_from"]) == ("fit", "k", "other")
 
 
+def test_an_attempt_names_the_one_before_it() -> None:
+    tags = contents.tags(task(attempt=2, attempt_of="before"))
+    assert (tags["hpo.attempt"], tags["hpo.attempt_of"]) == ("2", "before")
+    assert not {"hpo.attempt", "hpo.attempt_of"} & contents.tags(task()).keys()
+
+
 def test_long_tags_are_cut() -> None:
     assert len(contents.tags(task(notes="x" * 9000))["mlflow.note.content"]) == 8000
 

@@ -52,6 +52,7 @@ class StudyRequest(_Strict):
     sampler: str | dict[str, Any] | None = None
     pruner: str | None = None
     seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
+    notify: str | list[str] | None = Field(default=None, description="The webhooks of the server to be told.")
     name: str | None = Field(default=None, min_length=1)
     executor: str | None = Field(default=None, pattern="^(inline|local|ray)$")
     queue: str | None = Field(default=None, description="Have agents of this queue drive the trials.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -47,6 +48,7 @@ def tasks(
     trial: Annotated[int | None, Query(ge=0, le=2**31 - 1)] = None,
     tag: str | None = None,
     archived: bool | None = None,
+    attempt_of: Annotated[str | None, Query(description="The id of the attempt before it.")] = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
     before: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> PlainJson:
@@ -55,6 +57,7 @@ def tasks(
     if id:
         return PlainJson({"items": [wire.task_record(task) for task in store.tasks.get_all(id).values()], "next": None})
     where = TaskFilter(kind, name, project, pipeline, _statuses(status), parent, top, study, trial, tag, archived)
+    where = replace(where, attempt_of=attempt_of)
     found = store.tasks.list(where, limit=limit, before=before)
     following = found[-1].id if len(found) == limit else None
     return PlainJson({"items": [wire.task_record(task) for task in found], "next": following})

@@ -21,6 +21,7 @@ from hpo_pipelines.server.stepview import inspected_run, inspected_step, outputs
 from hpo_pipelines.server.templating import rendered
 from hpo_pipelines.server.timeline import timeline_of
 from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.store.chain import chain
 from hpo_pipelines.types import Kind, Status
 
 router = APIRouter()
@@ -100,13 +101,15 @@ def _state(step: str, view: str, tab: str) -> dict[str, str]:
 
 def _head(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
     task = run.task
+    attempts = chain(site.workspace.store.tasks, task)
     study = None if task.study is None else site.workspace.store.tasks.get_all([task.study]).get(task.study)
     return {
         "run": run,
         "task": task,
         "state": state,
         "abandoned": run.is_abandoned,
-        "reason": run.reason if run.status not in (Status.RUNNING, Status.COMPLETED) else None,
+        "reason": run.reason if run.status not in (Status.RUNNING, Status.COMPLETED) or len(attempts) > 1 else None,
+        "attempts": attempts,
         "study": study,
         "origin_label": site.label_of(task.cloned_from),
         "rerun_label": site.label_of(task.rerun_of),
