@@ -15,7 +15,6 @@ from hpo_pipelines.server.access import Access
 from hpo_pipelines.server.agent import Driving
 from hpo_pipelines.server.derived import Derived
 from hpo_pipelines.server.drives import StudyDrives
-from hpo_pipelines.server.driving import StudyDriving
 from hpo_pipelines.server.feed import Feed
 from hpo_pipelines.server.sweeping import Sweeping
 from hpo_pipelines.server.trials import Trials, goals
@@ -36,10 +35,9 @@ class Site:
     agent: Driving
     feed: Feed
     has_mlflow: bool = False
-    drives: StudyDrives = field(default_factory=StudyDrives)
     access: Access = field(default_factory=Access)
     sweeping: Sweeping = field(init=False)
-    studying: StudyDriving = field(init=False)
+    drives: StudyDrives = field(init=False)
     _contents: dict[str, Content] = field(default_factory=dict)
     derived: Derived = field(default_factory=Derived)
     _analyses: dict[str, Analysis] = field(default_factory=dict)
@@ -48,8 +46,8 @@ class Site:
 
     def __post_init__(self) -> None:
         self.sweeping = Sweeping(self.workspace)
-        self.studying = StudyDriving(self.workspace)
-        self.studying.take_up()
+        self.drives = StudyDrives(self.workspace)
+        self.drives.take_up()
 
     # -- finding
 
@@ -152,7 +150,6 @@ class Site:
 
     def close(self) -> None:
         self.feed.close()
-        self.studying.close()
         self.drives.close()
         self.agent.close()
         self.sweeping.close()

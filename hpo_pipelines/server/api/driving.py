@@ -11,54 +11,29 @@ from starlette.responses import FileResponse
 from hpo_pipelines.errors import ParameterError, StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.server.api.submission import entry_of
+from hpo_pipelines.server.api.wanted import Count, StudyOptions
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.study import Study
+from hpo_pipelines.study import stop as stop_study
 from hpo_pipelines.study.basis import Recorded
 from hpo_pipelines.study.options import Options
-from hpo_pipelines.study.resumption import begin_again
 from hpo_pipelines.study.start import begin
 
 router = APIRouter(prefix="/records/studies", tags=["records"])
 
-_MOST = 2**31 - 1
-Count = Annotated[int | None, Field(ge=1, le=_MOST)]
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class StudyRequest(_Strict):
+class StudyRequest(StudyOptions):
     """A study over clones of a run, or over recorded code with its defaults. The same name goes on with a study."""
 
     run: str | None = Field(default=None, description="What is tuned: a run, by its id or name,")
     snapshot: str | None = Field(default=None, description="or recorded code, by its digest.")
     git: dict[str, Any] | None = Field(default=None, description="Where that code came from.")
-    space: dict[str, Any] = Field(examples=[{"lr": {"low": 1e-5, "high": 0.1, "log": True}}])
-    objective: str | list[str] | None = Field(
-        default=None, description="`step.metric`, or a key of what is returned; several for a Pareto front."
-    )
-    direction: str | list[str] = "maximize"
-    constraints: str | list[str] = Field(default=[], examples=[["fit.memory <= 8e9"]])
-    max_compute: float | str | None = None
-    target: float | None = None
-    plateau: Count = None
-    prune_on: str | list[str] | None = None
-    repeats: dict[str, Any] | None = Field(default=None, examples=[{"seed": 5}])
-    n_trials: Count = None
-    timeout: float | str | None = Field(default=None, description='Seconds, or text such as "2h".')
-    n_jobs: int = Field(default=1, ge=1, le=1000)
-    sampler: str | dict[str, Any] | None = None
-    pruner: str | None = None
-    seed: int | None = Field(default=None, ge=0, le=2**32 - 1)
-    notify: str | list[str] | None = Field(default=None, description="The webhooks of the server to be told.")
-    name: str | None = Field(default=None, min_length=1)
-    executor: str | None = Field(default=None, pattern="^(inline|local|ray)$")
-    queue: str | None = Field(default=None, description="Have agents of this queue drive the trials.")
-    max_failures: Count = None
     allow_changes: bool = False
-    reuse: bool = True
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
 
 
 class StudyResume(_Strict):
@@ -90,15 +65,15 @@ def start(site: SiteOf, wanted: Annotated[StudyRequest, Body()]) -> PlainJson:
 def resume(site: SiteOf, study: str, wanted: Annotated[StudyResume | None, Body()] = None) -> PlainJson:
     """Go on with a study as it was asked for last. 409 where all of its trials are there, or somebody drives it."""
     found, limits = site.study(study), wanted.model_dump() if wanted else {}
-    site.drives.start(lambda: begin_again(site.workspace, found.task, **limits))
+    site.drives.go_on(found, **limits)
     return PlainJson(_told(found), status_code=202)
 
 
 @router.post("/{study}/stop", status_code=202, response_model=dict[str, Any])
 def stop(site: SiteOf, study: str, wanted: Annotated[StudyStop | None, Body()] = None) -> PlainJson:
-    """Begin no more trials of a study that is driven here. 409 for any other."""
+    """Begin no more trials of a study, wherever it is driven. 409 for one that nobody drives."""
     found = site.study(study)
-    site.drives.stop(found, abort=wanted is not None and wanted.abort)
+    stop_study(found, abort=wanted is not None and wanted.abort)
     return PlainJson(_told(found), status_code=202)
 
 

@@ -9,7 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from hpo_pipelines.description import described, described_accounting
+from hpo_pipelines.errors import StudyError
 from hpo_pipelines.server.api.runs import Archived
+from hpo_pipelines.server.api.wanted import StudyOptions
 from hpo_pipelines.server.etags import UNCHANGED, IfNoneMatch, tagged
 from hpo_pipelines.server.plainjson import LARGEST, PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
@@ -18,6 +20,9 @@ from hpo_pipelines.study import Study
 from hpo_pipelines.study import enqueue as enqueue_trial
 from hpo_pipelines.study import extend as extend_study
 from hpo_pipelines.study import stop as stop_study
+from hpo_pipelines.study.handle import find
+from hpo_pipelines.study.options import Options
+from hpo_pipelines.study.start import begin
 from hpo_pipelines.waiting import CONTROLLERS
 
 router = APIRouter(tags=["studies"])
@@ -27,23 +32,10 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
-class StudyRequest(_Strict):
-    """A study over a run, whose clones its trials are."""
+class StudyRequest(StudyOptions):
+    """A study over a run, whose clones its trials are; agents of a queue drive them."""
 
     run: str = Field(description="Its id or name.", examples=["churn#48"])
-    space: dict[str, Any] = Field(
-        description="What each parameter may be, as in a study file.",
-        examples=[{"lr": {"low": 1e-5, "high": 0.1, "log": True}}],
-    )
-    objective: str | None = Field(
-        default=None, description="STEP.METRIC, or a returned key; null: the returned number."
-    )
-    direction: str = Field(default="maximize", pattern="^(maximize|minimize)$")
-    n_trials: int = Field(ge=1, le=1_000_000)
-    n_jobs: int = Field(default=1, ge=1, le=1000, description="Trials in flight.")
-    sampler: str | None = Field(default=None, examples=["tpe(multivariate=true)"])
-    pruner: str | None = None
-    seed: int | None = Field(default=None, ge=0, lt=2**32)
     name: str | None = Field(default=None, min_length=1, max_length=200)
     queue: str = Field(default=CONTROLLERS, description="Agents of this queue drive the trials.")
 
@@ -126,7 +118,7 @@ def stop(site: SiteOf, study: str, wanted: Annotated[StopRequest | None, Body()]
 @router.post("/studies/{study}/resume", status_code=202, response_model=dict[str, Any])
 def resume(site: SiteOf, study: str) -> PlainJson:
     """Go on with a study that was stopped or abandoned, as it was asked for last. 409 when there is nothing to do."""
-    return PlainJson(summary(site, site.studying.go_on(site.study(study)).task), status_code=202)
+    return PlainJson(summary(site, site.drives.go_on(site.study(study)).task), status_code=202)
 
 
 @router.post("/studies/{study}/extend", status_code=202, response_model=dict[str, Any])
@@ -149,16 +141,19 @@ def enqueue(site: SiteOf, study: str, wanted: Annotated[TrialRequest, Body()]) -
 
 
 def started(site: Site, wanted: StudyRequest) -> Study:
-    """The study that ``wanted`` asks for, running."""
-    options = wanted.model_dump(exclude={"run", "space", "objective", "direction"}, exclude_none=True)
-    return site.studying.start(site.run(wanted.run), wanted.space, wanted.objective, wanted.direction, options)
+    """The study that ``wanted`` asks for, running. Raises StudyError for a name that is taken."""
+    base = site.run(wanted.run)
+    if wanted.name is not None and find(site.workspace, wanted.name) is not None:
+        raise StudyError(f"there is a study called {wanted.name!r} already: choose another name, or extend that one.")
+    options = Options(**wanted.model_dump(exclude={"run", "space"}))
+    return site.drives.start(lambda: begin(site.workspace, base, wanted.space, options))
 
 
 def extended(site: Site, study: Study, trials: int) -> Study:
     """``study`` with more trials to run, driven."""
-    return study if extend_study(study, trials) else site.studying.go_on(study)
+    return study if extend_study(study, trials) else site.drives.go_on(study)
 
 
 def enqueued(site: Site, study: Study, params: dict[str, Any]) -> Study:
     """``study`` with one more trial, of ``params`` (decoded), driven."""
-    return study if enqueue_trial(study, params) else site.studying.go_on(study)
+    return study if enqueue_trial(study, params) else site.drives.go_on(study)

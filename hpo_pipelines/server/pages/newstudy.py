@@ -105,7 +105,7 @@ async def act(request: Request, site: SiteOf, study: str, action: str) -> Respon
     if action in ("stop", "abort"):
         await run_in_threadpool(stop, found, abort=action == "abort")
     elif action == "resume":
-        await run_in_threadpool(site.studying.go_on, found)
+        await run_in_threadpool(site.drives.go_on, found)
     elif action == "extend" and given.get("trials", "").isdecimal():
         await run_in_threadpool(extended, site, found, int(given["trials"]))
     else:
