@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from pathlib import Path
@@ -25,6 +26,8 @@ RULES = {
     "dark": {"runOnly": {"type": "rule", "values": ["color-contrast"]}},
 }
 """What else than colours could differ between the themes?"""
+
+TRIES = itertools.count(1)
 
 
 @pytest.fixture(scope="module")
@@ -147,17 +150,18 @@ def test_a_restart_of_the_server_loses_nothing(
     port = int(first.url.rpartition(":")[2])
     context = chromium.new_context(base_url=first.url)
     page = context.new_page()
-    draft = base.clone(gate="restart", lr=0.77)
+    gate = f"restart {next(TRIES)}"  # one that no earlier try has opened
+    draft = base.clone(gate=gate, lr=0.77)
     driver = threading.Thread(target=lambda: workspace.start(draft.id))
     driver.start()
     try:
-        wait_until((folder / "restart.began").exists, "fit to begin")
+        wait_until((folder / f"{gate}.began").exists, "fit to begin")
         page.goto(f"/runs/{draft.id}?step=fit&tab=console")
         expect(page.locator("#console")).to_contain_text("fitting tree with lr=0.77")
         expect(page.locator("#live")).to_have_text("Live")
         first.stop()
         expect(page.locator("#live")).to_have_text("Reconnecting")
-        (folder / "restart").touch()
+        (folder / gate).touch()
         driver.join(60)
         second = start(workspace.home, "--no-mlflow", port=port)
         expect(page.locator("#live")).to_have_text("Live")
@@ -167,7 +171,7 @@ def test_a_restart_of_the_server_loses_nothing(
         assert [line for line in text.splitlines() if line.startswith("epoch")] == [f"epoch {i} done" for i in range(4)]
         second.stop()
     finally:
-        (folder / "restart").touch()
+        (folder / gate).touch()
         driver.join(60)
         context.close()
 

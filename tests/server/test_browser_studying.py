@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,9 @@ from hpo_pipelines.types import Status
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
 
+NUMBERS = itertools.count(1)
+"""Names are of one try: in a second one a gate of the first would stand open."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -30,10 +34,23 @@ def base(workspace: Workspace, folder: Path) -> Run:
     return workspace.run(shown.churn, {"folder": str(folder)})
 
 
+@dataclass(frozen=True)
+class Held:
+    """A draft whose clones wait in ``fit`` for the file ``gate``, one that no other test has made."""
+
+    run: Run
+    gate: Path
+
+    @property
+    def began(self) -> Path:
+        """What stands there once one of them waits."""
+        return Path(f"{self.gate}.began")
+
+
 @pytest.fixture
-def held(workspace: Workspace, base: Run, folder: Path, request: pytest.FixtureRequest) -> Run:
-    """A draft whose clones wait in ``fit`` for a file called like the test."""
-    return base.clone(gate=request.node.name)
+def held(base: Run, folder: Path) -> Held:
+    gate = f"gate {next(NUMBERS)}"
+    return Held(base.clone(gate=gate), folder / gate)
 
 
 def test_a_study_is_started_over_a_run(page: Page, watch: Any, workspace: Workspace, base: Run) -> None:
@@ -68,15 +85,12 @@ def test_a_study_is_started_over_a_run(page: Page, watch: Any, workspace: Worksp
     assert study.trials[0].params["lr"] == 0.1, "the run's own values go first"
 
 
-def test_a_running_study_is_stopped_resumed_and_extended(
-    page: Page, held: Run, folder: Path, request: pytest.FixtureRequest
-) -> None:
-    gate = folder / request.node.name
-    study = started(page, held, "to be stopped", trials=3)
-    wait_until(Path(f"{gate}.began").exists, "the first trial to begin")
+def test_a_running_study_is_stopped_resumed_and_extended(page: Page, held: Held) -> None:
+    study = started(page, held.run, "to be stopped", trials=3)
+    wait_until(held.began.exists, "the first trial to begin")
     page.get_by_role("button", name="Stop").click()
     expect(page.get_by_role("button", name="Abort")).to_be_visible()
-    gate.touch()
+    held.gate.touch()
     expect(page.locator("h1")).to_contain_text("Aborted")
     assert [run.status for run in study.runs] == [Status.COMPLETED] * len(study.runs)
     assert len(study.runs) < 3
@@ -89,10 +103,9 @@ def test_a_running_study_is_stopped_resumed_and_extended(
     expect(page.locator("h1")).to_contain_text("Completed")
 
 
-def test_stopping_twice_aborts_what_runs(page: Page, held: Run, folder: Path, request: pytest.FixtureRequest) -> None:
-    gate = folder / request.node.name
-    study = started(page, held, "to be aborted", trials=3)
-    wait_until(Path(f"{gate}.began").exists, "the first trial to begin")
+def test_stopping_twice_aborts_what_runs(page: Page, held: Held) -> None:
+    study = started(page, held.run, "to be aborted", trials=3)
+    wait_until(held.began.exists, "the first trial to begin")
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("button", name="Abort").click()
     expect(page.locator("h1")).to_contain_text("Aborted")
@@ -121,7 +134,8 @@ def test_a_trial_is_enqueued_with_other_values(page: Page, watch: Any, base: Run
     assert study.best_trial.number == 2
 
 
-def test_the_next_server_goes_on_with_what_one_has_left(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", ["kill", "terminate"])
+def test_the_next_server_goes_on_with_what_one_has_left(tmp_path: Path, end: str) -> None:
     home, folder = tmp_path / "home", tmp_path / "ran"
     for each in (home, folder):
         each.mkdir()
@@ -138,7 +152,7 @@ def test_the_next_server_goes_on_with_what_one_has_left(tmp_path: Path) -> None:
         }  # fmt: skip
         assert httpx2.post(f"{first.url}/api/v1/studies", json=wanted, timeout=60).status_code == 201
         wait_until((folder / "go.began").exists, "the first trial to begin")
-        first.process.kill()
+        getattr(first.process, end)()
         first.process.wait(30)
         study = Study.called(workspace, "left")
         assert study.is_abandoned
@@ -149,9 +163,6 @@ def test_the_next_server_goes_on_with_what_one_has_left(tmp_path: Path) -> None:
             assert [run.status for run in study.runs] == [Status.COMPLETED] * 3
         finally:
             second.stop()
-
-
-NUMBERS = itertools.count(1)
 
 
 def started(page: Page, base: Run, name: str, trials: int) -> Study:
