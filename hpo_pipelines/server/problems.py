@@ -72,6 +72,8 @@ def answer(error: Exception) -> Response:
 
 def for_a_person(request: Request) -> bool:
     """Whether the answer is looked at: a page that was opened, or a form of one that was sent."""
+    if request.headers.get("hx-request") == "true":
+        return False  # our scripts say what was refused in the page that asked
     looks = request.method == "GET" or "text/html" in request.headers.get("accept", "")
     return looks and not request.url.path.startswith("/api/")
 

@@ -104,6 +104,7 @@ class Guard:
         if (
             scope["method"] == "GET"
             and "text/html" in headers.get("accept", "")
+            and headers.get("hx-request") != "true"
             and not scope["path"].startswith("/api/")
         ):
             query = scope["query_string"].decode("latin-1")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hpo_pipelines.accounting import Accounting
+from hpo_pipelines.engine.repeats import Spread
 from hpo_pipelines.server.listing import rows_of
 from hpo_pipelines.server.site import Site
 from hpo_pipelines.server.trials import Trials, front, goals
@@ -12,6 +15,7 @@ from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.store.studies import Shared, TrialRow
 from hpo_pipelines.study import Study
 from hpo_pipelines.study.samplers import exhaustive
+from hpo_pipelines.study.trial import spreads_of
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind
 from search_spaces.groups import flattened
@@ -26,7 +30,8 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
     counts = site.workspace.store.studies.counts(task.id)
     (goal, *others) = goals(task)
     analysis = site.analysis(study)
-    values, infeasible = analysis.values, analysis.infeasible
+    values = analysis.values
+    infeasible = analysis.infeasible if analysis.goals.constraints else frozenset[int]()
     best = max(values.keys() - infeasible, key=lambda number: (goal.sign * values[number][0], -number), default=None)
     run = None if best is None else _run_of(site, task.id, best)
     return {
@@ -40,6 +45,9 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
         "direction": task.params["direction"],
         "objective": task.params["objective"],
         "goals": [vars(each) for each in (goal, *others)],
+        "constraints": [str(each) for each in study.goals.constraints],
+        "repeats": study.repeats or None,
+        "stopped_by": study.stopped_by,
         "trials": sum(counts.values()),
         "asked": (task.params.get("asked") or {}).get("n_trials"),
         "counts": counts,
@@ -58,6 +66,22 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
 def _run_of(site: Site, study: str, trial: int) -> Task | None:
     found = site.workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, study=study, trial=trial, top=True), limit=1)
     return found[0] if found else None
+
+
+def spreads(site: Site, study: Study, trials: Sequence[TrialRow]) -> dict[int, tuple[Spread, ...]]:
+    """Of each of ``trials`` that has values, by its number, how they spread over its repeats; empty without repeats."""
+    if not study.repeats:
+        return {}
+    values = site.trials(study).values
+    reported: dict[str, dict[str, float]] = {}
+    for (run, name), value in site.workspace.store.metrics.latest([row.run for row in trials]).items():
+        reported.setdefault(run, {})[name] = value
+    names = study.goals.names
+    return {
+        row.trial: spreads_of(names, values[row.trial], reported.get(row.run, {}))
+        for row in trials
+        if row.trial in values
+    }
 
 
 # -- what takes long: see hpo_pipelines.server.derived
@@ -160,6 +184,10 @@ def inspected(site: Site, study: Study, number: int | None) -> dict[str, Any]:
         "trial": task,
         "is_best": row is not None and row.trial == best,
         "values": values or [None] * len(trials.goals),
+        "spreads": () if row is None else spreads(site, study, [row]).get(row.trial, ()),
+        "violations": {} if row is None else dict(trials.violations.get(row.trial, {})),
+        "repeated": next(iter(study.repeats), ""),
+        "repeats": [] if task is None else _repeats(site, study, task),
         "row": None if task is None else rows_of(site, [task])[0],
         "params": [
             {"name": name, "value": mine[name], "was": base.get(name), "changed": mine[name] != base.get(name)}
@@ -167,6 +195,14 @@ def inspected(site: Site, study: Study, number: int | None) -> dict[str, Any]:
             if name in mine
         ],
     }
+
+
+def _repeats(site: Site, study: Study, task: Task) -> list[Task]:
+    """The runs inside the run of a trial, one for each repeat, in their order."""
+    if not study.repeats:
+        return []
+    children = site.workspace.store.tasks.children(task.id)
+    return sorted((each for each in children if each.pipeline == study.task.pipeline), key=lambda each: each.id)
 
 
 def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
@@ -183,6 +219,7 @@ def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
         "number": [row.trial for row in rows],
         "value": [None if each is None else each[0] for each in values],
         "values": [None if each is None else list(each) for each in values],
+        **_quality(site, study, rows),
         "status": [row.status for row in rows],
         "run": [row.run for row in rows],
         "label": [_label(study.task, row) for row in rows],
@@ -198,3 +235,25 @@ def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
             for column in trials.columns.values()
         },
     }
+
+
+def _quality(site: Site, study: Study, rows: Sequence[TrialRow]) -> dict[str, Any]:
+    """Whether each of ``rows`` is feasible, what it violates by how much, and the spread of each of its values."""
+    trials, found = site.trials(study), spreads(site, study, rows)
+    has_values = [row.trial in trials.values for row in rows]
+    return {
+        "feasible": [
+            row.trial not in trials.infeasible if has else None for row, has in zip(rows, has_values, strict=True)
+        ],
+        "violations": [
+            dict(trials.violations.get(row.trial, {})) if has else None
+            for row, has in zip(rows, has_values, strict=True)
+        ],
+        "std": [_numbers(each.std for each in found[row.trial]) if row.trial in found else None for row in rows],
+        "ci95": [_numbers(each.ci95 for each in found[row.trial]) if row.trial in found else None for row in rows],
+    }
+
+
+def _numbers(values: Iterable[float]) -> list[float | None]:
+    """None for what is not known."""
+    return [None if math.isnan(value) else value for value in values]

@@ -13,7 +13,7 @@ from blake3 import blake3
 from fastapi import Request
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from hpo_pipelines.description import parameter, picture
 from hpo_pipelines.server import ansi, highlight
@@ -143,6 +143,11 @@ def rendered(request: Request, template: str, *, status: int = 200, **context: A
         )
     )
     return Response(text.encode("utf-8", "replace"), status, media_type="text/html; charset=utf-8")
+
+
+def onward(request: Request, address: str) -> Response:
+    """The answer to what was done: our scripts, or the browser itself, open the page at ``address``."""
+    return Response(headers={"HX-Redirect": address}) if is_part(request) else RedirectResponse(address, 303)
 
 
 def is_part(request: Request) -> bool:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeGuard
 
@@ -14,6 +14,7 @@ from hpo_pipelines.errors import ParameterError
 from hpo_pipelines.parameters.shapes import closest
 from hpo_pipelines.server.templating import value_text
 from hpo_pipelines.store.studies import TrialRow
+from hpo_pipelines.study.goals import feasible
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Status
 from search_spaces import Categorical, Distribution, Space
@@ -78,8 +79,13 @@ class Trials:
     space: Space
     rows: Sequence[TrialRow]
     values: Mapping[int, tuple[float, ...]]
-    infeasible: frozenset[int] = frozenset()
-    """Those of them, by number, that violate a constraint of the study: they are never best."""
+    violations: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    """By how much these violate each constraint of the study; 0 or less where they do not. Empty without any."""
+
+    @cached_property
+    def infeasible(self) -> frozenset[int]:
+        """Those, by number, that violate a constraint: they are never best."""
+        return frozenset(number for number, each in self.violations.items() if not feasible(each))
 
     @cached_property
     def settled(self) -> int:
@@ -94,10 +100,17 @@ class Trials:
         return row.status not in _FINISHED or row.status == "aborted"
 
     def read_on(
-        self, rows: Sequence[TrialRow], values: Mapping[int, tuple[float, ...]], infeasible: frozenset[int]
+        self,
+        rows: Sequence[TrialRow],
+        values: Mapping[int, tuple[float, ...]],
+        violations: Mapping[int, Mapping[str, float]],
     ) -> Trials:
         """With ``rows`` in place of those that were not settled."""
-        return replace(self, rows=[*self.rows[: self.settled], *rows], values=values, infeasible=infeasible)
+        return replace(self, rows=[*self.rows[: self.settled], *rows], values=values, violations=violations)
+
+    def broken(self, trial: int) -> dict[str, float]:
+        """The constraints that trial number ``trial`` violates, each with by how much."""
+        return {name: amount for name, amount in self.violations.get(trial, {}).items() if amount > 0}
 
     @cached_property
     def counts(self) -> dict[str, int]:
@@ -158,8 +171,11 @@ class Trials:
         return value is not None and low - 1e-12 <= value <= high + 1e-12
 
     def ordered(self, kept: Sequence[int], sort: str) -> list[int]:
-        """The trials ``kept`` by ``sort``: ``number``, ``value``, ``seconds``, ``p.NAME``, an objective's name; with
-        ``-`` the highest first. Those that have none come last. Raises ParameterError for another."""
+        """The trials ``kept`` by ``sort``; with ``-`` the highest first. Those that have none come last.
+
+        ``sort`` is ``number``, ``value``, ``seconds``, ``violation`` (of all constraints together), ``p.NAME``, or an
+        objective's name. Raises ParameterError for another.
+        """
         key, descending = sort.removeprefix("-"), sort.startswith("-")
         found = {index: value for index in kept if (value := self._sorted_by(key, index)) is not None}
         known = sorted(found, key=lambda index: found[index], reverse=descending)
@@ -171,12 +187,14 @@ class Trials:
             return row.trial
         if key == "seconds":
             return row.seconds
+        if key == "violation":
+            return sum(self.broken(row.trial).values()) if row.trial in self.values else None
         name = self.goals[0].name if key == "value" else key.removeprefix("p.")
         if key.startswith("p.") and name in self.columns:
             return self.columns[name].at(index)
         if any(goal.name == name for goal in self.goals):
             return self.at(name, index)
-        known = ["number", "value", "seconds", *(f"p.{name}" for name in self.columns)]
+        known = ["number", "value", "seconds", "violation", *(f"p.{name}" for name in self.columns)]
         raise ParameterError(f"trials cannot be sorted by {key!r}; {closest(key, known)}")
 
     # -- for charts

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 from playwright.sync_api import Page, expect
-from samples import shown
+from samples import shown, varied
 from server_process import start
 from services import wait_until
 
@@ -85,6 +86,70 @@ def test_a_study_is_started_over_a_run(page: Page, watch: Any, workspace: Worksp
     assert study.trials[0].params["lr"] == 0.1, "the run's own values go first"
 
 
+def test_a_study_with_several_objectives_constraints_repeats_and_rules(
+    page: Page, watch: Any, served: Any, workspace: Workspace
+) -> None:
+    watch.allow("422")
+    base, name = workspace.run(varied.noisy, {}, executor="inline"), f"all of it {next(NUMBERS)}"
+    page.goto(f"/runs/{base.id}")
+    page.get_by_role("button", name="New study").click()
+    dialog = page.locator("#dialog")
+    expect(dialog.get_by_label("Plateau")).to_be_hidden()
+    dialog.get_by_label("x", exact=True).check()
+    dialog.get_by_label("x, lowest").fill("0.1")
+    dialog.get_by_label("x, highest").fill("1")
+    dialog.get_by_label("Objective", exact=True).select_option("measured.score")
+    dialog.get_by_role("button", name="+ objective").click()
+    dialog.get_by_label("Another objective").select_option("measured.cost")
+    dialog.get_by_label("Which way is better").nth(1).select_option("minimize")
+    dialog.get_by_role("button", name="+ constraint").click()
+    dialog.get_by_label("Constrained metric").fill("measured.cost")
+    dialog.get_by_label("Bound").fill("cheap")
+    dialog.get_by_label("Trials").fill("")
+    dialog.get_by_text("When it ends sooner").click()
+    dialog.get_by_text("How trials are chosen").click()
+    dialog.get_by_label("Sampler", exact=True).select_option("prefix-reuse")
+    dialog.get_by_label("Options of the sampler").fill("base=random")
+    dialog.get_by_label("Sampler’s seed").fill("1")
+    dialog.get_by_label("Repeat over").select_option("seed")
+    dialog.get_by_label("How many repeats").fill("3")
+    dialog.get_by_label("Name").fill(name)
+    dialog.get_by_role("button", name="Start").click()
+    expect(dialog.locator("#e-constraints")).to_contain_text("write STEP.METRIC <= NUMBER")
+    expect(dialog.locator("#e-n_trials")).to_contain_text("needs an end")
+    dialog.get_by_label("Bound").fill("0.5")
+    dialog.get_by_label("Plateau").fill("2")
+    dialog.get_by_label("Target").fill("3")
+    dialog.get_by_role("button", name="Start").click()
+    expect(dialog.locator("#e-target")).to_contain_text("several objectives")
+    expect(dialog.get_by_label("Target")).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_label("Target").fill("")
+    dialog.get_by_role("button", name="Start").click()
+    page.wait_for_url(re.compile("/studies/"))
+    expect(page.locator("h1")).to_contain_text("Completed")
+    expect(page.locator("#stopped-by")).to_contain_text("stopped by plateau")
+    study = Study.called(workspace, name)
+    assert str(study.goals) == "maximize measured.score, minimize measured.cost; measured.cost <= 0.5"
+    assert study.repeats == {"seed": [0, 1, 2]}
+    assert study.stopped_by == "plateau"
+    worst = max(study.trials, key=lambda trial: max(trial.violations.values()))
+    assert not worst.is_feasible
+    row = page.locator(f"#trials tr[data-trial='{worst.number}']")
+    assert worst.spreads is not None
+    expect(row).to_contain_text(f"± {worst.spreads[0].ci95:.2g}")
+    expect(row).to_contain_text(f"measured.cost <= 0.5 by {worst.violations['measured.cost <= 0.5']:.5g}")
+    row.get_by_role("link", name=str(worst.number), exact=True).click()
+    inspector = page.locator("#trial")
+    expect(inspector).to_contain_text("infeasible: never best")
+    expect(inspector.get_by_role("link", name=re.compile("^noisy#"))).to_have_count(4)
+    found = httpx2.get(f"{served.url}/api/v1/studies/{study.id}/trials").json()
+    assert found["feasible"] == [trial.is_feasible for trial in study.trials]
+    assert found["violations"] == [dict(trial.violations) for trial in study.trials]
+    assert found["ci95"] == [[each.ci95 for each in trial.spreads or ()] for trial in study.trials]
+    said = httpx2.get(f"{served.url}/api/v1/studies/{study.id}").json()
+    assert (said["stopped_by"], said["constraints"]) == ("plateau", ["measured.cost <= 0.5"])
+
+
 def test_a_running_study_is_stopped_resumed_and_extended(page: Page, held: Held) -> None:
     study = started(page, held.run, "to be stopped", trials=3)
     wait_until(held.began.exists, "the first trial to begin")
@@ -144,8 +209,6 @@ def test_the_next_server_goes_on_with_what_one_has_left(tmp_path: Path, end: str
         base = workspace.run(shown.churn, {"folder": str(folder)})
         held = base.clone(gate="go")
         first = start(home, "--no-mlflow")
-        import httpx2
-
         wanted: dict[str, Any] = {
             "run": held.id, "space": {"lr": {"low": 0.1, "high": 1.0}}, "objective": "fit.auc", "n_trials": 3,
             "name": "left",

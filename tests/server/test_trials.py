@@ -84,7 +84,7 @@ def test_the_chart_of_what_may_have_changed_joins_the_one_before() -> None:
     before = Trials((UP,), SPACE, [row(0), row(1, "running"), row(2)], {0: (0.1,), 2: (0.3,)})
     assert (before.settled, before.chart()["settled"]) == (1, 1)
     values = {0: (0.1,), 1: (0.2,), 2: (0.3,), 3: (0.4,)}
-    after = before.read_on([row(1), row(2), row(3)], values, frozenset())
+    after = before.read_on([row(1), row(2), row(3)], values, {})
     late = after.chart(first=1)
     assert late["number"] == [1, 2, 3]
     assert (late["settled"], late["total"]) == (4, 4)
@@ -94,9 +94,19 @@ def test_the_chart_of_what_may_have_changed_joins_the_one_before() -> None:
 
 def test_the_chart_names_the_trials_that_violate_a_constraint() -> None:
     values = {0: (0.1,), 1: (0.9,), 2: (0.3,)}
-    found = Trials((UP,), SPACE, [row(0), row(1), row(2)], values, frozenset({1}))
+    violations = {
+        0: {"size <= 3": 0.0, "cost < 1": -0.5},
+        1: {"size <= 3": 2.0, "cost < 1": 0.25},
+        2: {"size <= 3": -1.0},
+    }
+    found = Trials((UP,), SPACE, [row(0), row(1), row(2), row(3, "failed")], values, violations)
     assert found.chart()["infeasible"] == [1]
     assert found.chart(first=2)["infeasible"] == []
+    assert found.broken(1) == {"size <= 3": 2.0, "cost < 1": 0.25}
+    assert found.broken(0) == found.broken(3) == {}
+    assert found.best is not None
+    assert found.best.trial == 2
+    assert found.ordered(range(4), "-violation") == [1, 0, 2, 3], "one that has no value comes last"
 
 
 def test_a_completed_trial_without_its_value_yet_is_asked_for_again() -> None:

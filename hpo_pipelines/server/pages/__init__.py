@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import http
+
 from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
-from hpo_pipelines.server.pages import cluster, compare, login, newrun, newstudy, pipelines, run, search, study
+from hpo_pipelines.server.pages import cluster, compare, enqueue, login, newrun, newstudy, pipelines, run, search, study
 from hpo_pipelines.server.templating import rendered
 
 router = APIRouter(include_in_schema=False)
@@ -17,10 +19,11 @@ def home() -> Response:
     return RedirectResponse("/pipelines")
 
 
-for part in (login, pipelines, newrun, newstudy, run, study, compare, cluster, search):
+for part in (login, pipelines, newrun, newstudy, enqueue, run, study, compare, cluster, search):
     router.include_router(part.router)
 
 
 def error_page(request: Request, status: int, detail: str) -> Response:
     """What a person sees who asked for what there is not."""
-    return rendered(request, "error.html", status=status, code=status, detail=detail)
+    title = http.HTTPStatus(status).phrase
+    return rendered(request, "error.html", status=status, code=status, title=title, detail=detail)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import APIRouter, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from hpo_pipelines.description import described_queues
 from hpo_pipelines.errors import TaskNotFound
 from hpo_pipelines.server.api.queues import changed, waiting_in
 from hpo_pipelines.server.site import Site, SiteOf
-from hpo_pipelines.server.templating import rendered
+from hpo_pipelines.server.templating import onward, rendered
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.types import Kind, Status
 from hpo_pipelines.waiting import agents
@@ -37,12 +37,12 @@ def page(request: Request, site: SiteOf) -> Response:
 
 
 @router.post("/queues/{queue}/do/{action}")
-def act(site: SiteOf, queue: str, action: str) -> Response:
+def act(request: Request, site: SiteOf, queue: str, action: str) -> Response:
     """Pause a queue, or open it."""
     if action not in ("pause", "resume"):
         raise TaskNotFound(f"there is nothing called {action!r} to be done with a queue: pause, resume.")
     changed(site, queue, paused=action == "pause")
-    return RedirectResponse("/cluster", 303)
+    return onward(request, "/cluster")
 
 
 def _busy(site: Site) -> list[dict[str, Any]]:

@@ -9,13 +9,13 @@ from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from hpo_pipelines.errors import HpoPipelinesError, ParameterError
 from hpo_pipelines.planning import plan
 from hpo_pipelines.run import Run
 from hpo_pipelines.server.site import Site, SiteOf
-from hpo_pipelines.server.templating import is_part, rendered
+from hpo_pipelines.server.templating import is_part, onward, rendered
 from hpo_pipelines.waiting import CONTROLLERS
 
 router = APIRouter()
@@ -47,9 +47,7 @@ async def submit(request: Request, site: SiteOf, run: str) -> Response:
     found = await run_in_threadpool(made)
     if isinstance(found, dict):
         return await run_in_threadpool(_form, request, site, base, given, found, 422)
-    if is_part(request):
-        return Response(headers={"HX-Redirect": f"/runs/{found.id}"})
-    return RedirectResponse(f"/runs/{found.id}", 303)
+    return onward(request, f"/runs/{found.id}")
 
 
 @router.post("/runs/{run}/forecast")

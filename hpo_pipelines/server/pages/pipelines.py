@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from hpo_pipelines.errors import TaskNotFound
 from hpo_pipelines.server.api import keeping
@@ -16,7 +16,7 @@ from hpo_pipelines.server.listing import Listing, Row, listed, rows_of
 from hpo_pipelines.server.listing import Query as RunQuery
 from hpo_pipelines.server.security import saved_as
 from hpo_pipelines.server.site import Site, SiteOf
-from hpo_pipelines.server.templating import is_part, rendered
+from hpo_pipelines.server.templating import is_part, onward, rendered
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study.keeping import members
 from hpo_pipelines.types import Kind, Status
@@ -39,20 +39,20 @@ def overview(request: Request, site: SiteOf, *, q: str = "", archived: str = "")
 
 
 @router.post("/pipelines/{project}/{pipeline}/do/{action}")
-def act(site: SiteOf, project: str, pipeline: str, action: str) -> Response:
+def act(request: Request, site: SiteOf, project: str, pipeline: str, action: str) -> Response:
     """Archive a pipeline, or restore it."""
     actions = {"archive": keeping.archived, "restore": keeping.restored}
     if action not in actions:
         raise TaskNotFound(f"there is nothing called {action!r} to be done with a pipeline: {', '.join(actions)}.")
     actions[action](site, project, pipeline)
-    return RedirectResponse("/pipelines", 303)
+    return onward(request, "/pipelines")
 
 
 @router.post("/pipelines/{project}/{pipeline}/delete")
-def remove(site: SiteOf, project: str, pipeline: str) -> Response:
+def remove(request: Request, site: SiteOf, project: str, pipeline: str) -> Response:
     """Delete a pipeline: every run and study of it."""
     keeping.deleted(site, members(site.workspace.store, project, pipeline))
-    return RedirectResponse("/pipelines", 303)
+    return onward(request, "/pipelines")
 
 
 def _cards(site: Site, q: str, *, archived: bool) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from hpo_pipelines.server.graph import graph_of
 from hpo_pipelines.server.listing import rows_of
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.stepview import inspected_run, inspected_step, outputs_of
-from hpo_pipelines.server.templating import rendered
+from hpo_pipelines.server.templating import onward, rendered
 from hpo_pipelines.server.timeline import timeline_of
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.store.chain import chain
@@ -62,17 +62,17 @@ async def act(request: Request, site: SiteOf, run: str, action: str) -> Response
     """What the buttons of the page do: abort, rerun, resume; then the page of the run that it is about."""
     form = {name: values[-1] for name, values in parse_qs((await request.body()).decode()).items()}
     about = await run_in_threadpool(_act, site, site.run(run), action, form)
-    return RedirectResponse(f"/runs/{about.id}", 303)
+    return onward(request, f"/runs/{about.id}")
 
 
 @router.post("/runs/{run}/delete")
-def remove(site: SiteOf, run: str) -> Response:
+def remove(request: Request, site: SiteOf, run: str) -> Response:
     """Delete a run; then the page of its pipeline's other runs, or that of all pipelines."""
     task = site.run(run).task
     deleted(site, [task.id])
     where = TaskFilter(kind=Kind.PIPELINE, project=task.project, pipeline=task.pipeline, top=True, archived=False)
     place = f"/pipelines/{quote(task.project, safe='')}/{quote(str(task.pipeline), safe='')}"
-    return RedirectResponse(place if site.workspace.store.overview.count(where) else "/pipelines", 303)
+    return onward(request, place if site.workspace.store.overview.count(where) else "/pipelines")
 
 
 def _act(site: Site, run: Run, action: str, form: Mapping[str, str]) -> Run:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import RedirectResponse, Response
 
 from hpo_pipelines.errors import ParameterError, TaskNotFound
 from hpo_pipelines.server import studies
+from hpo_pipelines.server.api.studies import extended
+from hpo_pipelines.server.pages.newrun import given_in
 from hpo_pipelines.server.site import Site, SiteOf
-from hpo_pipelines.server.templating import query, rendered
+from hpo_pipelines.server.templating import onward, query, rendered
 from hpo_pipelines.server.trials import brushes
-from hpo_pipelines.study import Study
+from hpo_pipelines.study import Study, stop
 
 router = APIRouter()
 
 ROWS = 60
 """How many trials the table shows, and how many more at a time."""
 MOST = 2000
+_DIGITS = 6
 
 
 @router.get("/studies")
@@ -88,6 +92,28 @@ def part(
     raise TaskNotFound(f"the page of a study has no part {part!r}.")
 
 
+@router.post("/studies/{study}/do/{action}")
+async def act(request: Request, site: SiteOf, study: str, action: str) -> Response:
+    """What the buttons of the page do: stop, abort, resume, extend; then the page again."""
+    given = given_in(await request.body())
+    found = site.study(study)
+    if action in ("stop", "abort"):
+        await run_in_threadpool(stop, found, abort=action == "abort")
+    elif action == "resume":
+        await run_in_threadpool(site.drives.go_on, found)
+    elif action == "extend":
+        await run_in_threadpool(extended, site, found, _count(given.get("trials", "")))
+    else:
+        raise TaskNotFound(f"there is nothing called {action!r} to be done with a study: stop, abort, resume, extend.")
+    return onward(request, f"/studies/{found.id}")
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS):
+        raise ParameterError(f"trials={text!r}: say how many more, a number from 1 to {10**_DIGITS - 1:,}.")
+    return int(text)
+
+
 def _rows(
     site: Site, study: Study, sort: str, brush: str, cursor: int | None = None, limit: int = ROWS
 ) -> dict[str, Any]:
@@ -99,6 +125,7 @@ def _rows(
     chosen = ordered[begin : begin + limit]
     shown = [trials.rows[index] for index in chosen]
     steps = site.workspace.store.overview.steps([row.run for row in shown])
+    spreads = studies.spreads(site, study, shown)
     more = begin + limit < len(ordered)
     return {
         "trials": trials,
@@ -107,6 +134,9 @@ def _rows(
                 "trial": row.trial,
                 "status": row.status,
                 "values": trials.values.get(row.trial, (None,) * len(trials.goals)),
+                "spreads": spreads.get(row.trial, ()),
+                "broken": trials.broken(row.trial),
+                "is_known": row.trial in trials.values,
                 "params": [column.values[index] for column in trials.columns.values()],
                 "steps": steps[row.run],
                 "seconds": row.seconds,
@@ -119,6 +149,7 @@ def _rows(
         "best": None if trials.best is None else trials.best.trial,
         "more": query(sort=sort, brush=brush, cursor=str(shown[-1].trial)) if more else None,
         "study_id": study.id,
+        "is_bounded": bool(study.goals.constraints),
     }
 
 

@@ -1,4 +1,5 @@
 // What every page has: theme, palette, dialogs, copying, ticking durations.
+import { clear, problemIn, send, tell } from "./actions.js";
 import { $, $$, duration, fragment, replace, typing } from "./dom.js";
 
 const root = document.documentElement;
@@ -41,8 +42,13 @@ palette.addEventListener("keydown", (event) => {
 const ask = $("#ask");
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (!form.dataset.ask || form.dataset.asked) return;
+  if (event.defaultPrevented || form.method !== "post" || form.hasAttribute("hx-post") || "plain" in form.dataset) return; // htmx's, or the browser's
   event.preventDefault();
+  if (!form.dataset.ask || form.dataset.asked) {
+    delete form.dataset.asked;
+    send(form, event.submitter);
+    return;
+  }
   $("#ask-text").textContent = form.dataset.ask;
   ask.showModal();
   ask.onclose = () => {
@@ -70,7 +76,15 @@ const dialog = $("#dialog");
 async function openNew(url) {
   if (dialog.open || document.body.dataset.role === "viewer") return;
   const body = $("#dialog-body");
-  replace(body, await fragment(url));
+  let form;
+  try {
+    form = await fragment(url);
+  } catch (error) {
+    tell(problemIn(error));
+    return;
+  }
+  clear();
+  replace(body, form);
   dialog.setAttribute("aria-label", $("h2", body)?.textContent ?? "Form");
   dialog.showModal();
   $("[autofocus]", dialog)?.focus();
@@ -95,6 +109,22 @@ document.addEventListener("click", (event) => {
     navigator.clipboard.writeText($(copy.dataset.copy).innerText);
     copy.setAttribute("aria-pressed", "true");
     setTimeout(() => copy.removeAttribute("aria-pressed"), 900);
+  }
+});
+
+// Rows of a form, as many as one likes.
+document.addEventListener("click", (event) => {
+  const add = event.target.closest("[data-add]"), remove = event.target.closest("[data-remove]");
+  if (add) {
+    const row = $(add.dataset.add).content.firstElementChild.cloneNode(true);
+    const like = add.dataset.after ? $$(add.dataset.after, add.form).at(-1) : null;
+    if (like) like.after(row); else add.closest(".fld").before(row);
+    $("input,select", row).focus();
+  }
+  if (remove) {
+    const row = remove.closest(remove.dataset.remove), form = remove.form;
+    row.remove();
+    $("[data-add]", form).focus();
   }
 });
 

@@ -29,7 +29,8 @@ function tooltip(c, formatter) {
 function label(data, i) {
   const goals = data.objectives.map((goal) => `${goal.name} ${short(goal.values[i])}`);
   const params = Object.entries(data.params).map(([name, column]) => `${name} ${short(column.choices ? column.choices[column.values[i]] : column.values[i])}`);
-  return [`Trial ${data.number[i]}  ${data.status[i]}`, ...goals, ...params].join("\n");
+  const state = data.infeasible.has(data.number[i]) ? `${data.status[i]}, infeasible` : data.status[i];
+  return [`Trial ${data.number[i]}  ${state}`, ...goals, ...params].join("\n");
 }
 const axis = (c, more) => ({ type: "value", axisLine: { lineStyle: { color: c.line } }, axisTick: { show: false }, axisLabel: { ...text(c), formatter: short }, splitLine: { lineStyle: { color: c.line } }, ...more });
 const points = (found, count, style) => ({ type: "scatter", data: found, symbolSize: count > MANY ? 4 : 7, itemStyle: style, large: found.length > MANY, largeThreshold: MANY });
@@ -71,13 +72,14 @@ export function columnOf(data, name) {
 
 export function drawHistory(data, kept, selected) {
   const c = colours(), goal = data.objectives[0], maximize = goal.direction === "maximize";
-  const dim = [], lit = [], best = [], count = data.number.length;
+  const dim = [], lit = [], out = [], best = [], count = data.number.length;
   let top = null;
   for (let i = 0; i < count; i++) {
     const value = goal.values[i];
     if (value === null) continue;
-    (kept[i] ? lit : dim).push([data.number[i], value, i]);
-    if (data.infeasible.has(data.number[i])) continue;  // never the best
+    const is_out = data.infeasible.has(data.number[i]);
+    (kept[i] ? is_out ? out : lit : dim).push([data.number[i], value, i]);
+    if (is_out) continue;  // never the best
     if (top === null || (maximize ? value > top : value < top)) best.push([data.number[i], top = value]);
   }
   const last = data.number[count - 1];
@@ -91,6 +93,7 @@ export function drawHistory(data, kept, selected) {
     series: [
       { ...points(dim, count, { color: c.idle, opacity: 0.25 }), symbolSize: 4 },
       points(lit, count, { color: c.run, opacity: count > MANY ? 0.45 : 0.75 }),
+      { ...points(out, count, { color: c.idle, opacity: 0.6 }), symbol: "triangle" },
       { type: "line", data: best, step: "end", symbol: "none", lineStyle: { color: c.ok, width: 2 }, silent: true },
       ring(at >= 0 && goal.values[at] !== null ? [[selected, goal.values[at], at]] : [], c),
     ],
@@ -120,7 +123,8 @@ export function drawPareto(data, kept, selected) {
     xAxis: axis(c, { ...name(x), nameGap: 24, splitLine: { show: false } }), yAxis: axis(c, { ...name(y), nameGap: 46, axisLine: { show: false } }),
     series: [
       points(all.filter((point) => !kept[point[2]]), all.length, { color: c.idle, opacity: 0.25 }),
-      points(all.filter((point) => kept[point[2]]), all.length, { color: c.run, opacity: 0.5 }),
+      points(all.filter((point) => kept[point[2]] && !data.infeasible.has(data.number[point[2]])), all.length, { color: c.run, opacity: 0.5 }),
+      { ...points(all.filter((point) => kept[point[2]] && data.infeasible.has(data.number[point[2]])), all.length, { color: c.idle, opacity: 0.6 }), symbol: "triangle" },
       { type: "line", data: best, symbolSize: 8, symbol: "circle", itemStyle: { color: c.ok }, lineStyle: { color: c.ok, width: 1.5 } },
       ring(all.filter((point) => point[2] === at), c),
     ],

@@ -25,9 +25,25 @@ export function throttled(ms, work) {
   };
 }
 
+// What was refused: a title, and the rule, the value and the cure (RFC 9457).
+export class Problem extends Error {
+  constructor(title, detail) {
+    super(detail);
+    this.title = title;
+  }
+}
+export async function problemOf(answer) {
+  try {
+    const { title, detail } = await answer.json();
+    return new Problem(title, detail);
+  } catch {
+    return new Problem(`${answer.status}`, "The server gave no reason; its log may have one.");
+  }
+}
+
 export async function fragment(url, signal) {
   const answer = await fetch(url, { headers: { "HX-Request": "true" }, signal });
-  if (!answer.ok) throw new Error(`${answer.status} for ${url}`);
+  if (!answer.ok) throw await problemOf(answer);
   return answer.text();
 }
 
