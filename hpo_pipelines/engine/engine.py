@@ -26,7 +26,7 @@ from hpo_pipelines.engine.refresh import Refresh
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, ConfigError, HpoPipelinesError
-from hpo_pipelines.executors.base import Assignment, ConsoleChunk, Executor
+from hpo_pipelines.executors.base import Assignment, ConsoleChunk, Executor, NodeUse
 from hpo_pipelines.executors.inline import InlineExecutor
 from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.pipeline import Pipeline
@@ -94,6 +94,12 @@ class Engine:
             if name not in self._executors:
                 self._executors[name] = _start(name)
             return self._executors[name]
+
+    def nodes(self) -> list[tuple[str, NodeUse]]:
+        """(executor, node) of every node that the executors which were started so far have steps run on."""
+        with self._starting:
+            started = dict(self._executors)
+        return [(name, node) for name, executor in started.items() for node in executor.nodes()]
 
     def executor_for(self, resources: Resources) -> str:
         """The executor of a step when the run names none: local, or ray as soon as something only Ray has is named."""

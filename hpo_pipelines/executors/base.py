@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -135,6 +135,18 @@ Message: TypeAlias = Waiting | Started | Reported | ConsoleChunk | Ended
 Listener: TypeAlias = Callable[[Assignment, Message], None]
 
 
+@dataclass(frozen=True)
+class NodeUse:
+    """One node: what it has, by resource (CPU, GPU, memory in bytes, custom ones), and of that what is promised."""
+
+    name: str
+    resources: Mapping[str, float]
+    used: Mapping[str, float]
+    """By anybody, as far as the executor knows."""
+    holders: Mapping[str, Mapping[str, float]]
+    """Our own steps there: a step's task -> what is promised to it."""
+
+
 class Executor(ABC):
     """Runs assignments.
 
@@ -167,6 +179,10 @@ class Executor(ABC):
     @abstractmethod
     def close(self) -> None:
         """Stop what runs and free what is held; idempotent."""
+
+    def nodes(self) -> Sequence[NodeUse]:
+        """Where steps run, and what is in use there; none of an executor that promises nothing, or cannot say now."""
+        return ()
 
 
 def ended(message: Any) -> bool:

@@ -6,10 +6,14 @@ import contextlib
 import logging
 import os
 import pickle
+import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
+
+import psutil
 
 from hpo_pipelines.errors import ConfigError
 from hpo_pipelines.executors import processes
@@ -22,6 +26,7 @@ from hpo_pipelines.executors.base import (
     Listener,
     Lost,
     Message,
+    NodeUse,
     Started,
     TimedOut,
     ended,
@@ -122,6 +127,16 @@ class LocalExecutor(Executor):
             self._notify()
         if threading.current_thread() is not self._thread:
             self._thread.join()
+
+    def nodes(self) -> Sequence[NodeUse]:
+        """This machine: the CPU slots, and its memory, which is promised to steps that declare some."""
+        with self._lock:
+            items = [worker.running for worker in self._workers if worker.running is not None]
+            used = self._used
+        holders = {item.assignment.task: _promised(item) for item in items}
+        memory = sum(held.get("memory", 0.0) for held in holders.values())
+        total = {"CPU": self.cpus, "memory": float(psutil.virtual_memory().total)}
+        return [NodeUse(socket.gethostname(), total, {"CPU": used, "memory": memory}, holders)]
 
     # -- choosing a worker (with the lock held)
 
@@ -317,6 +332,11 @@ def _end(worker: WorkerProcess) -> str:
 
         container.remove_soon(item.assignment.id)
     return death
+
+
+def _promised(item: _Running) -> dict[str, float]:
+    memory = item.assignment.resources.memory_bytes
+    return {"CPU": item.assignment.resources.cpu, **({"memory": float(memory)} if memory else {})}
 
 
 def _tell(item: _Running, message: Message) -> None:

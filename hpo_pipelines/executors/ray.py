@@ -34,6 +34,7 @@ from hpo_pipelines.executors.base import (
     Listener,
     Lost,
     Message,
+    NodeUse,
     Started,
     TimedOut,
     Waiting,
@@ -87,6 +88,8 @@ class _Attempt:
     """Whether it waits in our line, and Ray has not heard of it."""
     waits: str = ""
     """What it was last said to wait for."""
+    host: str = ""
+    """Where its worker is, once that is known."""
     ref: Any = None
     cancelled: bool = False
     verdict: Ended | None = None
@@ -189,6 +192,14 @@ class RayExecutor(Executor):
         if threading.current_thread() is not self._thread:
             self._thread.join()
         atexit.unregister(self.close)
+
+    def nodes(self) -> Sequence[NodeUse]:
+        running = [each for each in list(self._attempts.values()) if each.started and each.outcome is None]
+        try:
+            return ray_cluster.uses([(each.assignment.task, each.host, each.demand) for each in running])
+        except Exception:  # noqa: BLE001 - its head is away, and whoever needs it says so
+            _log.debug("the cluster could not be looked at", exc_info=True)
+            return ()
 
     def _new_mail(self) -> Mail:
         # Ray is there to be imported only now that its environment was set.
@@ -358,6 +369,7 @@ class RayExecutor(Executor):
     def _begin(self, attempt: _Attempt, message: Started) -> None:
         if not attempt.assignment.environment.apart:
             self._limit(attempt)
+        attempt.host = message.worker.split(":")[1]
         if not attempt.started:
             attempt.started = True
             with self._lock:

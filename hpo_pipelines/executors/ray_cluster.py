@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from hpo_pipelines.executors.base import NodeUse
+
 Demand: TypeAlias = Mapping[str, float]
 """Resource, by Ray's name (CPU, GPU, memory in bytes, or a custom one) -> amount."""
 
@@ -90,6 +92,34 @@ def _node(info: Any) -> Node:
         dict(info.labels or {}),
         {each.resource_name: each.used for each in usage if each.used},
     )
+
+
+def uses(running: Sequence[tuple[str, str, Demand]]) -> list[NodeUse]:
+    """What is in use of each living node, by anybody; ``running`` are our own steps: (task, host, what it holds).
+
+    Raises whatever Ray raises while its head does not answer.
+    """
+    import ray
+    from ray.autoscaler.v2.sdk import get_cluster_status
+
+    status = get_cluster_status(ray.get_runtime_context().gcs_address, ANSWER_SECONDS)
+    hosts = {each["NodeID"]: each["NodeManagerHostname"] for each in ray.nodes()}
+    living = [*status.active_nodes, *status.idle_nodes]
+    found = []
+    for each in living:
+        node, host = _node(each), hosts.get(each.node_id, each.ip_address)
+        # Nodes of a test may share a machine: then nobody can say on which of them a step is.
+        alone = len(living) == 1 or list(hosts.values()).count(host) == 1
+        held = {task: demand for task, where, demand in running if len(living) == 1 or (alone and where == host)}
+        name = host if alone else f"{host} {str(each.node_id)[:6]}"
+        found.append(NodeUse(name, _told(node.resources), _told(node.used), held))
+    return sorted(found, key=lambda each: each.name)
+
+
+def _told(resources: Demand) -> dict[str, float]:
+    """Without what is Ray's own business."""
+    own = ("node:", "accelerator_type:", "object_store_memory")
+    return {name: amount for name, amount in resources.items() if not name.startswith(own)}
 
 
 def waits(cluster: Cluster, demand: Demand, selector: Mapping[str, str]) -> str:

@@ -47,7 +47,8 @@ _VIEWER: _Rules = {
         *(
             _API + path
             for path in (
-                "/me", "/pipelines", "/pipelines/{project}/{pipeline}", "/agents", "/queues", "/queues/{queue}",
+                "/me", "/pipelines", "/pipelines/{project}/{pipeline}", "/agents", "/nodes", "/queues",
+                "/queues/{queue}",
                 "/events",
                 "/artifacts/{digest}", "/artifacts/{digest}/content",
                 "/runs", "/runs/{run}", "/runs/{run}/artifacts", "/runs/{run}/console", "/runs/{run}/console/download",

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_pipelines.description import described_queues
 from hpo_pipelines.errors import ConfigError, TaskNotFound
+from hpo_pipelines.server.nodes import described
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.waiting import agents as listening
@@ -59,6 +60,12 @@ def agents(site: SiteOf) -> PlainJson:
             ]
         }
     )
+
+
+@router.get("/nodes", response_model=dict[str, Any])
+def nodes(site: SiteOf) -> PlainJson:
+    """The nodes where steps run, as agents see them: what is in use of each resource (memory in bytes), and by what."""
+    return PlainJson({"items": described(site)})
 
 
 def declared(site: Site, queue: str) -> None:

@@ -12,4 +12,6 @@ const refresh = throttled(1500, async () => {
     if (fresh) await morph(part, fresh.innerHTML);
   } catch { /* the label says that we are reconnecting */ }
 });
+// What is in use changes without an event.
+if (part.dataset.every) setInterval(() => { if (!document.hidden) refresh(); }, Number(part.dataset.every));
 listen({}, () => { if (first) { first = false; return; } refresh(); });
