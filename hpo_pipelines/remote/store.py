@@ -48,7 +48,7 @@ def refusal(what: str, url: str) -> ConfigError:
 
 
 class RemoteStore(Store):
-    """A store behind a server. Reads what handles read; sets tags, notes and queues. Any thread may use it."""
+    """A store behind a server. Reads what handles read; sets tags, notes, queues; archives. Any thread may use it."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection.url, cast(Database, NoDatabase(connection.url)))
@@ -90,6 +90,18 @@ class RemoteTasks(_Part, Tasks):
             changes["tags"] = list(changes["tags"])
         self._server.patch(f"/runs/{quoted(task_id)}", changes)
         return self.get(task_id)
+
+    def archive(self, *task_ids: str) -> builtins.list[Task]:
+        return self._kept("archive", task_ids)
+
+    def restore(self, *task_ids: str) -> builtins.list[Task]:
+        return self._kept("restore", task_ids)
+
+    def _kept(self, what: str, task_ids: Sequence[str]) -> builtins.list[Task]:
+        if not task_ids:
+            return []
+        changed = self._server.post(f"/records/{what}", {"tasks": builtins.list(task_ids)})["items"]
+        return [wire.task_of(each) for each in changed]
 
     def get(self, task_id: str) -> Task:
         return wire.task_of(self._server.get(f"/records/tasks/{quoted(task_id)}"))

@@ -228,6 +228,9 @@ class RemoteWorkspace(Workspace):
     def end(self, run: str, status: Status, reason: str) -> NoReturn:
         raise refusal(f"ending a run as {status}", self.server.url)
 
+    def follow(self) -> None:
+        """Nothing: MLflow is the server's to feed."""
+
     def drain(self, timeout: float = 5.0) -> NoReturn:
         raise refusal("waiting for MLflow", self.server.url)
 

@@ -84,6 +84,7 @@ _RUNNER: _Rules = {
             _API + path
             for path in (
                 "/runs", "/records/studies", "/records/studies/{study}/resume", "/records/studies/{study}/stop",
+                "/records/archive", "/records/restore",
                 "/runs/{run}/plan", "/runs/{run}/clone", "/runs/{run}/submit", "/runs/{run}/rerun",
                 "/runs/{run}/resume", "/runs/{run}/abort", "/runs/{run}/archive", "/runs/{run}/restore",
                 "/pipelines/{project}/{pipeline}/archive", "/pipelines/{project}/{pipeline}/restore",

@@ -132,6 +132,11 @@ ACTS = [
     ["resume", "xs", "-n", "4"],
     ["best", "xs"],
     ["show", "simple#3", "--json"],
+    ["archive", "simple#1", "xs"],
+    ["archive", "simple#1"],
+    ["archive", "nowhere#1"],
+    ["ls", "-n", "50", "--archived"],
+    ["restore", "simple#1", "--json"],
     ["ls", "-n", "50"],
 ]
 """One after the other: later ones name what earlier ones made."""

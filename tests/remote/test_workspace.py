@@ -21,6 +21,7 @@ from hpo_pipelines.errors import IllegalTransition
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings
+from hpo_pipelines.store import TaskFilter
 
 
 @pytest.fixture(scope="module")
@@ -185,6 +186,22 @@ def test_tags_and_notes_are_set(base: Run) -> None:
 
 
 # -- waiting and stopping
+
+
+def test_it_is_archived_and_restored_where_it_is(place: Workspace, served: Serving, base: Run) -> None:
+    kept = base.clone(lr=0.9)
+    archived = kept.archive()
+    assert archived.task.archived_at is not None
+    assert kept.id not in [run.id for run in place.runs(TaskFilter(archived=False), limit=500)]
+    assert served.workspace.run_called(kept.id).task.archived_at == archived.task.archived_at
+    assert kept.archive().task.archived_at == archived.task.archived_at, "once more changes nothing"
+    assert kept.restore().task.archived_at is None
+    step = served.workspace.run_called(base.id).steps["load"]
+    with pytest.raises(TaskError, match="load"):
+        place.store.tasks.archive(step.id)
+    with pytest.raises(TaskNotFound):
+        place.store.tasks.archive(kept.id, "01NOTHING")
+    assert kept.refreshed().task.archived_at is None, "all or none"
 
 
 def test_a_run_is_aborted_where_it_runs(place: Workspace, tmp_path: Path) -> None:

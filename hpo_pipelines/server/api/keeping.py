@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Body, Depends
+from pydantic import BaseModel, ConfigDict, Field
 
 from hpo_pipelines.description import described
+from hpo_pipelines.remote import wire
 from hpo_pipelines.server.api.fresh import fresh_pipeline, fresh_run
 from hpo_pipelines.server.plainjson import PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
@@ -15,9 +17,20 @@ from hpo_pipelines.study.keeping import archive, delete, members, restore
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind
 
+MOST = 10_000
+"""Of one request."""
+
 router = APIRouter(tags=["keeping"])
 _run = APIRouter(dependencies=[Depends(fresh_run)])
 _pipeline = APIRouter(dependencies=[Depends(fresh_pipeline)])
+
+
+class Tasks(BaseModel):
+    """Runs and studies."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tasks: list[str] = Field(min_length=1, max_length=MOST, description="Their ids.")
 
 
 @_run.post("/runs/{run}/archive", response_model=dict[str, Any])
@@ -58,6 +71,18 @@ def restore_pipeline(site: SiteOf, project: str, pipeline: str) -> PlainJson:
 def delete_pipeline(site: SiteOf, project: str, pipeline: str) -> PlainJson:
     """Delete every run and study of a pipeline, archived ones too. 409 while one of them waits or is under way."""
     return PlainJson(deleted(site, members(site.workspace.store, project, pipeline)))
+
+
+@router.post("/records/archive", response_model=dict[str, Any])
+def archive_tasks(site: SiteOf, wanted: Annotated[Tasks, Body()]) -> PlainJson:
+    """Archive runs, and studies with their trials, all or none of them; gives the records of those that were listed."""
+    return PlainJson({"items": [wire.task_record(task) for task in archive(site.workspace, *wanted.tasks)]})
+
+
+@router.post("/records/restore", response_model=dict[str, Any])
+def restore_tasks(site: SiteOf, wanted: Annotated[Tasks, Body()]) -> PlainJson:
+    """Have archived runs and studies listed again; gives the records of those that were archived."""
+    return PlainJson({"items": [wire.task_record(task) for task in restore(site.workspace, *wanted.tasks)]})
 
 
 router.include_router(_run)

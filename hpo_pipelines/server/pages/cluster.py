@@ -21,7 +21,7 @@ _MOST = 100
 
 @router.get("/cluster")
 def page(request: Request, site: SiteOf) -> Response:
-    """Queues with what waits in them and why; who listens; what uses the nodes; the steps, and why some of them wait."""
+    """Queues with what waits in them and why; who listens; what uses the nodes; the steps, and why some wait."""
     queues = described_queues(site.workspace.store, site.workspace.settings)
     lines = {row["queue"]: waiting_in(site, row["queue"])[:_MOST] if row["waiting"] else [] for row in queues}
     pictured = nodes.pictured(site)
