@@ -195,11 +195,7 @@ class RayExecutor(Executor):
 
     def nodes(self) -> Sequence[NodeUse]:
         running = [each for each in list(self._attempts.values()) if each.started and each.outcome is None]
-        try:
-            return ray_cluster.uses([(each.assignment.task, each.host, each.demand) for each in running])
-        except Exception:  # noqa: BLE001 - its head is away, and whoever needs it says so
-            _log.debug("the cluster could not be looked at", exc_info=True)
-            return ()
+        return ray_cluster.uses([(each.assignment.task, each.host, each.demand) for each in running])
 
     def _new_mail(self) -> Mail:
         # Ray is there to be imported only now that its environment was set.

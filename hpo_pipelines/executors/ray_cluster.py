@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ from hpo_pipelines.executors.base import NodeUse
 
 Demand: TypeAlias = Mapping[str, float]
 """Resource, by Ray's name (CPU, GPU, memory in bytes, or a custom one) -> amount."""
+
+_log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 10
 """How long the head may take to say how the cluster stands."""
@@ -97,13 +100,17 @@ def _node(info: Any) -> Node:
 def uses(running: Sequence[tuple[str, str, Demand]]) -> list[NodeUse]:
     """What is in use of each living node, by anybody; ``running`` are our own steps: (task, host, what it holds).
 
-    Raises whatever Ray raises while its head does not answer.
+    Nothing while the cluster's head does not answer: whoever needs it says so.
     """
     import ray
     from ray.autoscaler.v2.sdk import get_cluster_status
 
-    status = get_cluster_status(ray.get_runtime_context().gcs_address, ANSWER_SECONDS)
-    hosts = {each["NodeID"]: each["NodeManagerHostname"] for each in ray.nodes()}
+    try:
+        status = get_cluster_status(ray.get_runtime_context().gcs_address, ANSWER_SECONDS)
+        hosts = {each["NodeID"]: each["NodeManagerHostname"] for each in ray.nodes()}
+    except Exception:  # noqa: BLE001 - of many kinds, by what of Ray is away
+        _log.debug("the cluster could not be looked at", exc_info=True)
+        return []
     living = [*status.active_nodes, *status.idle_nodes]
     found = []
     for each in living:

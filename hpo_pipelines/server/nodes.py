@@ -36,7 +36,7 @@ class Bar:
 
     def amount(self, value: float) -> str:
         """``value`` as a person reads it."""
-        return size(round(value)) if self.resource == "memory" else f"{value:g}"
+        return size(round(value)) if self.resource == "memory" and value else f"{value:g}"
 
 
 def bars(node: SeenNode) -> list[Bar]:

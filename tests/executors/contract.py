@@ -19,7 +19,7 @@ from executors.versions import version
 from services import wait_until
 
 from hpo_pipelines.errors import ConfigError
-from hpo_pipelines.executors.base import Cancelled, Completed, Executor, Failed, Lost, Started, TimedOut
+from hpo_pipelines.executors.base import Cancelled, Completed, Executor, Failed, Lost, NodeUse, Started, TimedOut
 from hpo_pipelines.failure import rebuilt
 from hpo_pipelines.types import Resources
 
@@ -240,6 +240,23 @@ class ProcessContract(ExecutorContract):
         assert second.messages == [Cancelled()]
         go.touch()
         assert bench.value(first) == "waited"
+
+    def test_what_runs_holds_a_part_of_its_node(self, bench: Bench) -> None:
+        go = bench.marker()
+        heard = bench.submit(steps.wait, str(go), resources=Resources(cpu=1.5))
+        task = heard.assignment.task
+
+        def held() -> list[NodeUse]:
+            return [node for node in bench.executor.nodes() if task in node.holders]
+
+        wait_until(lambda: any(node.used.get("CPU", 0.0) >= 1.5 for node in held()), "its node to say so")
+        (node,) = held()
+        assert node.holders[task]["CPU"] == 1.5
+        assert 1.5 <= node.used["CPU"] <= node.resources["CPU"]
+        assert node.resources["memory"] > 0
+        go.touch()
+        assert heard.completed
+        wait_until(lambda: not held(), "it to be free again")
 
     # -- cancelled
 

@@ -176,18 +176,6 @@ def test_a_restart_of_the_server_loses_nothing(
         context.close()
 
 
-def test_many_tabs_load_and_each_keeps_one_stream(chromium: Browser, served: Any, base: Run) -> None:
-    context = chromium.new_context(base_url=served.url)
-    streams: list[str] = []
-    pages = [context.new_page() for _ in range(4)]
-    for each in pages:
-        each.on("request", lambda request: streams.append(request.url) if "/events" in request.url else None)
-        each.goto(f"/runs/{base.id}")
-        expect(each.locator("#live")).to_have_text("Live")
-    assert len(streams) == len(pages)
-    context.close()
-
-
 def test_every_answer_of_ours_forbids_what_is_inline_or_elsewhere(served: Any, base: Run) -> None:
     for address in ("/pipelines", f"/runs/{base.id}", "/static/app.css", "/api/v1/runs"):
         policy = httpx2.get(f"{served.url}{address}").headers["content-security-policy"]
