@@ -46,6 +46,12 @@ class StudyRequest(_Strict):
     plateau: Count = None
     prune_on: str | list[str] | None = None
     repeats: dict[str, Any] | None = Field(default=None, examples=[{"seed": 5}])
+    fidelity: dict[str, Any] | None = Field(
+        default=None, examples=[{"param": "sample_rows", "min": 1000, "max": 100000, "eta": 3}]
+    )
+    enqueue: list[dict[str, Any]] = Field(default=[], description="Points that go first.")
+    from_study: str | list[str] | None = Field(default=None, description="Studies whose trials it begins with.")
+    from_runs: str | list[str] | None = Field(default=None, description="Past runs that it begins with as trials.")
     n_trials: Count = None
     timeout: float | str | None = Field(default=None, description='Seconds, or text such as "2h".')
     n_jobs: int = Field(default=1, ge=1, le=1000)
