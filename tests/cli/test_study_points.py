@@ -88,3 +88,9 @@ def test_what_is_no_fidelity_is_said(hpo: Hpo, home: Path, text: str) -> None:
     ended = hpo("optimize", f"{STUDIED}:rising", "-P", "x=uniform(0,1)", "-n", "1", "--fidelity", text)
     assert ended.code == 2
     assert "such as sample_rows=1000..100000,eta=3" in ended.err
+
+
+def test_rungs_are_not_planned(hpo: Hpo, home: Path) -> None:
+    ended = hpo("optimize", f"{STUDIED}:rising", "-P", "x=uniform(0,1)", "-n", "1", "--fidelity", "rows=1..9", "--plan")
+    assert ended.code == 18
+    assert "does not count the rungs" in ended.err
