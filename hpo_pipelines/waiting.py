@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.journal import driven, lease_of
 from hpo_pipelines.engine.repeats import Repeats
+from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.errors import IllegalTransition, ParameterError
 from hpo_pipelines.owner import is_gone, spoken
 from hpo_pipelines.store import Store
@@ -112,6 +113,8 @@ def recorded(options: RunOptions) -> dict[str, Any]:
         }
     if options.repeats is not None:
         found["repeats"] = options.repeats.as_option()
+    if options.ladder is not None:
+        found["ladder"] = options.ladder.as_option()
     if not options.reuse:
         found["reuse"] = False
     return found
@@ -123,8 +126,13 @@ def options_of(entry: Entry) -> RunOptions:
     wanted = Refresh(
         refresh.get("everything", False), frozenset(refresh.get("steps", ())), frozenset(refresh.get("from_steps", ()))
     )
-    repeats = Repeats.of_option(entry.options.get("repeats"))
-    return RunOptions(refresh=wanted, reuse=entry.options.get("reuse", True), repeats=repeats, echo=False)
+    return RunOptions(
+        refresh=wanted,
+        reuse=entry.options.get("reuse", True),
+        repeats=Repeats.of_option(entry.options.get("repeats")),
+        ladder=Ladder.of_option(entry.options.get("ladder")),
+        echo=False,
+    )
 
 
 def waiting_options(store: Store, task: Task) -> RunOptions:

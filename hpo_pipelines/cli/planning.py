@@ -27,8 +27,12 @@ _NAMED = 4
 def plan(base: Pipeline[..., Any] | Run, space: Space, wanted: Mapping[str, Any], *, as_json: bool) -> int:
     """What ``hpo optimize --plan`` does."""
     from hpo_pipelines.cli.options import print_json, workspace
+    from hpo_pipelines.errors import StudyError
     from hpo_pipelines.study import plan_study
 
+    if wanted.get("fidelity") is not None:
+        # How many trials climb each rung follows from their values, which no plan has.
+        raise StudyError("a plan does not count the rungs of fidelity: leave --fidelity or --plan out.")
     given = {name: wanted[name] for name in _PLANNED if name in wanted}
     made = plan_study(base, space, workspace=workspace(), **given)
     if as_json:

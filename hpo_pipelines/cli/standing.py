@@ -56,7 +56,19 @@ def _described_best(study: Study, trial: Trial) -> dict[str, Any]:
     from search_spaces.groups import flattened
 
     params = flattened(study.task.params["space"], trial.params)
-    return {"trial": trial.number, "run": trial.run.label, **described_values(study, trial), "params": params}
+    return {
+        "trial": trial.number,
+        "run": trial.run.label,
+        **described_values(study, trial),
+        **links(trial),
+        "params": params,
+    }
+
+
+def links(trial: Trial) -> dict[str, Any]:
+    """Where a trial comes from, and which it continues, as JSON; nothing for most."""
+    found = {"origin": trial.origin, "continues": trial.continues}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def described_values(study: Study, trial: Trial) -> dict[str, Any]:
@@ -89,6 +101,7 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
                 "run": trial.run.label,
                 "status": str(trial.status),
                 **described_values(study, trial),
+                **links(trial),
             }
             for trial in trials
         ]
@@ -99,6 +112,8 @@ def show_study(place: Workspace, task: Task, *, as_json: bool) -> None:
     said = gone or study.reason or ""
     click.echo(f"{click.style(study.name, bold=True)}  {styled(study.status)}  {said}  {study.id}")
     click.echo(f"  {_wanted_text(study)} of {task.pipeline}")
+    if study.imported.wanted:
+        click.echo(f"  {study.imported}")
     if sums.executions or sums.reused:
         click.echo(f"  steps: {accounting_text(sums)}")
     if any(trial.values is not None for trial in trials):
@@ -149,11 +164,33 @@ def trials_table(study: Study, trials: Sequence[Trial]) -> str:
     from hpo_pipelines.cli import charts
     from hpo_pipelines.cli.describing import table
 
-    bars = charts.value_bars(study, trials) if charts.wanted() else [""] * len(trials)
-    return table([_row(study, trial, bar) for trial, bar in zip(trials, bars, strict=True)])
+    climbed = _climbed(study, trials)
+    rows = [_row(study, trial, climbed.get(trial.run.id, "")) for trial in trials]
+    if charts.wanted():
+        bars = charts.value_bars(study, trials)
+        rows = [{**row, "": bar} for row, bar in zip(rows, bars, strict=True)]
+    empty = {name for name in ("of", "reached") if not any(row[name] for row in rows)}
+    return table([{name: text for name, text in row.items() if name not in empty} for row in rows])
 
 
-def _row(study: Study, trial: Trial, bar: str) -> dict[str, str]:
+def _climbed(study: Study, trials: Sequence[Trial]) -> dict[str, str]:
+    """The highest rung that each trial came to, by its run."""
+    from hpo_pipelines.engine.rungs import Ladder
+    from hpo_pipelines.study.fidelity import climbs_of, reached
+
+    ladder = Ladder.of_option(study.fidelity or None)
+    if ladder is None:
+        return {}
+    found = climbs_of(study.workspace, [trial.run.id for trial in trials], ladder)
+    return {run: f"{ladder.parameter}={reached(ladder, steps)}" for run, steps in found.items() if steps}
+
+
+def linked(trial: Trial) -> str:
+    """Where a trial comes from, or which it continues."""
+    return trial.origin or ("" if trial.continues is None else f"continues trial {trial.continues}")
+
+
+def _row(study: Study, trial: Trial, climbed: str) -> dict[str, str]:
     from hpo_pipelines.cli.describing import duration, parameter, short
     from search_spaces.groups import flattened
 
@@ -163,7 +200,9 @@ def _row(study: Study, trial: Trial, bar: str) -> dict[str, str]:
         "run": trial.run.label,
         "status": str(trial.status),
         **_values(study, trial),
-        "": bar,
+        "": "",
+        "reached": climbed,
+        "of": linked(trial),
         "took": duration(trial.run.task.seconds),
         "parameters": short(", ".join(f"{name}={parameter(value)}" for name, value in params.items())),
     }
@@ -193,6 +232,8 @@ def show(study: Study) -> None:
     from hpo_pipelines.cli.describing import styled
 
     click.echo(f"study {study.name}  {styled(study.status)}  {study.reason or ''}")
+    if study.imported.wanted:
+        click.echo(str(study.imported), err=True)
     if any(trial.values is not None for trial in study.trials):
         show_best(study)
     else:
@@ -228,7 +269,9 @@ def show_best(study: Study) -> None:
         click.echo(str(error), err=True)
         return
     value = _value_text(trial, 0)
-    click.echo(f"best {study.goals.names[0]} = {value} in {trial.run.label} (trial {trial.number})")
+    link = linked(trial)
+    origin = "" if link in ("", trial.run.label) else f", that is {link}" if trial.origin else f", {link}"
+    click.echo(f"best {study.goals.names[0]} = {value} in {trial.run.label} (trial {trial.number}{origin})")
     params = _described_best(study, trial)["params"]
     texts = {key: f"{key} = {parameter(value)}" for key, value in params.items()}
     drawn = charts.ranges(study.space, params) if charts.wanted() else {}

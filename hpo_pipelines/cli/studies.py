@@ -21,6 +21,7 @@ from hpo_pipelines.cli.options import (
     workspace,
 )
 from hpo_pipelines.cli.standing import best_of, described, show, show_best
+from hpo_pipelines.cli.study_points import beginning_options
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,6 +90,7 @@ F = TypeVar("F", bound=Callable[..., Any])
     callback=repeats,
     help="Run each trial with N values of the parameter that is the seed, or with these; its value is the mean.",
 )
+@beginning_options
 @click.option("--name", help="The study's name; the same name resumes it.", shell_complete=complete_study)
 @click.option("--storage", metavar="URL", help="Optuna storage; default: a journal file beside the store.")
 @click.option("--no-reuse", is_flag=True, help="Trials reuse no outcome, and leave none for others to reuse.")

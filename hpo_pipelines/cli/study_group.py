@@ -9,8 +9,9 @@ import click
 
 from hpo_pipelines.cli.completion import complete_study
 from hpo_pipelines.cli.options import json_option, print_json, workspace
-from hpo_pipelines.cli.standing import described_values, show_study, trials_table
+from hpo_pipelines.cli.standing import described_values, links, show_study, trials_table
 from hpo_pipelines.cli.studies import best as best_command
+from hpo_pipelines.cli.study_points import COMMANDS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +62,9 @@ def trials(*, name: str, last: int | None, as_json: bool) -> int:
         for trial in listed:
             said = {"trial": trial.number, "run": trial.run.label, "status": str(trial.status)}
             reason = {"reason": trial.run.task.reason, "seconds": trial.run.task.seconds}
-            print_json({**said, **described_values(found, trial), **reason, "params": dict(trial.params)})
+            print_json(
+                {**said, **described_values(found, trial), **links(trial), **reason, "params": dict(trial.params)}
+            )
         return 0
     click.echo(trials_table(found, listed) if listed else "no trials yet")
     return 0
@@ -176,6 +179,10 @@ def extend(*, name: str, trials: int) -> int:
     cure = "" if driven else f"; nobody drives it: hpo resume {name} does"
     click.echo(f"{name} is asked for {total} trials{cure}")
     return 0
+
+
+for _command in COMMANDS:
+    study.add_command(_command)
 
 
 def _one_type(frame: pd.DataFrame) -> pd.DataFrame:

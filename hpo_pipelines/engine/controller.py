@@ -15,6 +15,7 @@ from hpo_pipelines.engine.deadline import REASON
 from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.options import ASKED, RunOptions, asked
 from hpo_pipelines.engine.repeats import repeated
+from hpo_pipelines.engine.rungs import climbed
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import StepCall, bind
 from hpo_pipelines.errors import (
@@ -269,6 +270,8 @@ class Controller:
     def _called(self, params: Mapping[str, Any]) -> Any:
         if self.options.repeats is not None:
             return repeated(self, self.options.repeats, params)
+        if self.options.ladder is not None:
+            return climbed(self, self.options.ladder, params)
         bound = self.pipeline.parameters.bound(params)
         return self.pipeline.function(*bound.args, **bound.kwargs)
 

@@ -29,7 +29,8 @@ def deadline(controller: Controller) -> Iterator[None]:
     run inline, which nothing can stop.
     """
     seconds = controller.pipeline.timeout
-    if seconds is None or controller.options.recalled or controller.options.repeats:  # each repeat has its own
+    options = controller.options
+    if seconds is None or options.recalled or options.repeats or options.ladder:  # each run inside has its own
         yield
         return
     label = controller.run.label

@@ -276,8 +276,8 @@ class Engine:
     ) -> Controller:
         """What drives the next run inside ``outer``'s, recorded but not begun; the attempt ``after`` that, if given."""
         first_party = outer.options.first_party | frozenset(pipeline.first_party)
-        options = replace(outer.options, prior={}, journal=None, recalled=False, repeats=None, first_party=first_party)
-        options = replace(options, outer=outer.scheduler)
+        options = replace(outer.options, prior={}, journal=None, recalled=False, first_party=first_party)
+        options = replace(options, repeats=None, ladder=None, outer=outer.scheduler)
         journal = outer.options.journal
         recalled = journal.inner(pipeline.name, pipeline.parameters.encode(values)) if journal is not None else None
         if recalled is not None:

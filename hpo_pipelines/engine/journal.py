@@ -107,6 +107,11 @@ class Journal:
         return not known.isdisjoint(self.ended_by) or any(journal.again for _, journal in self._inner)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether there is another run inside that the body has not called again yet."""
+        return bool(self._inner)
+
+    @property
     def untried(self) -> frozenset[str]:
         """What ended the run before and has not been tried again, here or in a run inside."""
         return frozenset(self.ended_by) - self._taken()

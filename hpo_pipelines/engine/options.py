@@ -10,6 +10,7 @@ from hpo_pipelines.component import SINGLE
 from hpo_pipelines.engine.journal import Journal
 from hpo_pipelines.engine.refresh import Refresh
 from hpo_pipelines.engine.repeats import Repeats
+from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import ArtifactRef, Kind, Status
@@ -48,6 +49,8 @@ class RunOptions:
     """The results that ``watch`` is told of as well: ``component``, or ``component.output`` of one with several."""
     repeats: Repeats | None = None
     """Set for a run that is its pipeline several times."""
+    ladder: Ladder | None = None
+    """Set for a run that is its pipeline at one rung after another."""
     first_party: frozenset[str] = frozenset()
     """Installed modules that are the user's own code."""
     shared: bool = False
@@ -97,6 +100,8 @@ def asked(options: RunOptions) -> dict[str, Any]:
         said["from"] = sorted(refresh.from_steps)
     if options.repeats is not None:
         said["repeats"] = options.repeats.as_option()
+    if options.ladder is not None:
+        said["ladder"] = options.ladder.as_option()
     if options.prior:
         said["kept"] = next(iter(options.prior.values())).parent
     return said
@@ -114,6 +119,7 @@ def asked_again(store: Store, run: Task, options: RunOptions) -> RunOptions:
         refresh=Refresh(wanted is True, names, frozenset(said.get("from", ()))),
         reuse=options.reuse and said.get("reuse", True),
         repeats=Repeats.of_option(said.get("repeats")),
+        ladder=Ladder.of_option(said.get("ladder")),
         prior=completed(store, said["kept"]) if "kept" in said else options.prior,
     )
 

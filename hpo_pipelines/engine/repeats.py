@@ -71,7 +71,7 @@ def repeated(outer: Controller, repeats: Repeats, params: Mapping[str, Any]) -> 
     """
     decode = outer.pipeline.parameters.decode
     values = [
-        _numbers(outer.nested(outer.pipeline, {**params, **decode({repeats.parameter: value})}))
+        numbers_in(outer.nested(outer.pipeline, {**params, **decode({repeats.parameter: value})}))
         for value in repeats.values
     ]
     _report(outer, [*_metrics(outer), *_keyed(values)])
@@ -79,7 +79,7 @@ def repeated(outer: Controller, repeats: Repeats, params: Mapping[str, Any]) -> 
     return means.get("") if "" in means else means or None
 
 
-def _numbers(value: Any) -> dict[str, float]:
+def numbers_in(value: Any) -> dict[str, float]:
     """The numbers in what a repeat returned: by key of a dict, the number itself under an empty name."""
     if type(value) is not dict:
         value = {"": value}

@@ -89,7 +89,7 @@ _RUNNER: _Rules = {
                 "/runs/{run}/resume", "/runs/{run}/abort", "/runs/{run}/archive", "/runs/{run}/restore",
                 "/pipelines/{project}/{pipeline}/archive", "/pipelines/{project}/{pipeline}/restore",
                 "/studies", "/studies/{study}/stop", "/studies/{study}/resume", "/studies/{study}/extend",
-                "/studies/{study}/trials",
+                "/studies/{study}/trials", "/studies/{study}/trials/{number}/continue",
             )
         ),
         "/runs/{run}/new", "/runs/{run}/forecast", "/runs/{run}/do/{action}", "/queues/{queue}/do/{action}",

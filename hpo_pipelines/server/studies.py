@@ -14,6 +14,7 @@ from hpo_pipelines.server.trials import Trials, front, goals
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.store.studies import Shared, TrialRow
 from hpo_pipelines.study import Study
+from hpo_pipelines.study.imported import Imported
 from hpo_pipelines.study.samplers import exhaustive
 from hpo_pipelines.study.trial import spreads_of
 from hpo_pipelines.task import Task
@@ -33,7 +34,7 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
     values = analysis.values
     infeasible = analysis.infeasible if analysis.goals.constraints else frozenset[int]()
     best = max(values.keys() - infeasible, key=lambda number: (goal.sign * values[number][0], -number), default=None)
-    run = None if best is None else _run_of(site, task.id, best)
+    run = None if best is None else _run_of(site, task, best)
     return {
         "id": task.id,
         "name": task.name,
@@ -63,8 +64,12 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
     }
 
 
-def _run_of(site: Site, study: str, trial: int) -> Task | None:
-    found = site.workspace.store.tasks.list(TaskFilter(kind=Kind.PIPELINE, study=study, trial=trial, top=True), limit=1)
+def _run_of(site: Site, study: Task, trial: int) -> Task | None:
+    tasks = site.workspace.store.tasks
+    brought = Imported.recorded(study.params).runs
+    if trial < len(brought):  # it was run elsewhere
+        return tasks.get_all([brought[trial]]).get(brought[trial])
+    found = tasks.list(TaskFilter(kind=Kind.PIPELINE, study=study.id, trial=trial, top=True), limit=1)
     return found[0] if found else None
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from sqlalchemy import Double, and_, bindparam, case, cast, func, literal_column, select
 
 from hpo_pipelines.store.database import Database
-from hpo_pipelines.store.records import from_json
-from hpo_pipelines.store.schema import tasks
+from hpo_pipelines.store.records import from_json, metric_value
+from hpo_pipelines.store.schema import metrics, tasks
 
 # Not a bound value: SQLite uses an index over some rows only if it sees that they are meant.
 _IS_TRIAL = and_(
@@ -32,6 +32,12 @@ _ROWS = (
     )
     .where(_IS_TRIAL, tasks.c.trial >= bindparam("first"))
     .order_by(tasks.c.trial)
+)
+_REPORTED = (
+    select(tasks.c.trial, metrics.c.value)
+    .select_from(metrics.join(tasks, tasks.c.id == metrics.c.task))
+    .where(_IS_TRIAL, metrics.c.name == bindparam("name"), metrics.c.step == bindparam("step"))
+    .order_by(metrics.c.id)
 )
 _runs = select(tasks.c.id).where(_IS_TRIAL).cte("runs", recursive=True)
 _inside = tasks.alias("inside")
@@ -108,6 +114,11 @@ class Studies:
             )
             for trial, run, number, status, params, began, ended in found
         ]
+
+    def reported(self, study: str, name: str, step: int) -> dict[int, float]:
+        """What the runs of its trials, not their steps, reported as ``name`` at ``step``, by trial, as they came."""
+        found = self._database.rows(_REPORTED, {"study": study, "name": name, "step": step}, ordered=True)
+        return {trial: metric_value(value) for trial, value in found}
 
     def work(self, study: str) -> list[Shared]:
         """What its trials' completed steps share, in the order of their calls, steps of runs inside them included."""

@@ -26,6 +26,7 @@ class Analysis:
         self.goals = study.goals
         """The objectives, in the order of each trial's values; their directions; the constraints."""
         self._study = study
+        self._brought = len(study.imported.runs)
         self._lock = threading.Lock()
         self._importances: dict[int, tuple[int, dict[str, float]]] = {}
 
@@ -45,7 +46,7 @@ class Analysis:
             # Counted first: a trial is in the file before its run is in our store, unless another machine drives it.
             runs = sum(self._study.workspace.store.studies.counts(self._study.id).values())
             values = self._journal.values()
-            if self._journal.trials >= runs:
+            if self._journal.trials >= runs + self._brought:
                 return values
         return {trial.number: tuple(trial.values) for trial in self._done()}
 

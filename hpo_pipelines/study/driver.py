@@ -19,7 +19,7 @@ from hpo_pipelines.engine import Controller
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition
 from hpo_pipelines.store.chain import chain
-from hpo_pipelines.study import reconciliation, sampling
+from hpo_pipelines.study import fidelity, reconciliation, sampling
 from hpo_pipelines.study.announcing import Announcing, OnTrial
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.lease import leased
@@ -116,6 +116,8 @@ class Driver:
         with self._lock:
             for point in asked.points:
                 self.optuna.enqueue_trial(point)
+            for number in asked.continued:
+                self.runs.continue_(number)
         if asked.n_trials != self.limits.n_trials:
             self.limits = replace(self.limits, n_trials=asked.n_trials)
             self.progress.total = asked.n_trials
@@ -127,7 +129,8 @@ class Driver:
     # -- resuming
 
     def _count(self) -> None:
-        """Take into account what earlier drivers have done."""
+        """Take into account what earlier drivers have done, and what the study began with."""
+        self._know_imported()
         states = {trial.number: trial.state for trial in self.optuna.get_trials(deepcopy=False) if sampling.ran(trial)}
         over = [trial for trial in self.study.trials if states.get(trial.number, TrialState.RUNNING).is_finished()]
         for trial in sorted(over, key=lambda trial: (trial.run.task.finished_at or 0.0, trial.number)):
@@ -137,6 +140,18 @@ class Driver:
                 self._ended(None, Outcome(), state)
         self.progress.done_before = self.progress.done
 
+    def _know_imported(self) -> None:
+        """What was run elsewhere is nothing that this study has done, but may be better than what it does."""
+        brought = self.study.imported
+        if not brought.wanted:
+            return
+        self.progress.note = str(brought)
+        for trial in self.study.trials:
+            if trial.origin is not None and trial.values is not None:
+                where = dict.fromkeys((trial.run.label, trial.origin))  # one and the same of a run of no study
+                self.rules.known(Ended(", ".join(where), trial.values, trial.is_feasible))
+        self._show_best()
+
     def _ended(self, run: Task | None, outcome: Outcome, state: TrialState) -> None:
         """Count one more trial that is told."""
         timed = self.limits.max_compute is not None
@@ -145,24 +160,29 @@ class Driver:
         failed = state is TrialState.FAIL
         label = "" if run is None else run.label
         self.rules.ended(Ended(label, outcome.values, outcome.is_feasible, failed, seconds))
-        progress, front = self.progress, self.rules.best
+        progress = self.progress
         progress.done += 1
         progress.failed += failed
         progress.pruned += state is TrialState.PRUNED
+        self._show_best()
+
+    def _show_best(self) -> None:
+        progress, front = self.progress, self.rules.best
         if self.goals.several:
             progress.front = len(front)
         elif front:
             (progress.best_run, (progress.best,)) = front[-1]
 
     def _enqueue_base(self) -> None:
-        if self.optuna.get_trials(deepcopy=False) or exhaustive(self.optuna.sampler):
+        trials = self.optuna.get_trials(deepcopy=False)
+        if any(sampling.ORIGIN not in trial.user_attrs for trial in trials) or exhaustive(self.optuna.sampler):
             return
         base, space = self.runs.base, self.runs.space
         pipeline, _ = self.workspace.code(base)
         values = sampling.enqueued(space, pipeline.parameters.decode(base.params))
         if values is None:
             self.progress.note = "the base parameters lie outside the space: no trial has them"
-        else:
+        elif not any(trial.params == values for trial in trials):  # brought in
             self.optuna.enqueue_trial(values)
 
     # -- running
@@ -224,7 +244,7 @@ class Driver:
     def _trial(self, number: int | None) -> None:
         trial = self.runs.ask(number)
         try:
-            watch = self.pruning.watch(trial)
+            watch = None if self.runs.continues(trial) is not None else self.pruning.watch(trial)
             driven, values = self.runs.driven(trial, watch, self._with_agents(watch), again=number is not None)
         except IllegalTransition:
             raise  # its run is driven elsewhere: the trial is not over
@@ -291,6 +311,8 @@ class Driver:
         if outcome.problem:
             self.workspace.store.tasks.update(run.id, notes=outcome.problem)
             self.progress.note = outcome.problem
+        if self.runs.ladder is not None:
+            fidelity.hear(self.optuna, number, self.workspace, run, self.runs.ladder)
         if outcome.values is None:
             self.optuna.tell(number, state=state, skip_if_finished=True)
         else:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from hpo_pipelines.errors import HpoPipelinesError, ParameterError, SpaceError, StudyError
+from hpo_pipelines.study.fidelity import parsed
 from hpo_pipelines.study.goals import DIRECTIONS, Constraint
 from hpo_pipelines.types import duration
 from search_spaces import Space, gallery, load
@@ -41,6 +42,8 @@ class _Key:
     holds: Callable[[Any], bool]
     schema: Mapping[str, Any]
     about: str
+    why: Callable[[Any], str] | None = None
+    """What is wrong with a value that does not hold, where that is more than the rule."""
 
 
 def _text(about: str, *choices: str) -> _Key:
@@ -101,6 +104,14 @@ def _are_repeats(value: Any) -> bool:
     (wanted,) = value.values()
     many = len(wanted) if isinstance(wanted, list) else wanted
     return isinstance(many, int) and not isinstance(many, bool) and many >= 2
+
+
+def _wrong_fidelity(value: Any) -> str:
+    """Why ``value`` is no fidelity; empty for one."""
+    try:
+        return "" if parsed(value) is not None else "it is empty."
+    except StudyError as error:
+        return str(error).removeprefix("fidelity: ")
 
 
 def _are_objectives(value: Any) -> bool:
@@ -164,6 +175,38 @@ KEYS: Mapping[str, _Key] = {
             },
         },
         "Run each trial with several seeds; its value is the mean.",
+    ),
+    "fidelity": _Key(
+        "a parameter with its rungs, such as {param: sample_rows, min: 1000, max: 100000, eta: 3}",
+        lambda value: not _wrong_fidelity(value),
+        {
+            "type": "object",
+            "properties": {
+                "param": {"type": "string", "minLength": 1},
+                "min": {"type": "number", "exclusiveMinimum": 0},
+                "max": {"type": "number", "exclusiveMinimum": 0},
+                "eta": {"type": "number", "minimum": 2},
+                "brackets": {"type": "integer", "minimum": 1},
+            },
+            "required": ["param", "min", "max"],
+            "additionalProperties": False,
+        },
+        "Run each trial at rising values of this parameter, as long as it is among the best 1/eta (ASHA, Hyperband).",
+        _wrong_fidelity,
+    ),
+    "enqueue": _Key(
+        "a list of points, such as [{lr: 0.1, depth: 3}]",
+        lambda value: isinstance(value, list) and all(isinstance(point, dict) for point in value),
+        {"type": "array", "items": {"type": "object"}},
+        "Points that go first, each with a value for every parameter.",
+    ),
+    "from_study": _texts(
+        "Studies whose trials a new study begins with.", "the name of a study, or a list of them", lambda text: True
+    ),
+    "from_runs": _texts(
+        "Past runs that a new study begins with as trials: all, tag:NAME, or runs such as churn#48.",
+        "all, tag:NAME, a run, or a list of these",
+        lambda text: True,
     ),
     "n_trials": _count("Trials in all, those of earlier calls included."),
     "timeout": _duration("Stop asking after this long."),
@@ -318,7 +361,8 @@ def _check(name: str, value: Any, place: Place) -> None:
     if name not in KEYS:
         raise place.error(f"a study file has no {name!r}.{nearest(name, KEYS)} Known: {', '.join(KEYS)}.")
     if not KEYS[name].holds(value):
-        hint = nearest(str(value), _choices(KEYS[name].schema))
+        why = KEYS[name].why
+        hint = nearest(str(value), _choices(KEYS[name].schema)) if why is None else f" {why(value)}"
         raise place.error(f"it is {KEYS[name].rule}; got {value!r}.{hint}")
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.store.metrics import named_values
+from hpo_pipelines.study.fidelity import climbs_of, reached
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.trial import Trial
 from hpo_pipelines.task import Task
@@ -26,12 +28,31 @@ def trials_frame(study: Study) -> pd.DataFrame:
 
     trials, repeats = study.trials, bool(study.repeats)
     attempts = any(trial.run.attempt > 1 for trial in trials)
+    links = [name for name in ("origin", "continues") if any(getattr(trial, name) is not None for trial in trials)]
     rows = []
     for start in range(0, len(trials), _AT_ONCE):
         some = trials[start : start + _AT_ONCE]
+        climbed = _reached(study, some)
         for trial, work in zip(some, _work(study, some), strict=True):
-            rows.append(_row(trial, study.goals, work, repeats=repeats, attempts=attempts))
+            linked = {name: getattr(trial, name) for name in links}
+            rows.append(
+                {
+                    **_row(trial, study.goals, work, repeats=repeats, attempts=attempts),
+                    **climbed[trial.run.id],
+                    **linked,
+                }
+            )
     return pd.DataFrame(rows)
+
+
+def _reached(study: Study, trials: Sequence[Trial]) -> dict[str, dict[str, Any]]:
+    """How high each trial climbed, by its run; nothing without ``fidelity``."""
+    ladder = Ladder.of_option(study.fidelity or None)
+    runs = [trial.run.id for trial in trials]
+    if ladder is None:
+        return {run: {} for run in runs}
+    climbed = climbs_of(study.workspace, runs, ladder)
+    return {run: {"fidelity": reached(ladder, climbed[run])} for run in runs}
 
 
 def _row(trial: Trial, goals: Goals, work: Mapping[str, Any], *, repeats: bool, attempts: bool) -> dict[str, Any]:

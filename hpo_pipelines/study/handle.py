@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import optuna
 
 from hpo_pipelines.accounting import Accounting
+from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.store.chain import first
+from hpo_pipelines.study.gathered import trials_of
 from hpo_pipelines.study.goals import Goals, least_violated
+from hpo_pipelines.study.imported import Imported, Pinned
 from hpo_pipelines.study.rebuilt import is_behind, rebuilt
 from hpo_pipelines.study.sampling import storage
-from hpo_pipelines.study.trial import Trial, spreads_of
+from hpo_pipelines.study.trial import Trial
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Space
@@ -114,7 +117,10 @@ class Study:
         known, runs = self._stored_by_optuna, self.runs
         if known is not None and not is_behind(known, runs):
             return known
-        return rebuilt(runs, self.space, self.goals, name=self.name)
+        params = self._task.params
+        pinned = Pinned(self.space, self.goals, Ladder.of_option(params.get("fidelity")))
+        began_with = [run for _, run in self.imported.found(self.workspace)]
+        return rebuilt(runs, pinned, name=self.name, began_with=began_with)
 
     @property
     def _stored_by_optuna(self) -> optuna.Study | None:
@@ -141,33 +147,13 @@ class Study:
 
     @property
     def trials(self) -> list[Trial]:
-        """Every trial that has a run, in the order of their numbers."""
-        complete = self.optuna_study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-        told = {trial.number: trial for trial in complete}
-        runs, goals = self.runs, self.goals
-        reported = self._reported(runs) if self.repeats else {}
-        made = []
-        for run in runs:
-            number = run.task.trial or 0
-            trial = told.get(number)
-            values = tuple(trial.values) if trial else None
-            violations = dict(trial.constraints) if trial else {}
-            spreads = spreads_of(goals.names, values, reported[run.id]) if values and run.id in reported else None
-            sampled = first(self.workspace.store.tasks, run.task).params
-            made.append(Trial(number, sampled, values, run.status, run, violations, spreads))
-        return made
+        """Every trial that has a run, in the order of their numbers; those that were brought in have the first."""
+        return trials_of(self)
 
     @property
     def repeats(self) -> dict[str, list[Any]]:
         """The parameter that the runs of one trial differ in, with its values; empty without repeats."""
         return dict(self._task.params.get("repeats") or {})
-
-    def _reported(self, runs: Sequence[Run]) -> dict[str, dict[str, float]]:
-        """What the runs themselves, not their steps, have reported last."""
-        found: dict[str, dict[str, float]] = {run.id: {} for run in runs}
-        for (task, name), value in self.workspace.store.metrics.latest(list(found)).items():
-            found[task][name] = value
-        return found
 
     @property
     def accounting(self) -> Accounting:
@@ -257,6 +243,43 @@ class Study:
 
         return compared(self)
 
+    @property
+    def imported(self) -> Imported:
+        """The trials that it began with, which were run elsewhere."""
+        return Imported.recorded(self._task.params)
+
+    @property
+    def fidelity(self) -> dict[str, Any]:
+        """The parameter whose ``values`` trials climb, as it is recorded; empty without ``fidelity``."""
+        return dict(self._task.params.get("fidelity") or {})
+
+    def enqueue(self, params: Mapping[str, Any] | None = None, /, **named: Any) -> bool:
+        """Have it run one more trial next, with a value for each parameter of the space; a group's members in a dict.
+
+        False if nobody drives it: then it runs once the study is resumed. Raises ParameterError for what is not a point
+        of the space, StudyError for a study that takes no point but its own.
+        """
+        from hpo_pipelines.study.requests import enqueue
+
+        return enqueue(self, {**(params or {}), **named})
+
+    def continue_trial(self, number: int) -> bool:
+        """Have it run one more trial next that continues trial ``number``, which was pruned; nothing prunes it again.
+
+        It has the same parameters and takes what that trial has computed; :attr:`Trial.continues` links the two. False
+        if nobody drives the study: then it runs once that is resumed. Raises StudyError for a trial that was not
+        pruned, or is continued already.
+        """
+        from hpo_pipelines.study.requests import continue_trial
+
+        return continue_trial(self, number)
+
+    def narrowed(self, keep: float = 0.2) -> Space:
+        """Its space around the best of its trials; see :func:`hpo_pipelines.study.narrowing.narrowed`."""
+        from hpo_pipelines.study.narrowing import narrowed
+
+        return narrowed(self, keep)
+
     def trials_dataframe(self) -> pd.DataFrame:
         """One row a trial, in the order of their numbers, for pandas.
 
@@ -264,7 +287,8 @@ class Study:
         repeats also ``….std`` and ``….ci95``; with constraints ``feasible``), ``params.NAME``, ``metrics.NAME`` of
         every step, ``steps`` and ``steps_reused``, of each component ``seconds.NAME`` (executed for this trial, 0 if
         reused) and ``reused.NAME`` (how many of its calls), and ``seconds`` from start to end. Where a trial was
-        retriggered, ``attempts``; metrics, steps and seconds are then those of its last attempt.
+        retriggered, ``attempts``; metrics, steps and seconds are then those of its last attempt. With ``fidelity`` also
+        that, the highest value reached; and ``origin`` and ``continues`` where trials have any.
         """
         from hpo_pipelines.study.frame import trials_frame
 

@@ -12,6 +12,7 @@ from hpo_pipelines.planning import Reach as Followed
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.study.derivation import Reach, RunRecord, foreseen, holds, reach
 from hpo_pipelines.study.reuse import Stages, Standing
+from hpo_pipelines.study.sampling import ORIGIN
 from hpo_pipelines.task import Edge, Task, names_within
 from hpo_pipelines.types import Kind, Status
 from search_spaces import Categorical, Fixed, Space
@@ -98,6 +99,8 @@ class StudyRecords:
         return {stage: seconds for stage, seconds in found.items() if stage and stage not in partly}
 
     def standing(self, trial: FrozenTrial, stage: str) -> Standing:
+        if trial.state.is_finished() and not self._steps(trial):
+            return Standing.GONE  # its run was deleted
         steps = [step for step in self._steps(trial) if self._stage(step) == stage]
         if all(step.key is not None and self._is_kept(step.key) for step in steps):
             # A running trial may not have come to all of its steps.
@@ -146,6 +149,9 @@ class StudyRecords:
         return _Step(step.name, step.key, origin.seconds)
 
     def _run(self, trial: FrozenTrial) -> Task | None:
+        origin = trial.user_attrs.get(ORIGIN)
+        if origin is not None:  # it was run elsewhere
+            return self._store.tasks.get_all([origin]).get(origin)
         where = TaskFilter(kind=Kind.PIPELINE, study=self._study, trial=trial.number, top=True)
         return next(iter(self._store.tasks.list(where, limit=1)), None)
 

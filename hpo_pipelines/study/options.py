@@ -28,6 +28,10 @@ class Options:
     prune_on: str | Sequence[str] | None = None
     seed: int | None = None
     repeats: Mapping[str, int | Sequence[Any]] | None = None
+    fidelity: Mapping[str, Any] | None = None
+    enqueue: Sequence[Mapping[str, Any]] = ()
+    from_study: str | Sequence[str] | None = None
+    from_runs: str | Sequence[str] | None = None
     name: str | None = None
     executor: str | None = None
     queue: str | None = None

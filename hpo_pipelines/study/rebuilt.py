@@ -11,10 +11,10 @@ from optuna.trial import TrialState
 from hpo_pipelines.run import Run
 from hpo_pipelines.store.chain import first
 from hpo_pipelines.study import sampling
-from hpo_pipelines.study.goals import Goals
+from hpo_pipelines.study.fidelity import hear
+from hpo_pipelines.study.imported import Pinned, bring
 from hpo_pipelines.study.outcome import outcome_of
 from hpo_pipelines.types import Status
-from search_spaces import Space
 
 _TOLD_SECONDS = 5.0
 """How long whoever drives a study may take to tell Optuna what is in our store."""
@@ -34,11 +34,13 @@ def is_behind(known: optuna.Study, runs: Sequence[Run]) -> bool:
     return False
 
 
-def rebuilt(runs: Sequence[Run], space: Space, goals: Goals, *, name: str) -> optuna.Study:
+def rebuilt(runs: Sequence[Run], pinned: Pinned, *, name: str, began_with: Sequence[Run | None] = ()) -> optuna.Study:
     """A study in memory with a trial for each of ``runs``, its parameters, and the values or state that it ended with.
 
-    A number without a run is one of a sample that was infeasible. What runs, or is to be resumed, is running.
+    The first are those of ``began_with``. A later number without a run is one of a sample that was infeasible. What
+    runs, or is to be resumed, is running.
     """
+    space, goals = pinned.space, pinned.goals
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -47,8 +49,9 @@ def rebuilt(runs: Sequence[Run], space: Space, goals: Goals, *, name: str) -> op
         )
     finally:
         optuna.logging.set_verbosity(verbosity)
+    bring(made, began_with, pinned)
     of = {run.task.trial or 0: run for run in runs}
-    for number in range(max(of, default=-1) + 1):
+    for number in range(len(began_with), max(of, default=-1) + 1):
         trial = made.ask()
         if number not in of:
             sampling.refuse(made, trial, [])
@@ -61,6 +64,8 @@ def rebuilt(runs: Sequence[Run], space: Space, goals: Goals, *, name: str) -> op
         if run.status.finished and run.status is not Status.ABORTED:
             outcome = outcome_of(run.workspace, run.task, goals)
             sampling.constrain(made, number, outcome.violations)
+            if pinned.ladder is not None:
+                hear(made, number, run.workspace, run.task, pinned.ladder)
             values = None if outcome.values is None else list(outcome.values)
             made.tell(number, values, state=_STATES.get(run.status, TrialState.FAIL) if values is None else None)
     return made

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping
 from optuna.trial import TrialState
 
 from hpo_pipelines.study import sampling
-from hpo_pipelines.study.pruning import Pruning, Series
+from hpo_pipelines.study.imported import bring
+from hpo_pipelines.study.pruning import Pruning
+from hpo_pipelines.study.reports import series
 from hpo_pipelines.study.trialruns import TrialRuns
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, Status
+from hpo_pipelines.types import Status
 
 
 def reconcile(runs: TrialRuns, tell: Callable[[int, Task], object]) -> list[int]:
@@ -18,6 +20,8 @@ def reconcile(runs: TrialRuns, tell: Callable[[int, Task], object]) -> list[int]
     known = {run.task.trial: run.task for run in runs.study.runs}
     runs.first = known[min(known, key=lambda number: number or 0)].id if known else None
     sampling.journal(runs.workspace.home, runs.study.id).mend()
+    began_with = runs.study.imported.found(runs.workspace)
+    bring(runs.optuna, [run for _, run in began_with], runs.pinned)
     _recall(runs, known)
     again: list[int] = []
     for trial in runs.optuna.get_trials(deepcopy=False):
@@ -58,14 +62,4 @@ def remember(runs: TrialRuns, pruning: Pruning) -> None:
     for trial in runs.optuna.get_trials(deepcopy=False):
         run = known.get(trial.number)
         if trial.state.is_finished() and run is not None:
-            pruning.replay(_series(runs, run), trial.state)
-
-
-def _series(runs: TrialRuns, run: Task) -> dict[str, Series]:
-    """What the steps of ``run``, and of runs inside it, reported, by ``STEP.METRIC``."""
-    store = runs.workspace.store
-    steps = {task.id: task for task in store.tasks.below([run.id]) if task.kind is Kind.STEP}
-    found: dict[str, list[tuple[int, float]]] = {}
-    for metric in store.metrics.of(list(steps)):
-        found.setdefault(f"{steps[metric.task].component}.{metric.name}", []).append((metric.step, metric.value))
-    return dict(found)
+            pruning.replay(series(runs.workspace.store, run), trial.state)

@@ -72,6 +72,18 @@ def resume(
     return _followed(place, study.id, progress)
 
 
+def enqueue(place: RemoteWorkspace, study: str, params: Mapping[str, Any]) -> bool:
+    """Have the server run one more trial of a study, which it drives then."""
+    place.server.post(f"/studies/{quoted(study)}/trials", {"params": dict(params)})
+    return True
+
+
+def continue_trial(place: RemoteWorkspace, study: str, number: int) -> bool:
+    """Have the server run a trial that continues a pruned one; it drives the study then."""
+    place.server.post(f"/studies/{quoted(study)}/trials/{number}/continue")
+    return True
+
+
 def _followed(place: RemoteWorkspace, study: str, wanted: bool | Callable[[Progress], None] | None) -> Task:
     following = _Following(place.server, study)
     with shown(wanted, following.progress) as changed:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from hpo_pipelines.engine.options import results
+from hpo_pipelines.store import Store
 from hpo_pipelines.task import Metric, Task
 from hpo_pipelines.types import Kind, Status
 from hpo_pipelines.workspace import Workspace
@@ -78,3 +79,12 @@ class Reports:
 
     def _is_wanted(self, component: str) -> bool:
         return any(name == component or name.startswith(f"{component}.") for name in self._wanted)
+
+
+def series(store: Store, run: Task) -> dict[str, list[tuple[int, float]]]:
+    """What the steps of ``run``, and of runs inside it, reported, by ``STEP.METRIC``: (step, value) as they came."""
+    steps = {task.id: task for task in store.tasks.below([run.id]) if task.kind is Kind.STEP}
+    found: dict[str, list[tuple[int, float]]] = {}
+    for metric in store.metrics.of(list(steps)):
+        found.setdefault(f"{steps[metric.task].component}.{metric.name}", []).append((metric.step, metric.value))
+    return found

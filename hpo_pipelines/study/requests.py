@@ -11,24 +11,29 @@ from dataclasses import dataclass
 from typing import Any
 
 from hpo_pipelines.errors import ParameterError, StudyError
+from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.store import Store
-from hpo_pipelines.study import sampling
+from hpo_pipelines.study import continuing, remote, sampling
 from hpo_pipelines.study.handle import Study
 from hpo_pipelines.study.samplers import exhaustive
 from hpo_pipelines.types import Status
+from search_spaces import Fixed, Space
+from search_spaces.groups import flattened
 
 LOOK_SECONDS = 0.5
 FINISH, ABORT = "finish", "abort"
-_STOP, _POINTS = "stop", "enqueued"
+_STOP, POINTS, _CONTINUED = "stop", "enqueued", "to_continue"
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What a study's record asks for: ``stop`` is None, ``finish`` (what runs) or ``abort``; ``points`` are new."""
+    """What a study's record asks for: ``stop`` is None, ``finish`` (what runs) or ``abort``; ``points`` are new,
+    and so are the numbers of the trials that are ``continued``."""
 
     n_trials: int | None
     stop: str | None
     points: Sequence[Mapping[str, Any]]
+    continued: Sequence[int] = ()
 
 
 def stop(study: Study, *, abort: bool = False) -> None:
@@ -66,16 +71,62 @@ def enqueue(study: Study, params: Mapping[str, Any]) -> bool:
     False if nobody drives it: then it is for the caller to resume it. Raises ParameterError for what is not a point
     of the space, StudyError for a study that takes no point but its own.
     """
-    space = study.space
-    unknown = [name for name in params if name not in {each.partition(".")[0] for each in space.order()}]
-    point = sampling.enqueued(space, params)
-    if unknown or point is None:
-        wrong = f"{unknown[0]!r} is not in it" if unknown else "a value is missing, out of range, or infeasible"
-        raise ParameterError(f"{dict(params)} is not a point of the space of {study.name}: {wrong}.")
+    point = point_of(study.space, params, study.name)
+    if isinstance(study.workspace, RemoteWorkspace):
+        return remote.enqueue(study.workspace, study.id, params)
 
     def change(recorded: dict[str, Any]) -> dict[str, Any]:
-        points = [*recorded.get(_POINTS, ()), point]
-        return {**recorded, _POINTS: points, "asked": _more(study, recorded, 1)}
+        points = [*recorded.get(POINTS, ()), point]
+        return {**recorded, POINTS: points, "asked": _more(study, recorded, 1)}
+
+    return _change(study, change)
+
+
+def point_of(space: Space, params: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """``params`` as Optuna takes them. Raises ParameterError for what is not a point of ``space``, the study
+    ``name``'s."""
+    if not isinstance(params, Mapping):
+        raise ParameterError(f"{params!r} is not a point of the space of {name}: a mapping has a value for each name.")
+    known = {each.partition(".")[0] for each in space.order()}
+    unknown = [each for each in params if each not in known]
+    point = None if unknown else sampling.enqueued(space, params)
+    if point is None:
+        wrong = f"{unknown[0]!r} is not in it" if unknown else _wrong(space, params)
+        raise ParameterError(f"{dict(params)} is not a point of the space of {name}: {wrong}.")
+    return point
+
+
+def _wrong(space: Space, params: Mapping[str, Any]) -> str:
+    """What keeps ``params`` from being a point of ``space``."""
+    given = flattened(space, params)
+    values: dict[str, Any] = {}
+    for each in space.order():
+        item = space[each]
+        if not space.is_active(each, values):
+            continue
+        if not isinstance(item, Fixed) and each not in given:
+            return f"{each} is missing"
+        values[each] = item.value if isinstance(item, Fixed) else getattr(given[each], "value", given[each])
+        if not item.contains(values[each]):
+            return f"{each} is {item!r}, not {values[each]!r}"
+    return f"it violates {' and '.join(space.violated(values))}"
+
+
+def continue_trial(study: Study, number: int) -> bool:
+    """Have ``study`` run one more trial next that continues trial ``number``, which was pruned.
+
+    It has its parameters, takes what that has computed, and nothing prunes it; of a study with ``fidelity`` it climbs
+    to the top. False if nobody drives the study: then it is for the caller to resume it. Raises StudyError for a trial
+    that was not pruned, or is continued already.
+    """
+
+    if isinstance(study.workspace, RemoteWorkspace):
+        return remote.continue_trial(study.workspace, study.id, number)
+
+    def change(recorded: dict[str, Any]) -> dict[str, Any]:
+        waiting = list(recorded.get(_CONTINUED, ()))
+        continuing.check(study, number, waiting)
+        return {**recorded, _CONTINUED: [*waiting, number], "asked": _more(study, recorded, 1)}
 
     return _change(study, change)
 
@@ -125,14 +176,14 @@ class Requests:
     def look(self) -> Asked:
         """What is asked, the points of it for the first and last time."""
         params = self._store.tasks.get(self._study).params
-        if params.get(_POINTS):
+        if params.get(POINTS) or params.get(_CONTINUED):
             params = self._taken()
         asked = params.get("asked") or {}
-        return Asked(asked.get("n_trials"), params.get(_STOP), params.get(_POINTS) or ())
+        return Asked(asked.get("n_trials"), params.get(_STOP), params.get(POINTS) or (), params.get(_CONTINUED) or ())
 
     def _taken(self) -> Mapping[str, Any]:
         with self._store.transaction():
             self._store.tasks.update(self._study)
             params = self._store.tasks.get(self._study).params
-            self._store.tasks.update(self._study, params={**params, _POINTS: []})
+            self._store.tasks.update(self._study, params={**params, POINTS: [], _CONTINUED: []})
         return params

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine.repeats import Repeats
+from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.study import basis, remote
@@ -59,7 +60,8 @@ def begin_again(workspace: Workspace, study: Task, **limits: Any) -> Begun:
     _refuse_objects(study, asked)
     goals, space = Goals.recorded(study.params), Space(study.params["space"])
     repeats = Repeats.of_option(study.params.get("repeats"))
-    wanted = Wanted(study.name, goals, study.params["storage"], space, repeats)
+    ladder = Ladder.of_option(study.params.get("fidelity"))
+    wanted = Wanted(study.name, goals, study.params["storage"], space, repeats, ladder)
     means = Means.asked(asked)
     known = {name: asked[name] for name in Limits.__dataclass_fields__ if name in asked}
     whole = means.limited(Limits(**known), space, goals)

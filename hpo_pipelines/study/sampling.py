@@ -32,6 +32,10 @@ INFEASIBLE = "infeasible"
 """The user attribute, of Optuna's trials that never ran, that lists the constraints violated."""
 
 
+ORIGIN = "hpo:origin"
+"""The user attribute, of Optuna's trials that were run elsewhere, that holds the id of the run."""
+
+
 def pruner(choice: str | optuna.pruners.BasePruner | None) -> optuna.pruners.BasePruner:
     """The pruner called ``choice`` (default none), or the given one. Raises StudyError when it is unknown."""
     if isinstance(choice, optuna.pruners.BasePruner):
@@ -65,7 +69,7 @@ def journal_path(home: Path, study: str) -> Path:
     return home / "optuna" / f"{study}.journal"
 
 
-def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+def suggest(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
     """The active parameters of ``space`` as the pipeline takes them, the members of a group in a dict."""
     return nested(_drawn(trial, space))
 
@@ -110,8 +114,8 @@ def constrain(study: optuna.Study, number: int, violations: Mapping[str, float])
 
 
 def ran(trial: FrozenTrial) -> bool:
-    """Whether a trial of Optuna's is one of the study: those told as infeasible are not."""
-    return INFEASIBLE not in trial.user_attrs
+    """Whether a trial of Optuna's was run by the study: those told as infeasible, or brought in, were not."""
+    return INFEASIBLE not in trial.user_attrs and ORIGIN not in trial.user_attrs
 
 
 def _feasible_draw(space: Space, random: Random) -> dict[str, Any]:
@@ -130,7 +134,7 @@ def _feasible_draw(space: Space, random: Random) -> dict[str, Any]:
     )
 
 
-def _drawn(trial: optuna.Trial, space: Space) -> dict[str, Any]:
+def _drawn(trial: optuna.trial.BaseTrial, space: Space) -> dict[str, Any]:
     """Draw the active parameters of ``space``, each after those that decide whether it exists."""
     values: dict[str, Any] = {}
     for name in space.order():
@@ -139,7 +143,7 @@ def _drawn(trial: optuna.Trial, space: Space) -> dict[str, Any]:
     return values
 
 
-def _draw(trial: optuna.Trial, name: str, distribution: Distribution) -> Any:
+def _draw(trial: optuna.trial.BaseTrial, name: str, distribution: Distribution) -> Any:
     if isinstance(distribution, Fixed):
         return distribution.value
     if isinstance(distribution, Float):

@@ -16,9 +16,13 @@ from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.run import Run
 from hpo_pipelines.study import announcing, basis, pruning, remote, samplers, sampling
 from hpo_pipelines.study.basis import Recorded
+from hpo_pipelines.study.beginning import Beginning
 from hpo_pipelines.study.driver import Driver
+from hpo_pipelines.study.fidelity import parsed as parse_fidelity
+from hpo_pipelines.study.fidelity import refuse as refuse_besides
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.imported import Pinned
 from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.means import Means
 from hpo_pipelines.study.observed import StudyRecords
@@ -57,6 +61,10 @@ def optimize(
     prune_on: str | Sequence[str] | None = None,
     seed: int | None = None,
     repeats: Mapping[str, int | Sequence[Any]] | None = None,
+    fidelity: Mapping[str, Any] | None = None,
+    enqueue: Sequence[Mapping[str, Any]] = (),
+    from_study: str | Sequence[str] | None = None,
+    from_runs: str | Sequence[str] | None = None,
     name: str | None = None,
     executor: str | None = None,
     queue: str | None = None,
@@ -95,7 +103,14 @@ def optimize(
     (:attr:`Trial.spreads`), and steps that do not depend on the seed run once. A trial fails with its first repeat that
     fails; a pruner hears the first repeat.
 
-    Base parameters go first, as trial 0, where the space contains them. The same ``name`` resumes: finished trials are
+    ``fidelity={"param": "sample_rows", "min": 1000, "max": 100000, "eta": 3}`` makes rungs of a parameter: a trial runs
+    the pipeline at 1000, at 3000, …, at 100000, as long as its objective is in the best third of those that came to the
+    rung before (ASHA; with ``"brackets": 3`` Hyperband); else it is pruned there. Its value is that of the top.
+
+    Base parameters go first, as trial 0, where the space contains them; then the points of ``enqueue``, which count
+    among ``n_trials``. A new study begins with the trials of the studies ``from_study``, and with past runs
+    (``from_runs="all"``, ``"tag:NAME"``, or references) as finished trials, which do not count: those in the space that
+    differ from the base in nothing else (:attr:`Trial.origin`). The same ``name`` resumes: finished trials are
     kept, those left running by a crash are retried. A resumed study must have the same code, space and constraints,
     unless ``allow_changes``. ``reuse=False`` makes trials that neither take nor leave outcomes of steps.
     Ctrl-C lets running trials finish and leaves the study resumable; a second one aborts them.
@@ -163,13 +178,18 @@ def check(
         place.settings.queue(options.queue)
     if options.notify is not None:
         place.settings.webhooks(options.notify)
-    parsed = basis.parsed(space)
+    parsed, climbing = basis.parsed(space), parse_fidelity(options.fidelity)
+    if climbing is not None:
+        refuse_besides(repeats=options.repeats, pruner=options.pruner, prune_on=options.prune_on)
+        parsed = climbing.within(parsed)
     limits = means.limited(limits, parsed, goals)
     base = basis.base_of(place, pipeline, parsed, options.executor)
     basis.check(parsed, place, base)
-    again = repeats_of(options.repeats, place.code(base)[0], base, parsed)
-    wanted = Wanted(options.name or f"{base.pipeline}-{new_id()[-6:].lower()}", goals, options.storage, parsed, again)
-    return Checked(base, wanted, limits, means)
+    code, _ = place.code(base)
+    again = repeats_of(options.repeats, code, base, parsed)
+    ladder = None if climbing is None else climbing.ladder(code, goals)
+    name = options.name or f"{base.pipeline}-{new_id()[-6:].lower()}"
+    return Checked(base, Wanted(name, goals, options.storage, parsed, again, ladder), limits, means)
 
 
 def begin(
@@ -182,7 +202,9 @@ def begin(
     found = check(place, pipeline, space, options)
     base, wanted, limits, means = found.base, found.wanted, found.limits, found.means
     asked = {**vars(limits), **means.as_asked()}
-    study = Study(place, study_task(place, base, wanted, asked, allow_changes=options.allow_changes))
+    beginning = Beginning.of(options, Pinned(wanted.space, wanted.goals, wanted.ladder))
+    task = study_task(place, base, wanted, asked, beginning, allow_changes=options.allow_changes)
+    study = Study(place, task)
     return prepared(study, wanted, base, limits, means)
 
 
@@ -201,7 +223,8 @@ def prepared(study: Study, wanted: Wanted, base: Task, limits: Limits, means: Me
     """The recorded ``study``, to be driven to one of its limits."""
     goals, pruner, metrics = wanted.goals, means.pruned_by(), means.metrics(wanted.goals)
     own = not goals.several and goals.objectives[0] in metrics
-    sampler = means.sampler_for(wanted.space, goals, len(study.runs))
+    brought = len(study.imported.runs)
+    sampler = means.sampler_for(wanted.space, goals, len(study.runs) + brought)
     samplers.attach(
         sampler,
         partial(
@@ -214,7 +237,7 @@ def prepared(study: Study, wanted: Wanted, base: Task, limits: Limits, means: Me
     )
     optuna_study = _optuna_study(study, wanted, sampler, pruner if own else optuna.pruners.NopPruner())
     runs = TrialRuns(study, optuna_study, wanted.space, base, queue=means.queue)
-    runs.repeats = wanted.repeats
+    runs.repeats, runs.ladder = wanted.repeats, wanted.ladder
     driver = Driver(runs, limits, pruning.Pruning(pruner, metrics, goals, runs.lock))
     return Begun(driver, {**vars(limits), **means.as_asked()})
 

@@ -59,17 +59,23 @@ class StopRules:
 
     def ended(self, trial: Ended) -> None:
         """Take one more trial into account."""
-        self._count += 1
         self._failed += trial.is_failed
         self._seconds += trial.seconds
         self._since += 1
-        if trial.values is not None and trial.is_feasible and self._is_better(trial.values):
+        if self.known(trial):
             self._since = 0
             self._improved_by = trial.label
+
+    def known(self, trial: Ended) -> bool:
+        """Take into account what a trial gave, and not that it ended; whether it is better than what is known."""
+        self._count += 1
+        if trial.values is not None and trial.is_feasible and self._is_better(trial.values):
             goals, values = self._goals, trial.values
             self._front = {n: each for n, each in self._front.items() if not goals.dominates(values, each)}
             self._front[self._count] = values
             self._labels[self._count] = trial.label
+            return True
+        return False
 
     def _is_better(self, values: Sequence[float]) -> bool:
         """Whether nothing so far is as good: several objectives improve where a trial comes onto the front."""

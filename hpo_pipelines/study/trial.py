@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hpo_pipelines.engine.repeats import CI95, STD, Spread
+from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.run import Run
 from hpo_pipelines.store.chain import counting
+from hpo_pipelines.study.fidelity import climbs
 from hpo_pipelines.study.goals import feasible
 from hpo_pipelines.types import Kind, Status
+
+
+@dataclass(frozen=True)
+class Rung:
+    """The ``value`` of a trial's objective at one value of the parameter that is its ``fidelity``, by ``run``."""
+
+    fidelity: int | float
+    value: float
+    run: Run
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,15 @@ class Trial:
 
     spreads: tuple[Spread, ...] | None = None
     """Of each value, a mean over repeats, how they spread; None for a trial that has no values, or no repeats."""
+
+    ladder: Ladder | None = None
+    """What it climbs; None without ``fidelity``."""
+
+    origin: str | None = None
+    """Where a trial that was brought in was run: ``trial 12 of churn-1``, or a run; None for the study's own."""
+
+    continues: int | None = None
+    """The number of the pruned trial that it continues."""
 
     @property
     def value(self) -> float | None:
@@ -53,6 +73,24 @@ class Trial:
     @property
     def repeats(self) -> list[Run]:
         """The runs inside its run, one for each seed; none without repeats."""
+        return [] if self.ladder is not None else self._inside
+
+    @property
+    def rungs(self) -> list[Rung]:
+        """What it gave on each rung that it came to, the lowest first; none without ``fidelity``."""
+        ladder = self.ladder
+        if ladder is None:
+            return []
+        gave = climbs(self.run.workspace, self.run.task, ladder)
+        at = dict(zip(ladder.values, ladder.steps, strict=True))
+        inside = {run.task.params.get(ladder.parameter): run for run in self._inside}
+        return [
+            Rung(value, gave[step], inside[value]) for value, step in at.items() if step in gave and value in inside
+        ]
+
+    @property
+    def _inside(self) -> list[Run]:
+        """The runs of the pipeline inside its run, in their order."""
         children = self.run.workspace.store.tasks.children(self.run.id)
         inner = sorted((task for task in children if task.kind is Kind.PIPELINE), key=lambda task: task.id)
         return [Run(self.run.workspace, task) for task in counting(inner) if task.pipeline == self.run.task.pipeline]

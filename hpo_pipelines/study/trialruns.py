@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import optuna
@@ -14,13 +15,17 @@ from hpo_pipelines.engine import Controller, RunOptions
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import Watch
 from hpo_pipelines.engine.repeats import Repeats
+from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.store.chain import first
 from hpo_pipelines.study import sampling
+from hpo_pipelines.study.continuing import CONTINUES, continued, note, run_of
 from hpo_pipelines.study.handle import Study
+from hpo_pipelines.study.imported import Pinned
 from hpo_pipelines.study.lease import supersede
 from hpo_pipelines.study.queued import QueuedTrial
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Status
+from hpo_pipelines.waiting import recorded
 from search_spaces import Space
 
 Driven = Controller | QueuedTrial
@@ -48,8 +53,15 @@ class TrialRuns:
         """The run of trial 0."""
         self.repeats: Repeats | None = None
         """Set where each trial is the pipeline several times."""
+        self.ladder: Ladder | None = None
+        """Set where each trial is the pipeline at one rung after another."""
         self.lock = threading.RLock()
         """Guards Optuna's study, which is not safe to use from several threads."""
+
+    @property
+    def pinned(self) -> Pinned:
+        """What the trials are measured by."""
+        return Pinned(self.space, self.study.goals, self.ladder)
 
     def ask(self, number: int | None) -> optuna.Trial:
         """A new trial, or the one with this ``number``, which a crash left running: it goes on under its number."""
@@ -59,11 +71,32 @@ class TrialRuns:
             frozen = next(trial for trial in self.optuna.get_trials(deepcopy=False) if trial.number == number)
             return sampling.feasible(self.optuna, self.space, optuna.Trial(self.optuna, frozen._trial_id))
 
-    def redraw(self, trial: FrozenTrial, run: Task) -> None:
-        """Give ``trial`` the parameters of its run, those that it has not."""
+    def continues(self, trial: optuna.Trial) -> int | None:
+        """The number of the pruned trial that ``trial`` continues; None for any other trial."""
+        of = trial.user_attrs.get(CONTINUES)
+        return self._continued.get(trial.number) if of is None else int(of)
+
+    @cached_property
+    def _continued(self) -> Mapping[int, int]:
+        """What earlier drivers have recorded: Optuna may have lost that, or be another machine's."""
+        return continued(self.study.task.params)
+
+    def continue_(self, number: int) -> None:
+        """Have the parameters of the pruned trial ``number`` be the next trial's, which continues it."""
+        run = run_of(self.study, number)
+        point = None if run is None else self._drawn(run)
+        if point is not None:
+            self.optuna.enqueue_trial(point, user_attrs={CONTINUES: number})
+
+    def _drawn(self, run: Task) -> dict[str, Any] | None:
+        """The parameters of ``run`` as Optuna drew them; None where the space has them no more."""
         pipeline, _ = self.workspace.code(run)
         began = first(self.workspace.store.tasks, run)
-        drawn = sampling.enqueued(self.space, pipeline.parameters.decode(began.params))
+        return sampling.enqueued(self.space, pipeline.parameters.decode(began.params))
+
+    def redraw(self, trial: FrozenTrial, run: Task) -> None:
+        """Give ``trial`` the parameters of its run, those that it has not."""
+        drawn = self._drawn(run)
         if drawn is not None:
             # What Optuna itself does with an enqueued trial.
             self.optuna._storage.set_trial_system_attr(trial._trial_id, "fixed_params", drawn)
@@ -84,6 +117,7 @@ class TrialRuns:
             waits = left if left is not None and goes_on and not left.status.finished else None
             return wait(self._enqueued(trial, waits, again=again)), {}
         options = RunOptions(watch=watch, results=self.results, repeats=self.repeats, echo=False, reuse=self.reuse)
+        options = replace(options, ladder=self._ladder(trial))
         if left is None or not goes_on:
             return self.workspace.controller(self._record(trial, again=again), options)
         left = self.workspace.store.tasks.get(left.id)
@@ -110,22 +144,26 @@ class TrialRuns:
             return left
         with self.workspace.store.transaction():
             left = self.workspace.store.tasks.update(left.id, queue=self.queue)
-            self.workspace.store.queues.enter(left.id, str(self.queue), options=self._told)
+            self.workspace.store.queues.enter(left.id, str(self.queue), options=self._told(trial))
         return left
 
-    @property
-    def _told(self) -> Mapping[str, Any]:
+    def _told(self, trial: optuna.Trial) -> Mapping[str, Any]:
         """What the agent that drives a trial is told."""
-        repeated = {} if self.repeats is None else {"repeats": self.repeats.as_option()}
-        return repeated if self.reuse else {**repeated, "reuse": False}
+        return recorded(RunOptions(repeats=self.repeats, ladder=self._ladder(trial), reuse=self.reuse))
+
+    def _ladder(self, trial: optuna.Trial) -> Ladder | None:
+        """The rungs that the trial climbs; one that is continued goes to the top."""
+        free = self.ladder is not None and self.continues(trial) is not None
+        return replace(self.ladder, free=True) if self.ladder is not None and free else self.ladder
 
     def _record(self, trial: optuna.Trial, *, again: bool) -> Task:
         with self.lock:
             sampled = sampling.suggest(trial, self.space)
             clone = self.workspace.cloned(self.base, sampled)
+            of = self.continues(trial)
             clone = replace(
                 clone,
-                cloned_from=self.base.id if self.base.number is not None else self.first,
+                cloned_from=self._origin(of),
                 status=Status.RUNNING if self.queue is None else Status.QUEUED,
                 queue=self.queue,
                 study=self.study.id,
@@ -136,11 +174,20 @@ class TrialRuns:
                 if again:
                     supersede(self.study, trial.number)
                 run = self.workspace.store.tasks.create(clone)
+                if of is not None:
+                    note(self.workspace.store, self.study.id, trial.number, of)
                 if self.queue is None:
                     self.workspace.engine.liveness.claim(lease_of(run.id), run.label)
                 else:
-                    self.workspace.store.queues.enter(run.id, self.queue, options=self._told)
+                    self.workspace.store.queues.enter(run.id, self.queue, options=self._told(trial))
             if trial.number == 0 or self.first is None:
                 # Trials of a pipeline are clones of the first one, which has the base parameters.
                 self.first = run.id
             return run
+
+    def _origin(self, of: int | None) -> str | None:
+        """What a trial's run is a clone of: the run of the trial that it continues, else the base."""
+        if of is not None:
+            pruned = run_of(self.study, of)
+            return self.first if pruned is None else pruned.id
+        return self.base.id if self.base.number is not None else self.first

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine.repeats import Repeats
+from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.study import plans
+from hpo_pipelines.study.beginning import Beginning
 from hpo_pipelines.study.goals import Goals
 from hpo_pipelines.study.handle import find
 from hpo_pipelines.task import Task
@@ -28,6 +30,7 @@ class Wanted:
     storage: str | None
     space: Space
     repeats: Repeats | None = None
+    ladder: Ladder | None = None
 
     def as_params(self, base: Task) -> dict[str, Any]:
         """As it is recorded with the study."""
@@ -38,11 +41,18 @@ class Wanted:
             "space_digest": self.space.digest(),
             "base": dict(base.params),
             "repeats": None if self.repeats is None else self.repeats.as_option(),
+            "fidelity": None if self.ladder is None else self.ladder.as_option(),
         }
 
 
 def study_task(
-    workspace: Workspace, base: Task, wanted: Wanted, asked: Mapping[str, Any], *, allow_changes: bool
+    workspace: Workspace,
+    base: Task,
+    wanted: Wanted,
+    asked: Mapping[str, Any],
+    beginning: Beginning,
+    *,
+    allow_changes: bool,
 ) -> Task:
     """The study's record: the one with its name, checked against what is wanted now, or a new one.
 
@@ -58,7 +68,12 @@ def study_task(
                 name=wanted.name,
                 project=base.project,
                 pipeline=base.pipeline,
-                params={**params, "asked": dict(asked), **plans.taken(workspace, base, params["space_digest"])},
+                params={
+                    **params,
+                    "asked": dict(asked),
+                    **plans.taken(workspace, base, params["space_digest"]),
+                    **beginning.as_params(workspace, base),
+                },
                 snapshot=base.snapshot,
                 cloned_from=base.id if base.number is not None else None,
                 executor=base.executor,
@@ -73,7 +88,9 @@ def study_task(
         "direction": found.params["direction"] != params["direction"],
         "constraints": found.params.get("constraints", []) != params["constraints"],
         "repeats": found.params.get("repeats") != params["repeats"],
+        "fidelity": found.params.get("fidelity") != params["fidelity"],
     }
+    beginning.refuse_other(found)
     differing = [name for name, differs in changed.items() if differs]
     fixed = {"direction", "pipeline"} & set(differing)
     if fixed or (differing and not allow_changes):
@@ -83,5 +100,5 @@ def study_task(
         raise StudyError(f"study {wanted.name!r} was begun with another {' and '.join(differing)}. {cure}")
     if differing:
         workspace.store.tasks.update(found.id, params={**found.params, **params}, snapshot=base.snapshot)
-        return workspace.store.tasks.get(found.id)
-    return found
+        found = workspace.store.tasks.get(found.id)
+    return beginning.added(workspace, found)

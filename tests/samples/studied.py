@@ -75,3 +75,24 @@ def drawn(base: int, x: float, seed: int, folder: str) -> float:
 @pipeline(project="samples")
 def seeded(folder: str, x: float = 0.5, seed: int = 0) -> dict[str, float]:
     return {"auc": drawn(prepared(folder), x, seed, folder), "x": x}
+
+
+@component(cache=False)
+def grown(base: int, x: float, rows: int, folder: str) -> float:
+    """The more ``rows``, the better, and the greater ``x``, the better."""
+    if x >= 13 and rows > 10 and not Path(folder, "cured").exists():
+        raise ValueError("too many rows for 13") if x == 13 else KeyboardInterrupt
+    with Path(folder, "grown").open("a") as file:
+        file.write(f"{x:g} {rows}\n")
+    report("auc", x * rows)
+    return x * rows
+
+
+@pipeline(project="samples")
+def rising(folder: str, x: float = 0.5, rows: int = 7) -> dict[str, float]:
+    return {"auc": grown(prepared(folder), x, rows, folder), "x": x}
+
+
+@pipeline(project="samples")
+def shares(share: float, x: float = 0.5) -> float:
+    return half(half(x * share))

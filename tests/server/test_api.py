@@ -413,6 +413,8 @@ def test_a_study_is_started_stopped_gone_on_with_and_extended(
         ("/studies/none/stop", {}, 404, "none"),
         ("/studies/refusing/extend", {"trials": 0}, 422, "trials"),
         ("/studies/refusing/trials", {"params": {"lr": 5.0}}, 422, "is not a point"),
+        ("/studies/refusing/trials/0/continue", None, 409, "only a pruned one is continued"),
+        ("/studies/refusing/trials/99/continue", None, 409, "has no trial 99"),
         ("/studies/refusing/trials", {"params": {"lr": 0.5, "rows": 3}}, 422, "rows"),
     ],
 )
@@ -435,3 +437,19 @@ def test_another_sites_page_starts_and_stops_no_study(client: TestClient, refusi
     for path in ("/studies", "/studies/refusing/stop", "/studies/refusing/extend", "/studies/refusing/trials"):
         answer = client.post(f"{API}{path}", json={}, headers={"Sec-Fetch-Site": "cross-site"})
         assert (answer.status_code, answer.json()["type"]) == (403, "Forbidden")
+
+
+def test_a_study_whose_best_was_run_elsewhere(client: TestClient, base: Run) -> None:
+    study = optimize(
+        base, {"lr": Float(0.001, 1.0)}, "fit.auc", n_trials=1, name="elsewhere", progress=False, executor="inline",
+        from_runs=base.label, target=base.metrics["fit.auc"],
+    )  # fmt: skip
+    assert study.runs == []
+    said = get(client, "/studies/elsewhere")
+    assert (said["best_trial"], said["best_run"], said["trials"]) == (0, base.id, 0)
+    assert get(client, "/studies/elsewhere/best")["run"]["id"] == base.id
+    assert get(client, "/studies/elsewhere/trials")["number"] == []
+    for page in ("/studies", f"/studies/{study.id}"):
+        answer = client.get(page)
+        assert answer.status_code == 200, answer.text
+        assert "elsewhere" in answer.text

@@ -45,6 +45,18 @@ print(study.status, study.reason)
 """
 
 
+CLIMBING = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from samples import studied
+from hpo_pipelines import Float, optimize
+study = optimize(studied.rising, {"x": Float(0, 1), "folder": sys.argv[2]}, "auc",
+                 n_trials=8, n_jobs=2, seed=0, name="crashing", executor="local", progress=False,
+                 fidelity={"param": "rows", "min": 1, "max": 27}, enqueue=[{"x": 0.99}])
+print(study.status, study.reason)
+"""
+
+
 def start(home: Path, folder: Path, driver: str = DRIVER) -> subprocess.Popen[str]:
     tests = str(Path(bodies.__file__).parent.parent)
     return subprocess.Popen(
@@ -122,6 +134,39 @@ def test_a_killed_driver_loses_no_repeat_and_no_value_of_several_objectives(tmp_
         # A kill costs at most the step under way in each of the two runs in flight.
         assert 15 <= len(lines()) <= 15 + 2 * killed
         assert (folder / "prepared").read_text().count("once") <= 1 + killed
+        assert workspace.store.check() == []
+
+
+@pytest.mark.integration
+def test_a_killed_driver_loses_no_rung(tmp_path: Path) -> None:
+    home, folder = tmp_path / "home", tmp_path / "ran"
+    folder.mkdir()
+    grown = folder / "grown"
+
+    def lines() -> list[str]:
+        return grown.read_text().splitlines() if grown.exists() else []
+
+    killed = 0
+    for wanted in (2, 5):
+        driver = start(home, folder, CLIMBING)
+        eventually(lambda: driver.poll() is not None or len(lines()) >= wanted, 60)  # noqa: B023 - called at once
+        killed += driver.poll() is None
+        driver.kill()
+        driver.communicate()
+    output, _ = start(home, folder, CLIMBING).communicate(timeout=120)
+    assert "completed 8 of 8 trials" in output
+    with Workspace(home=home) as workspace:
+        study = Study.called(workspace, "crashing")
+        rungs = 0
+        for trial in study.trials:
+            climbed = [rung.fidelity for rung in trial.rungs]
+            assert climbed == [1, 3, 9, 27][: len(climbed)]
+            assert [rung.value for rung in trial.rungs] == [trial.params["x"] * rows for rows in climbed]
+            assert trial.status is (Status.COMPLETED if len(climbed) == 4 else Status.PRUNED)
+            rungs += len(climbed)
+        assert study.best_params["x"] == 0.99
+        # A kill costs at most the step under way in each of the two runs in flight.
+        assert rungs <= len(lines()) <= rungs + 2 * killed
         assert workspace.store.check() == []
 
 

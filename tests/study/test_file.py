@@ -73,6 +73,10 @@ WRONG = [
     (WHOLE + "prune_on: a.b:down\n", "tune.yaml:8: prune_on: it is STEP.METRIC"),
     (WHOLE + "repeats: {seed: 1}\n", "tune.yaml:8: repeats: it is the parameter that is the seed"),
     (WHOLE + "repeats: {a: 2, b: 2}\n", "tune.yaml:8: repeats: it is the parameter that is the seed"),
+    (WHOLE + "fidelity: {param: n, min: 9, max: 1}\n", "tune.yaml:8: fidelity: it is a parameter with its rungs"),
+    (WHOLE + "fidelity: {param: n, mim: 1, max: 9}\n", "there is no 'mim'. Did you mean 'min'?"),
+    (WHOLE + "enqueue: {x: 1}\n", "tune.yaml:8: enqueue: it is a list of points"),
+    (WHOLE + "from_runs: 3\n", "tune.yaml:8: from_runs: it is all, tag:NAME, a run, or a list"),
     (WHOLE.replace("2h", "soon"), "tune.yaml:6: timeout: it is seconds, or a number with a unit"),
     (WHOLE.replace("high: 9", "high: 0"), "tune.yaml:4: params.x"),
     (WHOLE + "run: simple#1\n", "one pipeline or of one run; got pipeline and run"),
@@ -130,6 +134,10 @@ OPTIONS: dict[str, st.SearchStrategy[Any]] = {
     "max_compute": st.sampled_from([30, "2h"]),
     "prune_on": st.sampled_from(["validate.auc", ["validate.auc", "validate.loss:minimize"]]),
     "repeats": st.sampled_from([{"seed": 5}, {"seed": [1, 2]}]),
+    "fidelity": st.sampled_from([{"param": "n", "min": 1, "max": 9}, {"param": "n", "min": 0.1, "max": 1, "eta": 2}]),
+    "enqueue": st.sampled_from([[{"x": 1, "lr": 0.1}], []]),
+    "from_study": st.sampled_from(["old", ["old", "older"]]),
+    "from_runs": st.sampled_from(["all", ["tag:good", "churn#3"]]),
     "n_trials": st.integers(1, 10**6),
     "timeout": st.one_of(st.integers(0, 10**6), st.sampled_from(["90s", "2h"])),
     "seed": st.integers(0, 2**31),
@@ -157,7 +165,7 @@ def test_the_schema_accepts_what_is_read_and_refuses_what_is_not() -> None:
         assert list(validator.iter_errors(read_yaml(text, "x")[0])) == []
     for text, _ in WRONG:
         # What no schema says: a wrong duration or bound, and two keys that exclude each other.
-        unsaid = ("nowhere", "[\n", "high: 0", "soon", "==", "a.b:down", "objectives: {a: maximize}")
+        unsaid = ("nowhere", "min: 9, ", "[\n", "high: 0", "soon", "==", "a.b:down", "objectives: {a: maximize}")
         if not any(each in text for each in unsaid):
             assert list(validator.iter_errors(read_yaml(text, "x")[0])), text
     assert set(schema()["properties"]) == set(KEYS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import optuna
 import pytest
-from samples import bodies, queueing
+from samples import bodies, queueing, studied
 from services import wait_until
 from serving import Serving, serving
 
@@ -48,6 +48,30 @@ def test_a_pipeline_from_here_is_tuned_there(place: Workspace, served: Serving) 
     assert study.trials_dataframe().equals(there.trials_dataframe())
     assert [trial.value for trial in study.optuna_study.get_trials()] == [trial.value for trial in there.trials]
     assert not study.is_abandoned
+
+
+def test_trials_climb_and_go_on_there(place: Workspace, folder: Path) -> None:
+    space = {"x": Float(0, 1), "folder": str(folder)}
+    rungs = {"param": "rows", "min": 10, "max": 90}
+    study = optimize(
+        studied.rising, space, "auc", n_trials=5, seed=0, name="climbs", workspace=place, fidelity=rungs,
+        progress=False, enqueue=[{"x": 0.01}],
+    )  # fmt: skip
+    assert [rung.fidelity for rung in study.trials[0].rungs] == [10, 30, 90]
+    assert (study.trials[1].params["x"], study.trials[1].status) == (0.01, Status.PRUNED)
+    assert study.continue_trial(1) is True
+    assert study.enqueue(x=0.02) is True
+    wait_until(lambda: study.status is Status.COMPLETED and len(study.runs) == 7, "both trials")
+    assert {trial.continues for trial in study.trials} == {None, 1}
+    assert sorted(trial.params["x"] for trial in study.trials[5:]) == [0.01, 0.02]
+    with pytest.raises(StudyError, match="only a pruned one"):
+        study.continue_trial(0)
+    following = optimize(
+        studied.rising, space, "auc", n_trials=1, name="follows", workspace=place, fidelity=rungs, progress=False,
+        from_study="climbs",
+    )  # fmt: skip
+    assert following.trials[0].origin == "trial 0 of climbs"
+    assert len(following.trials) == 8
 
 
 def test_a_run_is_tuned_and_its_study_goes_on(place: Workspace) -> None:

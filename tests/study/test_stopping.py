@@ -23,6 +23,23 @@ def fired(limits: Limits, *values: float | None, goals: Goals = UP) -> Stop | No
     return rules.fired()
 
 
+def test_what_is_known_from_elsewhere_is_to_be_beaten_and_does_not_count() -> None:
+    rules = StopRules(Limits(plateau=2, target=0.9), Goals.of("fit.auc", "maximize"))
+    assert rules.known(Ended("churn#1", (0.8,)))
+    assert not rules.known(Ended("churn#2", (0.7,)))
+    assert rules.fired() is None
+    rules.ended(Ended("churn#3", (0.75,)))
+    rules.ended(Ended("churn#4", (0.8,)))
+    fired = rules.fired()
+    assert fired is not None
+    assert fired.reason == "no better value in 2 trials, at all (plateau=2)"
+    assert rules.best == [("churn#1", (0.8,))]
+    rules.known(Ended("churn#5", (0.95,)))
+    reached = rules.fired()
+    assert reached is not None
+    assert reached.rule == "target"
+
+
 def test_nothing_fires_by_itself() -> None:
     assert fired(Limits(), 1.0, None) is None
 

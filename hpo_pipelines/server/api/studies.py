@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
@@ -16,7 +16,7 @@ from hpo_pipelines.server.etags import UNCHANGED, IfNoneMatch, tagged
 from hpo_pipelines.server.plainjson import LARGEST, PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.studies import accounting, columns, finished, importances, summary
-from hpo_pipelines.study import Study
+from hpo_pipelines.study import Study, continue_trial
 from hpo_pipelines.study import enqueue as enqueue_trial
 from hpo_pipelines.study import extend as extend_study
 from hpo_pipelines.study import stop as stop_study
@@ -135,6 +135,15 @@ def enqueue(site: SiteOf, study: str, wanted: Annotated[TrialRequest, Body()]) -
     return PlainJson(
         summary(site, enqueued(site, found, pipeline.parameters.decode(wanted.params)).task), status_code=202
     )
+
+
+@router.post("/studies/{study}/trials/{number}/continue", status_code=202, response_model=dict[str, Any])
+def continue_(site: SiteOf, study: str, number: Annotated[int, Path(ge=0, le=LARGEST)]) -> PlainJson:
+    """Have a study run a trial that continues a pruned one, and is not pruned again. 409 for one that was not pruned,
+    or is continued already."""
+    found = site.study(study)
+    driven = continue_trial(found, number)
+    return PlainJson(summary(site, (found if driven else site.studying.go_on(found)).task), status_code=202)
 
 
 # -- shared with the pages

@@ -41,6 +41,12 @@ class StudyOptions(BaseModel):
     repeats: dict[str, Any] | None = Field(
         default=None, description="Each trial so often, with other values of this parameter.", examples=[{"seed": 5}]
     )
+    fidelity: dict[str, Any] | None = Field(
+        default=None, examples=[{"param": "sample_rows", "min": 1000, "max": 100000, "eta": 3}]
+    )
+    enqueue: list[dict[str, Any]] = Field(default=[], description="Points that go first.")
+    from_study: str | list[str] | None = Field(default=None, description="Studies whose trials it begins with.")
+    from_runs: str | list[str] | None = Field(default=None, description="Past runs that it begins with as trials.")
     notify: str | list[str] | None = Field(default=None, description="The webhooks of the server to be told.")
     name: str | None = Field(default=None, min_length=1)
     executor: str | None = Field(default=None, pattern="^(inline|local|ray)$")

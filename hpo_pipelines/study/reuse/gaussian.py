@@ -64,15 +64,17 @@ class GaussianProcess:
         self._condition()
         return self
 
-    def believing(self, x: Array) -> GaussianProcess:
+    def believing(self, x: Array, most: float = math.inf) -> GaussianProcess:
         """This process as if it had seen its own mean at ``x``: there is less to learn there (the Kriging believer).
+
+        Where the mean is above ``most``, as if it had seen that.
 
         Ginsbourger, Le Riche, Carraro, "Kriging is well-suited to parallelize optimization" (2010).
         """
         other = GaussianProcess(self._categorical, self._terms[1:])
         other._theta = self._theta
         other._x = np.vstack([self._x, x])
-        other._y = np.concatenate([self._y, self.predict(x)[0]])
+        other._y = np.concatenate([self._y, np.minimum(self.predict(x)[0], most)])
         other._condition()
         return other
 

@@ -24,7 +24,7 @@ from hpo_pipelines.study.reuse.records import Records, TrialRecords
 from hpo_pipelines.study.reuse.search import Search
 from hpo_pipelines.study.reuse.seconds import Prices
 from hpo_pipelines.study.reuse.stages import Stage, Stages, StagesLike
-from hpo_pipelines.study.reuse.trials import Known, Proposals, best_first, completed, running
+from hpo_pipelines.study.reuse.trials import Known, Proposals, best_first, completed, pruned, running
 
 GAINS = ("improvement", "gittins")
 BLIND = "hpo:blind"
@@ -39,6 +39,7 @@ _LAST_SHARE = 0.15
 _SKEWED = 0.5
 _DRAWS = 20
 _LAST_DRAWS = 64
+_MOST_GIVEN_UP = 100
 _FEW = 8
 
 
@@ -157,7 +158,8 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
         done = [each for each in completed(study) if set(search_space) <= each.params.keys()]
         others = running(study, self._proposals, search_space, trial.number)
         stages = self._records.stages(done)
-        first = len(done) + len(others) < self._n_startup
+        given_up = len(pruned(study, search_space, _MOST_GIVEN_UP))
+        first = len(done) + len(others) + given_up < self._n_startup or len(done) < 2
         if first and (stages is None or not self._nested or not done):
             return {}
         ask = _Ask(
@@ -242,6 +244,10 @@ class MemoGPSampler(BaseSampler):  # type: ignore[misc]
             known.clear()
             known[key] = GaussianProcess(ask.cube.categorical, groups)
         process: GaussianProcess = known[key].fit(ask.points, targets)
+        if ask.given_up:
+            # What the pruner gave up gives no value, and would be proposed again and again. It was behind others.
+            points = ask.cube.points([each.params for each in ask.given_up])
+            process = process.believing(points, float(np.median(targets)))
         return process.believing(ask.cube.points([each.params for each in ask.others])) if ask.others else process
 
     def _prices(self, ask: _Ask) -> Prices:
@@ -270,12 +276,13 @@ class _Ask:
     ) -> None:
         self.study, self.trial, self.cube, self.stages = study, trial, cube, stages
         self.everything, self.others = done, others
+        self.given_up = pruned(study, cube.names, _MOST_GIVEN_UP)
         self.done = learnt_from(study, done)
         self.points = cube.points([each.params for each in self.done])
 
     @property
     def everyone(self) -> list[Known]:
-        return [*(Known(each, each.params) for each in self.done), *self.others]
+        return [*(Known(each, each.params) for each in (*self.done, *self.given_up)), *self.others]
 
     @property
     def values(self) -> Array:

@@ -64,6 +64,12 @@ def running(study: optuna.Study, proposals: Proposals, params: Collection[str], 
     return [each for each in known if set(params) <= each.params.keys()]
 
 
+def pruned(study: optuna.Study, params: Collection[str], most: int) -> list[FrozenTrial]:
+    """The newest pruned trials, at most so many, that have all of ``params``; not those told as infeasible."""
+    found = study.get_trials(deepcopy=False, states=(TrialState.PRUNED,))
+    return [each for each in found if set(params) <= each.params.keys() and violation(each) == 0.0][-most:]
+
+
 def best_first(study: optuna.Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """``trials`` by value, feasible ones before others; of several objectives, those on the front first."""
     if len(study.directions) > 1:

@@ -70,6 +70,13 @@ def test_choices_are_equal_or_not() -> None:
     assert mean[2] == pytest.approx(mean[3])  # two choices never seen: neither is between the others
 
 
+def test_what_it_believes_is_no_better_than_said() -> None:
+    process = GaussianProcess(np.zeros(1, bool), []).fit(np.array([[0.0], [0.5], [1.0]]), np.array([-1.0, 1.0, -1.0]))
+    point = np.array([[0.52]])
+    assert process.predict(point)[0] > 0.5
+    assert process.believing(point, 0.0).predict(point)[0] < 0.3
+
+
 def test_where_it_believes_itself_there_is_less_to_learn() -> None:
     process = GaussianProcess(PLAIN).fit(*observed())
     point = np.full((1, 4), 0.45)

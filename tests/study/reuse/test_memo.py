@@ -203,6 +203,21 @@ def test_equal_and_huge_values_do_no_harm(value: float) -> None:
 # -- the rest
 
 
+def test_what_was_pruned_is_not_proposed_again_and_again() -> None:
+    study = study_of(MemoGPSampler({"fit": ["x"]}, seed=0, n_startup_trials=4))
+    for x in (0.2, 0.4, 0.8, 1.0):
+        fixed = {"x": optuna.distributions.FloatDistribution(0.0, 1.0)}
+        study.add_trial(optuna.trial.create_trial(params={"x": x}, distributions=fixed, value=-abs(x - 0.6)))
+    asked = []
+    for _ in range(8):
+        trial = study.ask()
+        asked.append(trial.suggest_float("x", 0.0, 1.0))
+        study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+    apart = np.diff(np.sort(asked))
+    assert apart.max() > 0.05
+    assert np.median(apart) > 1e-3, asked
+
+
 def test_failed_and_infinite_trials_are_not_learnt_from() -> None:
     study = study_of(MemoGPSampler({"one": ["a"], "two": ["b"]}, seed=0, n_startup_trials=3))
 
