@@ -211,7 +211,10 @@ class StudyError(HpoPipelinesError):
 
 
 class ScheduleError(HpoPipelinesError):
-    """A schedule is unknown, or says something impossible: a wrong time, or a target that cannot be started."""
+    """A schedule is unknown, or says something impossible: a wrong time, or a target that cannot be started.
+
+    Cure: ``hpo schedule ls`` lists the schedules; correct the time, the zone or the target that the message names.
+    """
 
 
 class ConfigError(HpoPipelinesError):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -160,3 +162,46 @@ def test_links_out_of_docs_lead_to_copies(build: ModuleType, tmp_path: Path) -> 
 def test_what_a_page_loads_from_elsewhere_is_found(build: ModuleType, tmp_path: Path, markup: str, found: int) -> None:
     (tmp_path / "page.html").write_text(markup)
     assert len(list(build.foreign(tmp_path))) == found
+
+
+def test_the_diagrams_are_those_that_are_drawn() -> None:
+    diagrams = script("diagrams")
+    for name, diagram in diagrams.DIAGRAMS.items():
+        assert (ROOT / "docs" / "images" / f"{name}.svg").read_text("utf-8") == diagrams.drawn(diagram), (
+            f"{name}.svg is not what scripts/diagrams.py draws; run it"
+        )
+
+
+GUIDES = [*sorted((ROOT / "docs" / "how-to").glob("*.md")), *sorted((ROOT / "docs" / "operations").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=lambda page: page.stem)
+def test_commands_and_code_of_a_guide_are_ours(page: Path) -> None:
+    text = page.read_text("utf-8")
+    for block in re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
+        for imported in ast.walk(ast.parse(block)):
+            if isinstance(imported, ast.ImportFrom) and str(imported.module).startswith("hpo_pipelines"):
+                module = importlib.import_module(str(imported.module))
+                assert not [alias.name for alias in imported.names if not hasattr(module, alias.name)]
+    for line in re.findall(r"^    (?:\w+=\S+ )*hpo ([^#\n]*(?:#\d+[^#\n]*)*)", text, re.MULTILINE):
+        assert not unknown(shlex.split(line)), line
+
+
+def unknown(words: list[str]) -> list[str]:
+    """What of a command line after ``hpo`` the parser does not know."""
+    command: click.Command | None = hpo
+    context = click.Context(hpo, info_name="hpo")
+    while isinstance(command, click.Group) and words:
+        name = words.pop(0)
+        command = command.get_command(context, name)
+        if command is None:
+            return [name]
+    assert command is not None
+    known = {option for param in command.params for option in (*param.opts, *param.secondary_opts)}
+    return [word for word in words if word.startswith("-") and word.partition("=")[0] not in known]
+
+
+def test_a_command_that_is_not_ours_is_found() -> None:
+    assert unknown(["cache", "gc", "--older", "3d"]) == []
+    assert unknown(["cache", "gcc"]) == ["gcc"]
+    assert unknown(["clone", "churn#1", "--parameter=lr"]) == ["--parameter=lr"]
