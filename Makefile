@@ -9,7 +9,7 @@ READY := .venv/.ready
 DEMO_HOME := $(CURDIR)/.state/demo
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-all test-integration planted-bugs services docs check lint types contracts format constraints clean distclean
+.PHONY: help demo test test-all test-integration planted-bugs services docs pictures check lint types contracts format constraints clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -39,6 +39,10 @@ services: $(READY)
 
 docs: $(READY)  ## the site of docs/ in build/docs, with the reference made from the code; a broken link fails it
 	@$(BIN)/python scripts/build_docs.py
+
+pictures: services  ## take the pictures of README.md and docs/ anew; look at them before they are committed
+	@$(BIN)/python scripts/diagrams.py
+	@$(BIN)/python scripts/take_pictures.py
 
 check: lint types contracts  ## everything that reads the code without running it
 

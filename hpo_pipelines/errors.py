@@ -105,7 +105,10 @@ class RunTimedOut(TaskError):
 
 
 class AttemptsExhausted(TaskError):
-    """A pipeline asked for one more attempt than the ``max_attempts`` of its ``retrigger`` allows."""
+    """A pipeline asked for one more attempt than the ``max_attempts`` of its ``retrigger`` allows.
+
+    Cure: a larger ``max_attempts``, or a goal that the pipeline can reach; ``hpo show RUN`` has what each attempt gave.
+    """
 
 
 class StepError(HpoPipelinesError):
@@ -150,7 +153,10 @@ class StepAborted(StepError):
 
 
 class StepSkipped(StepError):
-    """The value of a step was looked at that a callback has skipped, or one that it needs."""
+    """The value of a step was looked at that a callback has skipped, or one that it needs.
+
+    Cure: catch it where the value is looked at, or have the callback that the message names not skip the step.
+    """
 
 
 class ArtifactError(HpoPipelinesError):
@@ -235,6 +241,8 @@ class Retriggered(BaseException):
     """Ends the body of a pipeline that asks for another attempt of itself: a signal, not an error.
 
     Raised by :func:`hpo_pipelines.retrigger`. A body that catches it and goes on has taken it back.
+
+    Cure: none is needed; let it pass.
     """
 
     def __init__(self, call: object, params: Mapping[str, Any], *, max_attempts: int, reason: str) -> None:

@@ -42,11 +42,15 @@ class Box:
     def centre(self) -> tuple[float, float]:
         return MARGIN + (self.column + 0.5) * COLUMN, MARGIN + (self.row + 0.5) * ROW
 
+    @property
+    def height(self) -> float:
+        return max(HEIGHT, 17 * len(self.text.split("\n")) + 10)
+
     def edge(self, towards: tuple[float, float]) -> tuple[float, float]:
         """Where the line from its centre ``towards`` a point leaves it."""
         x, y = self.centre
         dx, dy = towards[0] - x, towards[1] - y
-        half_x, half_y = self.width * COLUMN / 2 + 2, HEIGHT / 2 + 2
+        half_x, half_y = self.width * COLUMN / 2 + 2, self.height / 2 + 2
         share = min(half_x / abs(dx) if dx else math.inf, half_y / abs(dy) if dy else math.inf)
         return x + dx * share, y + dy * share
 
@@ -143,7 +147,7 @@ DIAGRAMS: Mapping[str, Diagram] = {
             ("b2", "c2", ""),
             ("c2", "d2", ""),
         ],
-        [(0, 0, "first time"), (0, 1, "journal"), (0, 2, "resumed"), (4, 0, "kill -9")],
+        [(0, 0, "first time"), (0, 1, "journal"), (0, 2, "resumed"), (3.75, 0, "kill -9")],
     ),
     "parts": Diagram(
         {
@@ -206,8 +210,7 @@ def outlined(box: Box) -> list[str]:
     x, y = box.centre
     width, (fill, line) = box.width * COLUMN, FILLS[box.kind]
     texts = box.text.split("\n")
-    height = max(HEIGHT, 17 * len(texts) + 10)
-    place = f'x="{x - width / 2:.0f}" y="{y - height / 2:.0f}" width="{width:.0f}" height="{height}"'
+    place = f'x="{x - width / 2:.0f}" y="{y - box.height / 2:.0f}" width="{width:.0f}" height="{box.height}"'
     lines = [f'<rect {place} rx="7" fill="{fill}" stroke="{line}"/>']
     for index, text in enumerate(texts):
         top = y + 4.5 + 16 * (index - (len(texts) - 1) / 2)

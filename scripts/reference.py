@@ -204,17 +204,18 @@ def study_file() -> str:
 
 def settings() -> str:
     """Every field of Settings with its variable, and every variable that is none of a field."""
-    from hpo_pipelines.settings import _VARIABLES, ELSEWHERE, Settings
+    from hpo_pipelines.settings import _TABLES, _VARIABLES, ELSEWHERE, Settings
 
-    variables = {field: name for name, field in _VARIABLES.items()} | {"home": "HPO_HOME", "queues": "HPO_QUEUES"}
+    variables = {field: name for name, field in _VARIABLES.items()} | {"home": "HPO_HOME"}
+    variables |= {field: name for field, (name, _) in _TABLES.items()}
     about = attribute_docstrings(ROOT / "hpo_pipelines" / "settings.py", "Settings")
     usual = Settings.load("/HOME", {})
     rows = []
     for field in fields(Settings):
         place = f"[tracking] {field.name.removeprefix('tracking_')}" if "tracking_" in field.name else field.name
-        place = {"home": "", "queues": "[queues.NAME]"}.get(field.name, place)
+        place = "" if field.name == "home" else f"[{field.name}.NAME]" if field.name in _TABLES else place
         value = getattr(usual, field.name)
-        default = ", ".join(value) if field.name == "queues" else str(value or "").replace("/HOME", "$HPO_HOME")
+        default = ", ".join(value) if field.name in _TABLES else str(value or "").replace("/HOME", "$HPO_HOME")
         default = "~/.hpo_pipelines" if field.name == "home" else default
         cells = [f"`{cell}`" if cell else "" for cell in (variables[field.name], place, default)]
         rows.append(f"| {' | '.join(cells)} | {plain(about[field.name]).replace('``', '`')} |")
@@ -260,7 +261,7 @@ def attribute_docstrings(path: Path, name: str) -> dict[str, str]:
 
 def errors() -> str:
     """Every error class: what it means, its cure, exit code and HTTP status, by the one table in errors.py."""
-    from hpo_pipelines.errors import HpoPipelinesError, Pruned, outcome_of
+    from hpo_pipelines.errors import HpoPipelinesError, Pruned, Retriggered, outcome_of
 
     lines = [
         "# Errors",
@@ -277,7 +278,7 @@ def errors() -> str:
         code, status = outcome_of(cls)
         link = f"[`{cls.__name__}`](#{cls.__name__.lower()})"
         lines.append(f"| {'&emsp;' * depth}{link} | {code} | {status} |")
-    for cls in [*(cls for _, cls in classes), Pruned]:
+    for cls in [*(cls for _, cls in classes), Pruned, Retriggered]:
         meaning, cure = meaning_and_cure(cls)
         lines += ["", f"## {cls.__name__}", "", meaning, "", f"**What helps:** {cure[:1].upper()}{cure[1:]}"]
     return "\n".join(lines) + "\n"

@@ -40,7 +40,9 @@ def train(data: tuple[np.ndarray, ...], layers: list[int], batch_size: int, rate
     net = MLPClassifier(layers, batch_size=batch_size, learning_rate_init=rate, random_state=0)
     for epoch in range(epochs):
         net.partial_fit(train_x, train_y, classes=np.arange(10))
-        report("epoch_accuracy", net.score(test_x, test_y), step=epoch)
+        accuracy = net.score(test_x, test_y)
+        print(f"epoch {epoch}: loss {net.loss_:.4f}, accuracy {accuracy:.4f}")
+        report("epoch_accuracy", accuracy, step=epoch)
     return net
 
 
