@@ -158,13 +158,14 @@ def option_row(param: click.Parameter, context: click.Context) -> str | None:
     if record is None:
         return None
     variable = f" Or `{param.envvar}`." if isinstance(param.envvar, str) else ""
-    return f"| `{record[0].replace('|', chr(92) + '|')}` | {escaped(record[1])}{variable} |"
+    return f"| `{record[0]}` | {escaped(record[1])}{variable} |"
 
 
 def escaped(text: str) -> str:
     """``text`` for a cell of a table: one line, and nothing that Markdown takes for its own."""
-    for letter in "\\|*_<[":
+    for letter in "\\|*_[":
         text = text.replace(letter, f"\\{letter}")
+    text = text.replace("<", "&lt;")
     return " ".join(text.split()) if "\n\n" not in text else text
 
 
