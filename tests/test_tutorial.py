@@ -106,7 +106,7 @@ def test_the_tutorial_works_as_it_stands(tmp_path: Path, head: Head) -> None:
         "PYTHONWARNINGS": "default",
     }
     done = subprocess.run(
-        ["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+        ["bash", "-c", text], cwd=folder, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert done.returncode == 0, f"{done.stderr}\n{text}"
     for number, block in enumerate(found):
