@@ -9,7 +9,7 @@ READY := .venv/.ready
 DEMO_HOME := $(CURDIR)/.state/demo
 PYTEST_ARGS ?=
 
-.PHONY: help demo test test-all test-integration planted-bugs services check lint types contracts format constraints clean distclean
+.PHONY: help demo test test-all test-integration planted-bugs services docs pictures check lint types contracts format constraints clean distclean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 20
@@ -36,6 +36,13 @@ planted-bugs: $(READY)  ## plant known bugs into a copy, one at a time, and expe
 
 services: $(READY)
 	@scripts/setup-test-services.sh
+
+docs: $(READY)  ## the site of docs/ in build/docs, with the reference made from the code; a broken link fails it
+	@$(BIN)/python scripts/build_docs.py
+
+pictures: services  ## take the pictures of README.md and docs/ anew; look at them before they are committed
+	@$(BIN)/python scripts/diagrams.py
+	@$(BIN)/python scripts/take_pictures.py
 
 check: lint types contracts  ## everything that reads the code without running it
 

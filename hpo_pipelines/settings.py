@@ -35,6 +35,7 @@ class Settings:
     """
 
     home: Path
+    """The folder of the store, the artifacts and ``config.toml``, unless these are elsewhere."""
     store: str
     """SQLAlchemy URL of the store."""
     artifacts: str
@@ -184,6 +185,19 @@ def _nearest(name: str, known: list[str]) -> str:
 
 _TABLES = {"queues": ("HPO_QUEUES", "queues"), "notifications": ("HPO_NOTIFICATIONS", "webhooks")}
 """The settings that are tables of tables, with the variable that holds one, and what it holds."""
+
+ELSEWHERE: Mapping[str, str] = {
+    "HPO_TOKEN": "The token that goes with each request to HPO_SERVER; never a setting of a file.",
+    "HPO_LOCAL_CPUS": "CPUs that the local executor shares out among steps; those this process may use.",
+    "HPO_RAY_CPUS": "CPUs of a Ray that is started here on demand; those this process may use.",
+    "HPO_RAY_LINGER": "How long a Ray that was started here stays after its last user, such as 10min; 0.",
+    "HPO_RAY_JOBS": "Address of the head's job server, for hpo submit: http://HEAD:8265.",
+    "HPO_ENVIRONMENTS": "Folder of the environments of steps with packages of their own; one in HPO_HOME.",
+    "HPO_CONTAINER_ENGINE": "The program that runs the images of steps; podman, else docker.",
+    "HPO_CONTAINER_OPTIONS": "Options that go with each start of a container, such as --gpus all.",
+    "HPO_MLFLOW_STEP": "Set by us in the process of a step that logs to MLflow itself; nothing to be set by hand.",
+}
+"""Variables that are read where they are needed, each with what it says and what holds without it."""
 
 _VARIABLES = {
     "HPO_STORE": "store",

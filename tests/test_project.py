@@ -141,7 +141,7 @@ def test_constraints_pin_everything_that_pyproject_asks_for() -> None:
     extras = project["project"]["optional-dependencies"]
     asked = [
         *project["project"]["dependencies"],
-        *(line for extra in ("examples", "postgresql", "s3") for line in extras[extra]),
+        *(line for extra in ("docs", "examples", "postgresql", "s3") for line in extras[extra]),
         *project["dependency-groups"]["dev"],
     ]
     lines = (ROOT / "constraints.txt").read_text("utf-8").splitlines()

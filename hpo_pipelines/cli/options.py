@@ -221,11 +221,16 @@ def found_run(reference: str) -> Run:
     return _found(lambda place: place.run_called(reference))
 
 
-def recorded_study(reference: str) -> Task | None:
-    """The study that ``reference`` names, if it names one rather than a run."""
+def recorded_study(reference: str, *, rather: bool = False) -> Task | None:
+    """The study that ``reference`` names, if it names one rather than a run; with ``rather`` before any run."""
     from hpo_pipelines.errors import TaskNotFound
+    from hpo_pipelines.store.filters import TaskFilter
     from hpo_pipelines.types import Kind
 
+    if rather:
+        called = workspace().store.tasks.list(TaskFilter(kind=Kind.STUDY, name=reference), limit=1)
+        if called:
+            return called[0]
     try:
         task = workspace().store.tasks.find(reference)
     except TaskNotFound:

@@ -193,7 +193,7 @@ def resume(*, reference: str, from_step: str | None, plain: bool, as_json: bool,
     place of the one that it had.
     """
     limits = limits_of(limits)
-    study = recorded_study(reference)
+    study = recorded_study(reference, rather=any(value is not None for value in limits.values()))
     if study is not None:
         from hpo_pipelines.cli.studies import go_on
 

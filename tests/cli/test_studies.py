@@ -225,3 +225,12 @@ def test_a_study_is_extended_and_gone_on_with(hpo: Hpo, home: Path) -> None:
     with Workspace(home=home) as workspace:
         assert len(Study.called(workspace, "grows").runs) == 5
     assert hpo("study", "stop", "none").code == 18
+
+
+def test_a_study_called_like_its_pipeline_goes_on_where_a_limit_is_given(home: Path, hpo: Hpo) -> None:
+    assert hpo("optimize", f"{BODIES}:simple", "-P", "y=int(1,5)", "-n", "2", "--name", "simple").code == 0
+    more = hpo("resume", "simple", "-n", "3", "--json")
+    assert (more.code, more.document["trials"]) == (0, 3)
+    refused = hpo("resume", "simple#1", "-n", "3")
+    assert refused.code == 2
+    assert "simple#1 is no study" in refused.err
