@@ -143,7 +143,7 @@ def continue_(site: SiteOf, study: str, number: Annotated[int, Path(ge=0, le=LAR
     or is continued already."""
     found = site.study(study)
     driven = continue_trial(found, number)
-    return PlainJson(summary(site, (found if driven else site.studying.go_on(found)).task), status_code=202)
+    return PlainJson(summary(site, (found if driven else site.drives.go_on(found)).task), status_code=202)
 
 
 # -- shared with the pages
