@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from hpo_pipelines import context
 from hpo_pipelines.callbacks import Callbacks, plainly
@@ -16,11 +16,18 @@ from hpo_pipelines.errors import DefinitionError, StepError
 from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.types import Cache, Environment, Resources, Retry, duration
 
+if TYPE_CHECKING:
+    from hpo_pipelines.run import Run
+
 P = ParamSpec("P")
 R = TypeVar("R")
 
 SINGLE = "value"
 """The name of the output of a component that has just one."""
+
+
+ALONE_OPTIONS = ("executor", "workspace", "refresh", "reuse", "tags", "project")
+"""What :meth:`Component.run` takes beside parameters."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +126,19 @@ class Component(Generic[P, R]):
         if not sequences:
             raise TypeError(f"{self.name}.map needs at least one sequence to map over.")
         return [self(*items, **fixed) for items in zip(*sequences, strict=True)]
+
+    def run(self, /, **params: Any) -> Run:
+        """Run the component alone: a recorded run of one step, named after it; blocks until it has ended.
+
+        Options beside its parameters are those of :meth:`Pipeline.run`, and ``project=`` (``"default"``). The run's
+        value is what the component returns, named outputs as a dict.
+
+        Raises ParameterError before anything runs for parameters that do not fit, or cannot be recorded (a table, say:
+        such a component runs in a pipeline, or in a chain of recorded tasks), and DefinitionError if one is called like
+        an option.
+        """
+        options = {name: params.pop(name) for name in ALONE_OPTIONS if name in params}
+        return context.defaults_module().run_component(self, params, **options)  # type: ignore[no-any-return]
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)

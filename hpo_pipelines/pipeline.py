@@ -14,6 +14,7 @@ from hpo_pipelines.errors import DefinitionError
 from hpo_pipelines.identity import refuse_identity_tests
 from hpo_pipelines.parameters import Parameters
 from hpo_pipelines.retriggering import PlainCall
+from hpo_pipelines.snapshot import Captured, capture
 from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.types import duration
 
@@ -96,6 +97,10 @@ class Pipeline(Generic[P, R]):
         """
         options = {name: params.pop(name) for name in ("workspace",) if name in params}
         return context.defaults_module().reach_pipeline(self, params, **options)  # type: ignore[no-any-return]
+
+    def captured(self) -> Captured:
+        """Its code by value, to be recorded with a run of it; see :func:`hpo_pipelines.snapshot.capture`."""
+        return capture(self, first_party=frozenset(self.first_party))
 
     def __repr__(self) -> str:
         return f"<pipeline {self.project}/{self.name}>"

@@ -34,7 +34,7 @@ plain_option = click.option("--plain", is_flag=True, help="Show lines instead of
 
 
 @click.command(cls=Refreshing)
-@click.argument("target", metavar="MODULE:PIPELINE|FILE.py:PIPELINE", shell_complete=complete_target)
+@click.argument("target", metavar="MODULE:NAME|FILE.py:NAME|DRAFT", shell_complete=complete_target)
 @parameter_option("Set a parameter; the others keep their defaults.")
 @executor_option
 @queue_option
@@ -55,7 +55,7 @@ def run(
     plain: bool,
     as_json: bool,
 ) -> int:
-    """Run a pipeline, or a draft (churn#7), to its end and show its steps while they run.
+    """Run a pipeline, a component alone, or a draft (churn#7), to its end and show its steps while they run.
 
     A run that waits in a queue is run here; without --refresh and --no-reuse as it was enqueued.
     What it returns goes to standard output, everything else to standard error. The exit code is 0 when the run

@@ -42,10 +42,14 @@ def _leave_out_ours(shown: traceback.TracebackException | None) -> None:
 def pipeline_called(target: str) -> Pipeline[..., Any]:
     """The pipeline ``MODULE:NAME`` or ``FILE.py:NAME``; without a name, the only pipeline there.
 
+    The name of a component stands for the pipeline of one call of it.
+
     Raises ConfigError when the module, or the pipeline in it, is not there, and says what is; ImportFailed when the
     module raises.
     """
+    from hpo_pipelines.component import Component
     from hpo_pipelines.pipeline import Pipeline
+    from hpo_pipelines.standalone import standalone
 
     place, _, name = target.rpartition(":") if ":" in target else (target, "", "")
     if not place:
@@ -54,6 +58,8 @@ def pipeline_called(target: str) -> Pipeline[..., Any]:
     there = {key: value for key, value in vars(module).items() if isinstance(value, Pipeline)}
     if name in there:
         return there[name]
+    if isinstance(found := vars(module).get(name), Component):
+        return standalone(found)
     if not name and len(there) == 1:
         return next(iter(there.values()))
     known = ", ".join(there) or "none"
