@@ -69,6 +69,7 @@ class Workspace:
         self.engine = Engine(self.store, self.artifacts, self.consoles)
         self.engine.default_executor = settings.executor
         self.engine.queue = settings.queue
+        self.engine.pages = settings.pages.rstrip("/")
         self._mirror = MirrorProcess(settings)
         self._notifier = NotifierProcess(settings)
         self._tracking = StepTracking(settings, self.store)

@@ -62,7 +62,6 @@ def run(
     completed; `hpo --help` lists the others.
     """
     from hpo_pipelines.cli.targets import pipeline_called
-    from hpo_pipelines.engine import Refresh, RunOptions
 
     draft = _recorded_draft(target)
     if draft is None:
@@ -73,6 +72,15 @@ def run(
             f"{draft.label} is recorded with its own parameters, executor and tags: leave out -P, --executor "
             f"and --tag, or make one with others: `hpo clone {draft.label}`."
         )
+    return started(draft, queue, refresh=refresh, no_reuse=no_reuse, plain=plain, as_json=as_json)
+
+
+def started(
+    draft: Run, queue: str | None, *, refresh: tuple[str, ...], no_reuse: bool, plain: bool, as_json: bool
+) -> int:
+    """Have ``draft`` run as it was asked for, and show it; returns the exit code of how it ended."""
+    from hpo_pipelines.engine import Refresh, RunOptions
+
     wanted = Refresh.of(refreshed(refresh))
     options = RunOptions(refresh=wanted, reuse=not no_reuse) if refresh or no_reuse else None
     code = _start(draft, options, queue, plain=plain, as_json=as_json)
