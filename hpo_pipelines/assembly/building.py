@@ -245,7 +245,7 @@ def _plain(name: str, value: Any, block: Block) -> Any:
     try:
         plain = encode(value)
     except Mismatch as mismatch:
-        raise DefinitionError(f"params: {name}={value!r:.100}: it is no {mismatch.expected}.") from None
+        raise DefinitionError(f"params: {name}={value!r:.100}: an argument is {mismatch.expected}.") from None
     if next(references(plain), None) is not None:
         if plain != value:
             raise DefinitionError(f"params: {name}={value!r:.100}: references stand in texts, lists and dicts only.")

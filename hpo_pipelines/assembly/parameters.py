@@ -61,7 +61,7 @@ def _with_default(name: str, kind: str, default: Any, choices: tuple[Any, ...]) 
     try:
         encode(default)
     except Mismatch as mismatch:
-        raise DefinitionError(f"parameter {name}: the default {default!r:.100} is no {mismatch.expected}.") from None
+        raise DefinitionError(f"parameter {name}: the default {default!r:.100} is not {mismatch.expected}.") from None
     if choices and default not in choices:
         raise DefinitionError(f"parameter {name}: the default {default!r} is none of {list(choices)!r}.")
     if kind == "float" and type(default) is int:

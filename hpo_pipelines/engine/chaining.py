@@ -143,7 +143,9 @@ class Chaining:
         skipped = next((each for each in before if each.skipped and each.step.name not in step.after), None)
         if skipped is not None:
             return self._pass_over(position, state, f"uses {skipped.step.name}, which was skipped")
-        if step.condition is not None and not step.condition.holds(self._looked):
+        journal = self._controller.options.journal
+        has_run = journal is not None and journal.has_outcome(position)
+        if step.condition is not None and not has_run and not step.condition.holds(self._looked):
             said = ", ".join(f"{ref} is {self._looked(ref)!r:.40}" for ref in dict.fromkeys(step.condition.references))
             return self._pass_over(position, state, f"when {step.when} is false{f': {said}' if said else ''}")
         return self._begin_run(state) if step.kind == RUN else self._call(position, state)

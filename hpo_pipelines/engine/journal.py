@@ -132,6 +132,11 @@ class Journal:
             self._tried.add(taken.task.id)
         return taken
 
+    def has_outcome(self, position: int) -> bool:
+        """Whether call number ``position`` has an outcome that it gets again."""
+        recorded = self._at.get(position)
+        return recorded is not None and not recorded.again
+
     def inner(self, name: str, params: Mapping[str, Any], *, ordered: bool = True) -> tuple[Task, Journal] | None:
         """The next run inside this one; None when the journal has no more. Raises NonDeterministicBody if it is another
         than that of the pipeline ``name`` with ``params``.
