@@ -115,7 +115,7 @@ def _component_sources(entry: Any, texts: Mapping[str, str], first_party: frozen
     found: dict[str, str] = {}
     for component in _components(entry, first_party):
         inner = component.function
-        source = _source(inner, texts)
+        source = getattr(component, "text", None) or _source(inner, texts)
         name = component.name if found.get(component.name, source) == source else f"{inner.__module__}.{component.name}"
         if source is not None:
             found[name] = source
