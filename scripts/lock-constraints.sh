@@ -6,6 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 uv=$(command -v uv || echo .venv/bin/uv)
 
 # No header, indexes or paths: the file has to read the same wherever it was made.
-"$uv" pip compile pyproject.toml --group dev --extra cluster --extra cmaes --extra dashboard --extra examples --extra plots --extra postgresql --extra s3 \
+"$uv" pip compile pyproject.toml --group dev --extra cluster --extra cmaes --extra dashboard --extra examples --extra notebooks \
+  --extra plots --extra postgresql --extra s3 \
   --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --quiet \
   --output-file constraints.txt "$@"
