@@ -20,6 +20,13 @@ class _Held(type(Path())):  # type: ignore[misc]  # the class of paths of this s
 
     folder: Any = None
 
+    def __reduce__(self) -> Any:
+        return Path, (str(self),)
+
+
+# To be read as what it is for everybody else.
+_Held.__module__, _Held.__qualname__, _Held.__name__ = Path.__module__, "Path", "Path"
+
 
 class _Temporary:
     """A temporary folder, removed when nobody holds this any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ def place(tmp_path: Path) -> Iterator[Workspace]:
 def test_outside_a_run_it_just_runs() -> None:
     made = scripted.train(pd.DataFrame({"a": [1, 2]}), lr=0.5)
     assert made["model"].read_text() == "1.5"
+    assert pickle.loads(pickle.dumps(made["model"])) == Path(made["model"])
     folder = made["model"].parent
     del made
     assert not folder.exists()
