@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hpo_pipelines.errors import (
         ArtifactError,
         AttemptsExhausted,
+        CommandFailed,
         ConfigError,
         DefinitionError,
         HpoPipelinesError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from hpo_pipelines.reporting import report
     from hpo_pipelines.retriggering import retrigger
     from hpo_pipelines.run import Run
+    from hpo_pipelines.scripts import command, notebook
     from hpo_pipelines.study import Study, optimize, plan_study
     from hpo_pipelines.study.trial import Trial
     from hpo_pipelines.types import Cache, Environment, Resources, Retry, Status
@@ -53,15 +55,16 @@ _ORIGINS = {
     "hpo_pipelines.component": ("Component", "component"),
     "hpo_pipelines.defaults": ("get",),
     "hpo_pipelines.errors": (
-        "ArtifactError", "AttemptsExhausted", "ConfigError", "DefinitionError", "HpoPipelinesError", "ParameterError",
-        "Pruned", "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost", "StepSkipped",
-        "StepTimedOut", "StoreError", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
+        "ArtifactError", "AttemptsExhausted", "CommandFailed", "ConfigError", "DefinitionError", "HpoPipelinesError",
+        "ParameterError", "Pruned", "ScheduleError", "SpaceError", "StepAborted", "StepError", "StepFailed", "StepLost",
+        "StepSkipped", "StepTimedOut", "StoreError", "StudyError", "TaskError", "TaskNotFound", "TrackingError",
     ),
     "hpo_pipelines.output": ("result",),
     "hpo_pipelines.pipeline": ("Pipeline", "pipeline"),
     "hpo_pipelines.reporting": ("report",),
     "hpo_pipelines.retriggering": ("retrigger",),
     "hpo_pipelines.run": ("Run",),
+    "hpo_pipelines.scripts": ("command", "notebook"),
     "hpo_pipelines.study": ("Study", "optimize", "plan_study"),
     "hpo_pipelines.study.trial": ("Trial",),
     "hpo_pipelines.types": ("Cache", "Environment", "Resources", "Retry", "Status"),
@@ -71,12 +74,12 @@ _ORIGINS = {
 _ORIGIN_OF = {name: origin for origin, names in _ORIGINS.items() for name in names}
 
 __all__ = [
-    "ArtifactError", "AttemptsExhausted", "Cache", "Call", "Callbacks", "Categorical", "Component", "ConfigError",
-    "DefinitionError", "Environment", "Fixed", "Float", "HpoPipelinesError", "Int", "ParameterError", "Pipeline",
-    "Pruned", "Resources", "Retry", "Run", "ScheduleError", "Space", "SpaceError", "Status", "StepAborted", "StepError",
-    "StepFailed", "StepLost", "StepSkipped", "StepTimedOut", "StoreError", "Study", "StudyError", "TaskError",
-    "TaskNotFound", "TrackingError", "Trial", "Workspace", "component", "get", "optimize", "pipeline", "plan_study",
-    "report", "result", "retrigger", "skip",
+    "ArtifactError", "AttemptsExhausted", "Cache", "Call", "Callbacks", "Categorical", "CommandFailed", "Component",
+    "ConfigError", "DefinitionError", "Environment", "Fixed", "Float", "HpoPipelinesError", "Int", "ParameterError",
+    "Pipeline", "Pruned", "Resources", "Retry", "Run", "ScheduleError", "Space", "SpaceError", "Status", "StepAborted",
+    "StepError", "StepFailed", "StepLost", "StepSkipped", "StepTimedOut", "StoreError", "Study", "StudyError",
+    "TaskError", "TaskNotFound", "TrackingError", "Trial", "Workspace", "command", "component", "get", "notebook",
+    "optimize", "pipeline", "plan_study", "report", "result", "retrigger", "skip",
 ]  # fmt: skip
 
 

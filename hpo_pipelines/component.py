@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, Generic, ParamSpec, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from hpo_pipelines import context
 from hpo_pipelines.callbacks import Callbacks, plainly
 from hpo_pipelines.errors import DefinitionError, StepError
+from hpo_pipelines.snapshot import Code
 from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.types import Cache, Environment, Resources, Retry, duration
+
+if TYPE_CHECKING:
+    from hpo_pipelines.run import Run
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 SINGLE = "value"
 """The name of the output of a component that has just one."""
+
+
+ALONE_OPTIONS = ("executor", "workspace", "refresh", "reuse", "tags", "project")
+"""What :meth:`Component.run` takes beside parameters."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +97,17 @@ class OutputForm:
         )
 
 
+@dataclass(frozen=True)
+class Home:
+    """Where a component is from, in a run of other code than its own: another snapshot, with what belongs to that."""
+
+    component: Component[..., Any]
+    """As the snapshot has it, under its own name."""
+    code: Code
+    snapshot: str
+    first_party: frozenset[str] = frozenset()
+
+
 class Component(Generic[P, R]):
     """A function under ``@component``: outside a run it is that function, inside one each call is a recorded step.
 
@@ -95,6 +115,8 @@ class Component(Generic[P, R]):
     """
 
     __qualname__: str
+    home: Home | None = None
+    """Set in runs of other code; None for a component of the run's own."""
 
     def __init__(self, function: Callable[P, R], options: Options) -> None:
         functools.update_wrapper(self, function)
@@ -119,6 +141,25 @@ class Component(Generic[P, R]):
         if not sequences:
             raise TypeError(f"{self.name}.map needs at least one sequence to map over.")
         return [self(*items, **fixed) for items in zip(*sequences, strict=True)]
+
+    def run(self, /, **params: Any) -> Run:
+        """Run the component alone: a recorded run of one step, named after it; blocks until it has ended.
+
+        Options beside its parameters are those of :meth:`Pipeline.run`, and ``project=`` (``"default"``). The run's
+        value is what the component returns, named outputs as a dict.
+
+        Raises ParameterError before anything runs for parameters that do not fit, or cannot be recorded (a table, say:
+        such a component runs in a pipeline, or in a chain of recorded tasks), and DefinitionError if one is called like
+        an option.
+        """
+        options = {name: params.pop(name) for name in ALONE_OPTIONS if name in params}
+        return context.defaults_module().run_component(self, params, **options)  # type: ignore[no-any-return]
+
+    def borrowed(self, name: str, home: Home) -> Component[P, R]:
+        """The same component as a step called ``name`` in a run of other code than its own."""
+        other = copy.copy(self)
+        other.name, other.home = name, home
+        return other
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)

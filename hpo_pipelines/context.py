@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from hpo_pipelines.chain import Definition
     from hpo_pipelines.component import Component
     from hpo_pipelines.pipeline import Pipeline
 
@@ -25,6 +26,10 @@ class Tracer(Protocol):
 
     def nested(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Run ``pipeline`` as a run inside this one; returns its value."""
+        ...
+
+    def chain(self, definition: Definition, params: Mapping[str, Any]) -> Any:
+        """Run the steps of a chain; returns its value."""
         ...
 
     def report(self, name: str, value: float, step: int | None) -> None:

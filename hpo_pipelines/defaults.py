@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from hpo_pipelines.component import Component
 from hpo_pipelines.engine import Refresh
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.planning import Plan, Reach, reach
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings
+from hpo_pipelines.standalone import PROJECT, standalone
 from hpo_pipelines.workspace import RefreshOption, Workspace
 
 _defaults: dict[tuple[Path, str], Workspace] = {}
@@ -35,6 +37,13 @@ def run_pipeline(
 ) -> Run:
     """What ``pipeline.run`` does."""
     return (workspace or default_workspace()).run(pipeline, params, **options)
+
+
+def run_component(
+    component: Component[..., Any], params: Mapping[str, Any], *, project: str = PROJECT, **options: Any
+) -> Run:
+    """What ``component.run`` does."""
+    return run_pipeline(standalone(component, project=project), params, **options)
 
 
 def draft_pipeline(

@@ -129,6 +129,10 @@ class StepFailed(StepError):
     """
 
 
+class CommandFailed(StepFailed):
+    """A command that a step ran ended with another exit code than 0, or did not leave what it was to leave."""
+
+
 class StepLost(StepError):
     """The process that ran a step went away: killed, out of memory, or its node died.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import CodeType, FunctionType, ModuleType
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
@@ -14,12 +15,15 @@ from hpo_pipelines.errors import DefinitionError
 from hpo_pipelines.identity import refuse_identity_tests
 from hpo_pipelines.parameters import Parameters
 from hpo_pipelines.retriggering import PlainCall
+from hpo_pipelines.snapshot import Captured, capture
 from hpo_pipelines.snapshot.loaded import remember
 from hpo_pipelines.types import duration
 
 if TYPE_CHECKING:
+    from hpo_pipelines.assembly import Assembly
     from hpo_pipelines.planning import Plan, Reach
     from hpo_pipelines.run import Run
+    from hpo_pipelines.workspace import Workspace
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -97,6 +101,26 @@ class Pipeline(Generic[P, R]):
         options = {name: params.pop(name) for name in ("workspace",) if name in params}
         return context.defaults_module().reach_pipeline(self, params, **options)  # type: ignore[no-any-return]
 
+    @staticmethod
+    def from_tasks(
+        name: str,
+        project: str = "default",
+        *,
+        parameters: Mapping[str, Any] | None = None,
+        workspace: Workspace | None = None,
+    ) -> Assembly:
+        """A pipeline made of recorded tasks: :meth:`~hpo_pipelines.assembly.Assembly.add` its steps, then run it.
+
+        ``parameters`` are its own, each with a default, or with a type if it has none. ``workspace`` is where the tasks
+        are recorded; by default the default one. Raises DefinitionError for what no pipeline can be called or have.
+        """
+        made = importlib.import_module("hpo_pipelines.assembly").Assembly
+        return made(name, project, parameters=parameters, workspace=workspace)  # type: ignore[no-any-return]
+
+    def captured(self) -> Captured:
+        """Its code by value, to be recorded with a run of it; see :func:`hpo_pipelines.snapshot.capture`."""
+        return capture(self, first_party=frozenset(self.first_party))
+
     def __repr__(self) -> str:
         return f"<pipeline {self.project}/{self.name}>"
 
@@ -145,13 +169,18 @@ def pipeline(
                 f"Options: {', '.join(RUN_OPTIONS)}."
             )
         title = target.__name__ if name is None else name
-        for what, text in (("project", project), ("name", title)):
-            if not isinstance(text, str) or not text or "#" in text or (what == "name" and "/" in text):
-                raise DefinitionError(f"{what}={text!r}: {what} is text without '#', and a name without '/'.")
+        check_titles(project, title)
         limit = None if timeout is None else duration(timeout)
         return Pipeline(target, project=project, name=title, first_party=tuple(first_party), timeout=limit)
 
     return decorate if function is None else decorate(function)
+
+
+def check_titles(project: object, name: object) -> None:
+    """Raise DefinitionError for what a project, or a pipeline, cannot be called."""
+    for what, text in (("project", project), ("name", name)):
+        if not isinstance(text, str) or not text or "#" in text or (what == "name" and "/" in text):
+            raise DefinitionError(f"{what}={text!r}: {what} is text without '#', and a name without '/'.")
 
 
 def components_of(pipeline: Pipeline[..., Any]) -> list[Component[..., Any]]:

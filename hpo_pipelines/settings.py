@@ -42,6 +42,8 @@ class Settings:
     """fsspec URL, or folder, of the artifacts."""
     server: str = ""
     """Address of the ``hpo up`` that stands for the store and the artifacts; empty: they are opened here."""
+    pages: str = "http://127.0.0.1:8264"
+    """Address under which people open the pages, for what refers to a run by its address."""
     executor: str | None = None
     """The executor of runs that name none."""
     tracking_uri: str = ""
@@ -57,7 +59,7 @@ class Settings:
     def load(cls, home: str | Path | None = None, environment: Mapping[str, str] = os.environ) -> Settings:
         """The settings in force for ``home`` (default ``$HPO_HOME``, else ``~/.hpo_pipelines``).
 
-        Variables: HPO_HOME, HPO_STORE, HPO_ARTIFACTS, HPO_SERVER, HPO_EXECUTOR, MLFLOW_TRACKING_URI,
+        Variables: HPO_HOME, HPO_STORE, HPO_ARTIFACTS, HPO_SERVER, HPO_PAGES, HPO_EXECUTOR, MLFLOW_TRACKING_URI,
         HPO_TRACKING_STEP_RUNS; HPO_QUEUES, the queues as JSON: ``{"gpu": {"labels": {"accelerator": "a100"}}}``; and
         HPO_NOTIFICATIONS, the webhooks likewise.
         Raises ConfigError for an unknown name in the file, with the nearest one, or an impossible value.
@@ -203,6 +205,7 @@ _VARIABLES = {
     "HPO_STORE": "store",
     "HPO_ARTIFACTS": "artifacts",
     "HPO_SERVER": "server",
+    "HPO_PAGES": "pages",
     "HPO_EXECUTOR": "executor",
     "MLFLOW_TRACKING_URI": "tracking_uri",
     "HPO_TRACKING_STEP_RUNS": "tracking_step_runs",

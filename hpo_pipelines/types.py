@@ -115,6 +115,14 @@ class Retry:
 
 
 @dataclass(frozen=True)
+class KeyPart:
+    """Something a step depends on that is known by ``name``, and counts by its ``digest``; see ``Cache.depends``."""
+
+    name: str
+    digest: str
+
+
+@dataclass(frozen=True)
 class Cache:
     """When a step's recorded outcome may stand in for running it again.
 

@@ -25,7 +25,8 @@ from hpo_pipelines.provenance import git_state
 from hpo_pipelines.reasons import Why, why, why_run
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.settings import Settings, server_of
-from hpo_pipelines.snapshot import Code, capture, live, load_private
+from hpo_pipelines.snapshot import Code, live, load_private
+from hpo_pipelines.standalone import as_pipeline
 from hpo_pipelines.store import Store, TaskFilter
 from hpo_pipelines.store.chain import last
 from hpo_pipelines.task import Snapshot, Task
@@ -68,6 +69,7 @@ class Workspace:
         self.engine = Engine(self.store, self.artifacts, self.consoles)
         self.engine.default_executor = settings.executor
         self.engine.queue = settings.queue
+        self.engine.pages = settings.pages.rstrip("/")
         self._mirror = MirrorProcess(settings)
         self._notifier = NotifierProcess(settings)
         self._tracking = StepTracking(settings, self.store)
@@ -136,7 +138,7 @@ class Workspace:
 
     def record_code(self, pipeline: Pipeline[..., Any]) -> str:
         """Store the pipeline's code by value, once; returns the digest of its snapshot."""
-        captured = capture(pipeline, first_party=frozenset(pipeline.first_party))
+        captured = pipeline.captured()
         with self._lock:
             if captured.digest not in self._codes:
                 # The process has one version of a module: what it was before a reload is now loaded from its snapshot.
@@ -162,7 +164,7 @@ class Workspace:
                 content = self.artifacts.read_bytes(self.engine.snapshot_ref(digest))
                 try:
                     code = load_private(content)
-                    self._codes[digest] = (code.entry(), code)
+                    self._codes[digest] = (as_pipeline(code.entry()), code)
                 except Exception as error:
                     raise CodeUnavailable(
                         f"the code of {task.label} does not load here: {type(error).__name__}: {error}. "

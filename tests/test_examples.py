@@ -136,3 +136,18 @@ def test_the_compose_file_sets_what_it_says() -> None:
     assert hpo.get_command(Context(hpo), "agent") is not None
     queues = [command[place + 1] for place, word in enumerate(command) if word == "--queue"]
     assert all(name in settings.queues for name in queues)
+
+
+@pytest.mark.integration
+def test_recorded_steps_are_chained(home: Path) -> None:
+    printed = run("chain/chain.py")
+    assert number_after(printed, "best error") <= number_after(printed, "error")
+    assert "prep reused True" in printed
+    assert "few rows: when ${prep.metrics.rows} > 100 is false: ${prep.metrics.rows} is 75.0" in printed
+
+
+@pytest.mark.integration
+def test_a_script_is_a_step(home: Path) -> None:
+    printed = run("command/pipeline.py")
+    assert number_after(printed, "slope") > number_after(printed, "with a ridge")
+    assert "points reused from None" not in printed

@@ -11,7 +11,8 @@ import click
 
 # name → (module, one line for the list of commands). The line stands here so that the list needs no module.
 COMMANDS = {
-    "run": ("runs", "Run a pipeline: MODULE:PIPELINE or FILE.py:PIPELINE."),
+    "run": ("runs", "Run a pipeline, or a component alone: MODULE:NAME or FILE.py:NAME."),
+    "chain": ("chain", "Run a chain of recorded tasks, from its file."),
     "optimize": ("studies", "Tune a pipeline, or a run, over a search space."),
     "ls": ("listing", "List runs, newest first."),
     "show": ("listing", "Show a run: parameters, steps, metrics; or one of its steps; or a study."),

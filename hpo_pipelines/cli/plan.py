@@ -83,8 +83,10 @@ def _reach(base: Run | str, params: tuple[str, ...], *, as_json: bool) -> int:
 
 
 def _base(target: str) -> Run | str:
-    """The run that ``target`` names, or ``target`` itself where it names a pipeline."""
-    return target if ":" in target or target.endswith(".py") else found_run(target)
+    """The run that ``target`` names, or ``target`` itself where it names a pipeline, or a chain by its file."""
+    from hpo_pipelines.cli.targets import CHAIN_FILES
+
+    return target if ":" in target or target.endswith((".py", *CHAIN_FILES)) else found_run(target)
 
 
 def _show(made: Plan) -> None:

@@ -34,7 +34,7 @@ plain_option = click.option("--plain", is_flag=True, help="Show lines instead of
 
 
 @click.command(cls=Refreshing)
-@click.argument("target", metavar="MODULE:PIPELINE|FILE.py:PIPELINE", shell_complete=complete_target)
+@click.argument("target", metavar="MODULE:NAME|FILE.py:NAME|DRAFT", shell_complete=complete_target)
 @parameter_option("Set a parameter; the others keep their defaults.")
 @executor_option
 @queue_option
@@ -55,14 +55,13 @@ def run(
     plain: bool,
     as_json: bool,
 ) -> int:
-    """Run a pipeline, or a draft (churn#7), to its end and show its steps while they run.
+    """Run a pipeline, a component alone, or a draft (churn#7), to its end and show its steps while they run.
 
     A run that waits in a queue is run here; without --refresh and --no-reuse as it was enqueued.
     What it returns goes to standard output, everything else to standard error. The exit code is 0 when the run
     completed; `hpo --help` lists the others.
     """
     from hpo_pipelines.cli.targets import pipeline_called
-    from hpo_pipelines.engine import Refresh, RunOptions
 
     draft = _recorded_draft(target)
     if draft is None:
@@ -73,6 +72,15 @@ def run(
             f"{draft.label} is recorded with its own parameters, executor and tags: leave out -P, --executor "
             f"and --tag, or make one with others: `hpo clone {draft.label}`."
         )
+    return started(draft, queue, refresh=refresh, no_reuse=no_reuse, plain=plain, as_json=as_json)
+
+
+def started(
+    draft: Run, queue: str | None, *, refresh: tuple[str, ...], no_reuse: bool, plain: bool, as_json: bool
+) -> int:
+    """Have ``draft`` run as it was asked for, and show it; returns the exit code of how it ended."""
+    from hpo_pipelines.engine import Refresh, RunOptions
+
     wanted = Refresh.of(refreshed(refresh))
     options = RunOptions(refresh=wanted, reuse=not no_reuse) if refresh or no_reuse else None
     code = _start(draft, options, queue, plain=plain, as_json=as_json)

@@ -298,9 +298,10 @@ def study_wanted(
 
 
 def _target(target: str) -> Pipeline[..., Any] | Run:
-    if "#" in target or (":" not in target and not target.endswith(".py")):
+    from hpo_pipelines.cli.targets import CHAIN_FILES, pipeline_called
+
+    if "#" in target or (":" not in target and not target.endswith((".py", *CHAIN_FILES))):
         return found_run(target)
-    from hpo_pipelines.cli.targets import pipeline_called
 
     return pipeline_called(target)
 

@@ -16,6 +16,9 @@ from hpo_pipelines.errors import ConfigError
 if TYPE_CHECKING:
     from hpo_pipelines.pipeline import Pipeline
 
+CHAIN_FILES = (".yaml", ".yml", ".toml")
+"""How files with chains end."""
+
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _NOT_THEIRS = (_OURS, "<frozen importlib", importlib.__file__)
 
@@ -42,11 +45,20 @@ def _leave_out_ours(shown: traceback.TracebackException | None) -> None:
 def pipeline_called(target: str) -> Pipeline[..., Any]:
     """The pipeline ``MODULE:NAME`` or ``FILE.py:NAME``; without a name, the only pipeline there.
 
+    The name of a component stands for the pipeline of one call of it, a file that ends with .yaml for the chain in it.
+
     Raises ConfigError when the module, or the pipeline in it, is not there, and says what is; ImportFailed when the
     module raises.
     """
+    from hpo_pipelines.component import Component
     from hpo_pipelines.pipeline import Pipeline
+    from hpo_pipelines.standalone import standalone
 
+    if target.endswith(CHAIN_FILES):
+        from hpo_pipelines.assembly import load_chain
+        from hpo_pipelines.cli.options import workspace
+
+        return load_chain(target, workspace=workspace())
     place, _, name = target.rpartition(":") if ":" in target else (target, "", "")
     if not place:
         raise ConfigError(f"{target!r}: a pipeline is named MODULE:PIPELINE or FILE.py:PIPELINE.")
@@ -54,6 +66,8 @@ def pipeline_called(target: str) -> Pipeline[..., Any]:
     there = {key: value for key, value in vars(module).items() if isinstance(value, Pipeline)}
     if name in there:
         return there[name]
+    if isinstance(found := vars(module).get(name), Component):
+        return standalone(found)
     if not name and len(there) == 1:
         return next(iter(there.values()))
     known = ", ".join(there) or "none"

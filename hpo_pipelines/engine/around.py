@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.callbacks import Call, Skip, arguments_of
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.borrowing import code_of
 from hpo_pipelines.errors import StepAborted, StepSkipped
 from hpo_pipelines.types import Status
 
@@ -90,5 +91,6 @@ class Afterwards:
         )
 
     def _loaded(self, step: StepCall) -> Mapping[str, Any]:
-        artifacts, code = self._scheduler.engine.artifacts, self._scheduler.code
+        artifacts = self._scheduler.engine.artifacts
+        code = code_of(step.component, self._scheduler.code)
         return {name: artifacts.get(ref, code=code) for name, ref in step.outputs.items()}

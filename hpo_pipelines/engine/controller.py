@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard
 
 from hpo_pipelines import context
+from hpo_pipelines.chain import Definition
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine import retriggers
 from hpo_pipelines.engine.around import before
+from hpo_pipelines.engine.borrowing import code_of
+from hpo_pipelines.engine.chaining import Chaining
 from hpo_pipelines.engine.deadline import REASON
 from hpo_pipelines.engine.journal import ENDED_BY, driven
 from hpo_pipelines.engine.options import ASKED, RunOptions, asked
 from hpo_pipelines.engine.repeats import repeated
 from hpo_pipelines.engine.rungs import climbed
 from hpo_pipelines.engine.scheduler import Scheduler
-from hpo_pipelines.engine.step import StepCall, bind
+from hpo_pipelines.engine.step import Place, StepCall, bind
 from hpo_pipelines.errors import (
     IllegalTransition,
     Pruned,
@@ -72,6 +75,8 @@ class Controller:
         """What drives the run around this one."""
         self.successor: Controller | None = None
         """What drives the attempt that this run ended by asking for, unless an agent is to."""
+        self.called = ""
+        """What a chain around this run calls it."""
         self._inner: list[Controller] = []
         self._inner_failures: list[tuple[str, BaseException]] = []
         """The runs inside this one that failed, and what their bodies raised."""
@@ -176,7 +181,7 @@ class Controller:
         if last.raised is not None:
             outer._inner_failures.append((last.run.id, last.raised))
             raise last.raised
-        last._check()
+        last.check()
         return last.value
 
     def stop(self, status: Status, reason: str) -> None:
@@ -242,7 +247,7 @@ class Controller:
             raise self.scheduler.broken
 
     @contextmanager
-    def _recording(self) -> Iterator[None]:
+    def recording(self) -> Iterator[None]:
         """A store that is out of reach is no error for the body to catch: the run ends here."""
         try:
             yield
@@ -286,7 +291,7 @@ class Controller:
     def _stored(self, value: Any, name: str) -> ArtifactRef:
         if is_output(value):
             step, output = value._self_source, value._self_name
-            self._wait_for(step)
+            self.wait_for(step)
             if not step.is_changed(output):
                 return step.outputs[output]  # type: ignore[no-any-return]
         return self.engine.artifacts.put(result(value), name=name, code=self.code)
@@ -339,27 +344,37 @@ class Controller:
 
     def call(self, component: Component[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """See :class:`hpo_pipelines.context.Tracer`."""
-        self._check()
+        return self.step(component, args, kwargs).stand_in()
+
+    def step(
+        self, component: Component[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], place: Place | None = None
+    ) -> StepCall:
+        """Start a step, the next of the body or at its ``place``."""
+        self.check()
         told, skipped = before(self.scheduler, component, args, kwargs)
         if component.options.callbacks.before is not None:
-            self._check()  # it may have waited for a value
-        arguments = bind(component, args, kwargs, self.code, self.engine.artifacts)
+            self.check()  # it may have waited for a value
+        arguments = bind(component, args, kwargs, code_of(component, self.code), self.engine.artifacts)
         arguments.told, arguments.skipped = told, skipped
-        with self._recording():
-            step = self.scheduler.add(component, arguments)
+        with self.recording():
+            step = self.scheduler.add(component, arguments, place)
         step.look_at = self.look
-        return step.stand_in()
+        return step
+
+    def chain(self, definition: Definition, params: Mapping[str, Any]) -> Any:
+        """See :class:`hpo_pipelines.context.Tracer`."""
+        return Chaining(self, definition, params).value()
 
     def nested(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """See :class:`hpo_pipelines.context.Tracer`."""
-        self._check()
+        self.check()
         values = {name: result(value) for name, value in params.items()}
-        with self._recording():
+        with self.recording():
             return self.engine.nested(self, pipeline, values)
 
     def retrigger(self, changes: Mapping[str, Any], *, max_attempts: int, reason: str) -> NoReturn:
         """See :class:`hpo_pipelines.context.Tracer`."""
-        self._check()
+        self.check()
         parameters, attempt = self.pipeline.parameters, self.run.attempt
         wanted = signal(self, parameters, changes, attempt=attempt, max_attempts=max_attempts, reason=reason)
         parameters.encode(wanted.params)  # what cannot be recorded is refused here, where the body hears of it
@@ -374,7 +389,7 @@ class Controller:
     def report_all(self, reports: Sequence[tuple[str, float, int]]) -> None:
         """Record each (name, value, step) that the body reports, all at once."""
         journal, metrics = self.options.journal, self.engine.store.metrics
-        with self._recording():
+        with self.recording():
             self.scheduler.recorder.refuse_if_taken()
             with self.engine.store.transaction():
                 for name, value, number in reports:
@@ -387,17 +402,21 @@ class Controller:
         """The value of an output, for the body: waits for it, raises what the step raised."""
         if name in step.looked:
             return step.looked[name]
-        self._wait_for(step)
-        return step.remember(name, self.engine.artifacts.get(step.outputs[name], code=self.code))
+        self.wait_for(step)
+        return step.remember(
+            name, self.engine.artifacts.get(step.outputs[name], code=code_of(step.component, self.code))
+        )
 
-    def _wait_for(self, step: StepCall) -> None:
+    def wait_for(self, step: StepCall) -> None:
+        """Wait until the step is over. Raises what it raised."""
         step.done.wait()
         self.scheduler.looked_at(step)
         if step.failure is not None:
-            self._check()
+            self.check()
             raise self._error(step)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise what the body is to hear of a run that is being stopped."""
         if self.expired is not None:
             raise self.expired
         if self.scheduler.stopping:
@@ -410,7 +429,7 @@ class Controller:
         original = origin.error
         if original is None and origin.failure.pickled is not None:
             try:
-                original = rebuilt(self.code.load(origin.failure.pickled))
+                original = rebuilt(code_of(origin.component, self.code).load(origin.failure.pickled))
             except Exception:  # noqa: BLE001 - an exception of a library absent here still has its readable parts
                 original = None
         error = step_failed(origin.failure, origin.name, original or error_of_ours(origin.failure))

@@ -17,6 +17,7 @@ from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.component import Component
 from hpo_pipelines.consoles import Consoles
 from hpo_pipelines.engine import retriggers
+from hpo_pipelines.engine.borrowing import Borrowing, Lent, code_of, first_party_of, snapshot_of
 from hpo_pipelines.engine.controller import Controller
 from hpo_pipelines.engine.flights import Flights
 from hpo_pipelines.engine.keys import Key, step_key
@@ -64,6 +65,8 @@ class Engine:
         self.artifacts = artifacts
         self.consoles = consoles
         self.default_executor: str | None = None
+        self.pages = ""
+        """The address under which people open the pages."""
         self.queue: Callable[[str], Queue] = Queue
         """The queue of a name; raises ConfigError for one that there is not."""
         self.track_step: TrackStep | None = None
@@ -74,6 +77,7 @@ class Engine:
         """Active runs that somebody else has ended."""
         self._starting = threading.Lock()
         self.liveness = Liveness(store)
+        self.borrowing = Borrowing(self)
         self.flights = Flights(store, self.liveness)
         self._locators: WeakKeyDictionary[Component[..., Any], tuple[str, Locator]] = WeakKeyDictionary()
         # What never changes once it is recorded, of what is used again and again.
@@ -119,7 +123,7 @@ class Engine:
         scheduler.recorder.refuse_if_taken()
         executor = self.executor(scheduler.executor_of(step))
         if isinstance(executor, InlineExecutor):
-            executor.use(assignment.snapshot_digest, scheduler.code)
+            executor.use(assignment.snapshot_digest, code_of(step.component, scheduler.code))
         try:
             executor.submit(assignment, scheduler.attempts.listened(assignment, scheduler.hear))
         except HpoPipelinesError:
@@ -138,6 +142,7 @@ class Engine:
     def assignment(self, scheduler: Scheduler, step: StepCall) -> Assignment:
         """What a worker needs for the step's current attempt."""
         run, options = scheduler.run, step.component.options
+        snapshot = snapshot_of(step.component, run) or ""
         tracked: Mapping[str, str] = {}
         if self.track_step is not None and "mlflow" in step.key.parts["packages"]:
             tracked = self.track_step(run, step)
@@ -149,8 +154,8 @@ class Engine:
             arguments=step.arguments.pickled,
             inputs=step.arguments.refs(),
             artifacts=self.artifacts.url,
-            snapshot=self.snapshot_ref(run.snapshot or ""),
-            snapshot_digest=run.snapshot or "",
+            snapshot=self.snapshot_ref(snapshot),
+            snapshot_digest=snapshot,
             resources=options.resources,
             timeout=options.timeout,
             console=self.console_path(run.id, f"{step.name}.{step.attempt}"),
@@ -165,7 +170,9 @@ class Engine:
         fingerprint = step.key.parts["code"]["digest"]
         known = self._locators.get(step.component)
         if known is None or known[0] != fingerprint:
-            known = fingerprint, component_locator(step.component, code)
+            home = step.component.home
+            component, code = (step.component, code) if home is None else (home.component, home.code)
+            known = fingerprint, component_locator(component, code)
             self._locators[step.component] = known
         return known[1]
 
@@ -269,50 +276,56 @@ class Engine:
     def nested(self, outer: Controller, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Run ``pipeline`` inside ``outer``'s run, in the same thread; returns its value, outputs still stand-ins."""
         values = pipeline.parameters.bind(params)
-        return self.inside(outer, pipeline, values).drive_inside(outer, values)
+        lent = Lent(pipeline, outer.code, outer.run.snapshot or "")
+        return self.inside(outer, lent, values).drive_inside(outer, values)
 
     def inside(
-        self, outer: Controller, pipeline: Pipeline[..., Any], values: Mapping[str, Any], *, after: Task | None = None
+        self,
+        outer: Controller,
+        lent: Lent,
+        values: Mapping[str, Any],
+        *,
+        name: str = "",
+        after: Task | None = None,
     ) -> Controller:
-        """What drives the next run inside ``outer``'s, recorded but not begun; the attempt ``after`` that, if given."""
+        """What drives the next run inside ``outer``'s, recorded but not begun; the attempt ``after`` that, if given.
+
+        With a ``name`` it is one of a chain, which knows its runs by these; without, the next of the body.
+        """
+        pipeline = lent.pipeline
+        params, journal = pipeline.parameters.encode(values), outer.options.journal
         first_party = outer.options.first_party | frozenset(pipeline.first_party)
         options = replace(outer.options, prior={}, journal=None, recalled=False, first_party=first_party)
         options = replace(options, repeats=None, ladder=None, outer=outer.scheduler)
-        journal = outer.options.journal
-        recalled = journal.inner(pipeline.name, pipeline.parameters.encode(values)) if journal is not None else None
+        recalled = None if journal is None else journal.inner(name or pipeline.name, params, ordered=not name)
         if recalled is not None:
             task, journal = recalled
             over = task.status is Status.COMPLETED or (task.status is Status.FAILED and not journal.again)
             options = replace(options, journal=journal, recalled=over)
-            return Controller(self, task, pipeline, outer.code, options)
-        task = replace(
-            outer.run,
-            id=new_id(),
-            name=pipeline.name,
-            project=pipeline.project,
-            pipeline=pipeline.name,
-            number=None,
-            status=Status.QUEUED,
-            parent=outer.run.id,
-            params=pipeline.parameters.encode(values),
-            cloned_from=None,
-            rerun_of=None,
-            started_at=None,
-            study=None,
-            trial=None,
-            attempt_of=after.id if after is not None else None,
-            attempt=after.attempt + 1 if after is not None else 1,
-            created_at=0.0,
-        )
+        else:
+            outer.scheduler.recorder.refuse_if_taken()
+            made = _inside(outer.run, lent, params, name or pipeline.name)
+            attempt = 1 if after is None else after.attempt + 1
+            task = self.store.tasks.create(
+                replace(made, attempt_of=None if after is None else after.id, attempt=attempt)
+            )
+        inner = Controller(self, task, pipeline, lent.code, options)
+        inner.called = name
+        return inner
+
+    def inner_skipped(self, outer: Controller, lent: Lent, shown: Mapping[str, Any], *, name: str, reason: str) -> None:
+        """Record that a run inside ``outer``'s does not take place, for ``reason``."""
         outer.scheduler.recorder.refuse_if_taken()
-        return Controller(self, self.store.tasks.create(task), pipeline, outer.code, options)
+        task = _inside(outer.run, lent, shown, name)
+        self.store.tasks.transition(self.store.tasks.create(task).id, Status.SKIPPED, reason=reason)
 
     # -- keys
 
     def key(self, scheduler: Scheduler, step: StepCall) -> Key:
         """The step's key, now that its inputs are known."""
-        digests, problems = step.arguments.identities(scheduler.code)
-        code = code_fingerprint(step.component.function, first_party=scheduler.options.first_party)
+        digests, problems = step.arguments.identities(code_of(step.component, scheduler.code))
+        first_party = first_party_of(step.component, scheduler.options.first_party)
+        code = code_fingerprint(step.component.function, first_party=first_party)
         return step_key(step.component, code, digests, tuple(problems))
 
     def reusable(self, scheduler: Scheduler, step: StepCall) -> tuple[CacheEntry | None, str]:
@@ -383,6 +396,28 @@ class Engine:
         if recorded is None:
             raise CodeUnavailable(f"the store has no code snapshot {digest!r}; it may have been removed.")
         return recorded.content
+
+
+def _inside(outer: Task, lent: Lent, params: Mapping[str, Any], name: str) -> Task:
+    """The record of a run of ``lent`` inside ``outer``, called ``name`` there."""
+    return replace(
+        outer,
+        id=new_id(),
+        name=name,
+        project=lent.pipeline.project,
+        pipeline=lent.pipeline.name,
+        number=None,
+        status=Status.QUEUED,
+        parent=outer.id,
+        params=params,
+        snapshot=lent.snapshot or None,
+        cloned_from=None,
+        rerun_of=None,
+        started_at=None,
+        study=None,
+        trial=None,
+        created_at=0.0,
+    )
 
 
 def _start(name: str) -> Executor:

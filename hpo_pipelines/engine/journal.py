@@ -130,16 +130,28 @@ class Journal:
             recorded = self._left.get(name)
             if recorded is not None and not recorded.is_withdrawn:
                 raise self._differs(recorded.task, name, arguments, position)
-        elif recorded.task.name != name or _text(recorded.task.params) != _text(arguments):
+        elif recorded.task.name != name or not _same(recorded.task, arguments):
             raise self._differs(recorded.task, name, arguments, position)
         taken = self._left.pop(name, None)
         if taken is not None:
             self._tried.add(taken.task.id)
         return taken
 
-    def inner(self, name: str, params: Mapping[str, Any]) -> tuple[Task, Journal] | None:
+    def has_outcome(self, position: int) -> bool:
+        """Whether call number ``position`` has an outcome that it gets again."""
+        recorded = self._at.get(position)
+        return recorded is not None and not recorded.again
+
+    def inner(self, name: str, params: Mapping[str, Any], *, ordered: bool = True) -> tuple[Task, Journal] | None:
         """The next run inside this one; None when the journal has no more. Raises NonDeterministicBody if it is another
-        than that of the pipeline ``name`` with ``params``."""
+        than that of the pipeline ``name`` with ``params``.
+
+        If they are not ``ordered``, the one of that name, wherever it stands.
+        """
+        if not ordered:
+            self._inner.sort(key=lambda inner: inner[0].name != name)
+            if self._inner and self._inner[0][0].name != name:
+                return None
         if not self._inner:
             return None
         task = self._inner[0][0]
@@ -208,6 +220,11 @@ def _call(name: str, arguments: Mapping[str, Any]) -> str:
         for argument, value in arguments.items()
     )
     return f"{name}({', '.join(shown)})"
+
+
+def _same(task: Task, arguments: Mapping[str, Any]) -> bool:
+    """Whether the call is the recorded one. One that was skipped has no outcome, and its arguments no part in any."""
+    return task.status is Status.SKIPPED or _text(task.params) == _text(arguments)
 
 
 def _text(arguments: Mapping[str, Any]) -> str:

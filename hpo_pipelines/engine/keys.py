@@ -21,6 +21,7 @@ from hpo_pipelines.fingerprint import (
     value_fingerprint,
 )
 from hpo_pipelines.fingerprint.files import requirement_digests
+from hpo_pipelines.types import KeyPart
 
 
 @dataclass(frozen=True)
@@ -184,7 +185,9 @@ def dependencies(component: Component[..., Any], *, first_party: Collection[str]
     root = project_of(getattr(unwrap(component.function), "__globals__", {})) if cache.depends else ""
     for label, item in _flat(cache.depends, "depends"):
         pieces: Mapping[str, str]
-        if isinstance(item, Path):
+        if isinstance(item, KeyPart):
+            pieces = {item.name: item.digest}
+        elif isinstance(item, Path):
             try:
                 pieces = {_inside(item, root): file_digest(item)}
             except OSError as error:

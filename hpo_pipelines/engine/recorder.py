@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any, NoReturn
 
+from hpo_pipelines.engine.borrowing import snapshot_of
 from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import IllegalTransition
@@ -126,7 +127,7 @@ class Recorder:
             component=step.component.name,
             position=step.position,
             params=step.arguments.shown,
-            snapshot=self._run.snapshot,
+            snapshot=snapshot_of(step.component, self._run),
             executor=self._executor_of(step),
             created_at=now,
             started_at=began or now if status is not Status.QUEUED else None,

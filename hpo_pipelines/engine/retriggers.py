@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from hpo_pipelines.engine.borrowing import Lent
 from hpo_pipelines.engine.deadline import deadline
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import ASKED, asked
@@ -94,7 +95,10 @@ def _follow_inside(controller: Controller, wanted: Retriggered, values: Mapping[
         controller.close(Status.COMPLETED, reason=_reason(run, wanted), error=None)
         if controller.run.status is not Status.COMPLETED:
             return
-        controller.successor = controller.engine.inside(outer, controller.pipeline, values, after=controller.run)
+        lent = Lent(controller.pipeline, controller.code, controller.run.snapshot or "")
+        controller.successor = controller.engine.inside(
+            outer, lent, values, name=controller.called, after=controller.run
+        )
     controller.successor.outer = outer
 
 

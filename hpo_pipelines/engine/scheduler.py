@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,12 @@ from hpo_pipelines.callbacks import not_there
 from hpo_pipelines.component import Component
 from hpo_pipelines.engine.around import Afterwards
 from hpo_pipelines.engine.attempts import Attempts
+from hpo_pipelines.engine.borrowing import code_of
 from hpo_pipelines.engine.hearing import Hearing
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.recorder import Recorder
-from hpo_pipelines.engine.step import Arguments, StepCall
+from hpo_pipelines.engine.step import Arguments, Place, StepCall
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StepAborted, StepSkipped
 from hpo_pipelines.executors.base import (
     Assignment,
@@ -65,7 +66,7 @@ class Scheduler:
         self.afterwards = Afterwards(self)
         # One for a run and those inside it, whose steps may wait for each other's.
         self.lock: threading.RLock = outer.lock if outer else threading.RLock()
-        self._idle = threading.Condition(self.lock)
+        self._changed = threading.Condition(self.lock)
         self._open = 0
         self._by_id: dict[str, StepCall] = {}
         self._names: dict[str, int] = {}
@@ -74,10 +75,13 @@ class Scheduler:
 
     # -- what the body does
 
-    def add(self, component: Component[..., Any], arguments: Arguments) -> StepCall:
-        """A new step; it starts as soon as what it uses is there, which may be now."""
+    def add(self, component: Component[..., Any], arguments: Arguments, place: Place | None = None) -> StepCall:
+        """A new step; it starts as soon as what it uses is there, which may be now.
+
+        Without a ``place`` it is the next call, made after what was looked at since the last.
+        """
         with self.lock:
-            step = self._new_step(component, arguments)
+            step = self._new_step(component, arguments, place)
             if arguments.skipped is not None and (step.recalled is None or step.recalled.again):
                 self._leave_out(step, arguments.skipped.said)
                 return step
@@ -102,14 +106,29 @@ class Scheduler:
         count = self._names.get(component.name, 0) + 1
         return component.name if count == 1 else f"{component.name}.{count}"
 
-    def _new_step(self, component: Component[..., Any], arguments: Arguments) -> StepCall:
+    def add_skipped(
+        self, component: Component[..., Any], arguments: Arguments, place: Place, *, reason: str, cause: StepCall | None
+    ) -> StepCall:
+        """A new step that does not run, for ``reason``: because of ``cause``, if that has failed."""
+        with self.lock:
+            step = self._new_step(component, arguments, place)
+            if step.recalled is not None:
+                step.recorded, step.attempt = True, step.recalled.attempts
+            if cause is not None:
+                step.cause = cause.cause or cause
+                step.failure = step.cause.failure
+            self.over(step, Status.SKIPPED, reason=reason)
+        return step
+
+    def _new_step(self, component: Component[..., Any], arguments: Arguments, place: Place | None) -> StepCall:
         name = self.next_name(component)
         self._names[component.name] = self._names.get(component.name, 0) + 1
-        position = len(self.steps)
+        place = place or Place(len(self.steps), tuple(self._control))
+        position = place.position
         journal = self.options.journal
         recalled = journal.take(position, name, arguments.shown) if journal is not None else None
         step = StepCall(recalled.task.id if recalled else new_id(), name, component, arguments)
-        step.position, step.after, step.recalled = position, tuple(self._control), recalled
+        step.position, step.after, step.recalled = position, place.after, recalled
         step.launch = partial(self._launch_released, step)
         self.steps.append(step)
         self._by_id[step.id] = step
@@ -135,7 +154,7 @@ class Scheduler:
         if recalled.again or missing is not None:
             self.engine.forget()
             step.outdated = bool(recalled.metrics)
-            withdrawn = recalled.is_withdrawn or missing is not None
+            withdrawn = recalled.is_withdrawn or missing is not None or recalled.task.status is Status.SKIPPED
             anew: dict[str, Any] = {"position": step.position, "params": step.arguments.shown} if withdrawn else {}
             self.recorder.note(step, Status.QUEUED, reason="tried again", **anew)
             return False
@@ -158,10 +177,19 @@ class Scheduler:
             if step.failure is not None:
                 (step.cause or step).seen = True
 
+    def wait_until(self, reached: Callable[[], bool]) -> None:
+        """Wait until ``reached`` says so, asked whenever a step has ended and after :meth:`nudge`."""
+        with self._changed:
+            self._changed.wait_for(reached)
+
+    def nudge(self) -> None:
+        """Have whoever waits look again."""
+        with self._changed:
+            self._changed.notify_all()
+
     def settle(self) -> None:
         """Wait until no step of the run is under way."""
-        with self._idle:
-            self._idle.wait_for(lambda: self._open == 0)
+        self.wait_until(lambda: self._open == 0)
 
     def stop(self, status: Status, reason: str) -> None:
         """Stop the run: steps that run are cancelled, those that wait are ended, and nothing new starts."""
@@ -331,7 +359,8 @@ class Scheduler:
                 step.reason = str(error).partition("\n")[0]
         self._close(step)
         if status is None:  # before what uses it begins
-            self.prune(self.options.gave(step.component.name, step.outputs, self.engine.artifacts, self.code))
+            code = code_of(step.component, self.code)
+            self.prune(self.options.gave(step.component.name, step.outputs, self.engine.artifacts, code))
         self.release_dependents(step)
         self.engine.flights.land(step, entry)
         self.afterwards.ended(step)
@@ -352,8 +381,7 @@ class Scheduler:
         step.stage = "over"
         step.done.set()
         self._open -= 1
-        if self._open == 0:
-            self._idle.notify_all()
+        self._changed.notify_all()
 
     @contextmanager
     def _breaking(self) -> Iterator[None]:

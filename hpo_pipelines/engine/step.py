@@ -37,6 +37,22 @@ class Source:
     name: str
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Stands for an argument that is an output which another run recorded; ``label`` names it, for people."""
+
+    ref: ArtifactRef
+    label: str
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in its run a call stands that is not made in the order of a body: its position, and what it comes after."""
+
+    position: int
+    after: tuple[StepCall, ...] = ()
+
+
 @dataclass
 class Arguments:
     """A call's arguments as they were when it was made: pickled, with a slot for every input.
@@ -141,6 +157,11 @@ def _take(arguments: Arguments, name: str, value: Any, store: ArtifactStore) -> 
             arguments.shown[name] = {"$from": f"{source.step.name}.{source.name}"}
             return made
         value = source
+    if isinstance(value, Kept):
+        made = slot(value.ref)
+        arguments.whole[name] = made.index
+        arguments.shown[name] = {"$from": value.label}
+        return made
     kept = len(arguments.inputs)
     replaced = value if type(value) in _SCALARS else substitute(value, lambda output: _slot_or_value(output, slot))
     if len(arguments.inputs) > kept:

@@ -15,7 +15,7 @@ from hpo_pipelines.planning.comparison import Comparison
 from hpo_pipelines.planning.durations import Durations
 from hpo_pipelines.planning.record import Plan, Stop
 from hpo_pipelines.planning.tracer import Planned, PlanTracer, Unforeseen, place_in
-from hpo_pipelines.snapshot import Code, Content, capture, live
+from hpo_pipelines.snapshot import Code, Content, live
 from hpo_pipelines.store.records import from_json, to_json
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, new_id
@@ -55,7 +55,7 @@ def plan(
 def _content(pipeline: Pipeline[..., Any]) -> Content | None:
     """The code as it is now, to be compared with what is recorded."""
     try:
-        return Content.decode(capture(pipeline, first_party=frozenset(pipeline.first_party)).content)
+        return Content.decode(pipeline.captured().content)
     except CodeUnavailable:  # then it does not run either, which is for the run to say
         return None
 

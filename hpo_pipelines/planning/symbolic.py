@@ -29,6 +29,7 @@ from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, new_id
 
 if TYPE_CHECKING:
+    from hpo_pipelines.chain import Definition
     from hpo_pipelines.engine import Engine
     from hpo_pipelines.snapshot import Code
 
@@ -166,6 +167,11 @@ class SymbolicTracer:
         self._check()
         self.end(Unforeseen.because("the body asks for another attempt of itself", None))
         raise AssertionError("unreachable: the end is raised")
+
+    def chain(self, definition: Definition, params: Mapping[str, Any]) -> Any:
+        """A chain has no body to follow: what reaches its steps is what they refer to."""
+        self._check()
+        self.end(Unforeseen.because("a chain is not followed; its definition says what each step refers to", None))
 
     def report(self, name: str, value: float, step: int | None) -> None:
         """Nothing is recorded."""

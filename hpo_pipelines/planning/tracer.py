@@ -15,15 +15,17 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from hpo_pipelines import context
 from hpo_pipelines.artifacts import ArtifactStore
 from hpo_pipelines.component import Component
+from hpo_pipelines.engine.borrowing import Lent, code_of, first_party_of
 from hpo_pipelines.engine.flights import lease_of
 from hpo_pipelines.engine.options import RunOptions
 from hpo_pipelines.engine.scheduler import Scheduler
-from hpo_pipelines.engine.step import StepCall, bind
+from hpo_pipelines.engine.step import Arguments, StepCall, bind
 from hpo_pipelines.errors import Retriggered
 from hpo_pipelines.fingerprint import code_fingerprint
 from hpo_pipelines.output import result
 from hpo_pipelines.owner import is_gone
 from hpo_pipelines.pipeline import Pipeline
+from hpo_pipelines.planning.chained import PlannedChain
 from hpo_pipelines.planning.comparison import Comparison
 from hpo_pipelines.planning.durations import Durations
 from hpo_pipelines.planning.record import REUSE, RUN, UNKNOWN, PlannedStep
@@ -31,6 +33,7 @@ from hpo_pipelines.retriggering import signal
 from hpo_pipelines.types import new_id
 
 if TYPE_CHECKING:
+    from hpo_pipelines.chain import Definition
     from hpo_pipelines.engine import Engine
     from hpo_pipelines.snapshot import Code
     from hpo_pipelines.task import Task
@@ -143,8 +146,12 @@ class PlanTracer:
 
     def call(self, component: Component[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Give the call a verdict; returns what stands for its outputs, known or not."""
+        return self.step(component, args, kwargs).stand_in()
+
+    def step(self, component: Component[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> StepCall:
+        """The planned step of a call, with its verdict."""
         self._check()
-        arguments = bind(component, args, kwargs, self._code, self._literals)
+        arguments = bind(component, args, kwargs, code_of(component, self._code), self._literals)
         count = self._names[component.name] = self._names.get(component.name, 0) + 1
         name = component.name if count == 1 else f"{component.name}.{count}"
         step = StepCall(new_id(), name, component, arguments)
@@ -155,8 +162,9 @@ class PlanTracer:
             self._planned.comparison.add(self._run, step, runs=found.verdict == RUN)
         if found.reason == NEW and found.verdict == RUN:
             found = self._compared(step, found)
+        self._verdicts[step.id] = found
         self._note(step, found)
-        return step.stand_in()
+        return step
 
     def nested(self, pipeline: Pipeline[..., Any], params: Mapping[str, Any]) -> Any:
         """Plan the run inside this one, in its place."""
@@ -164,10 +172,15 @@ class PlanTracer:
         values = pipeline.parameters.bind({name: result(value) for name, value in params.items()})
         count = self._inner[pipeline.name] = self._inner.get(pipeline.name, 0) + 1
         title = pipeline.name if count == 1 else f"{pipeline.name}.{count}"
+        return self.inside(Lent(pipeline, self._code, ""), values, title)
+
+    def inside(self, lent: Lent, values: Mapping[str, Any], title: str) -> Any:
+        """Plan a run of ``lent`` inside this one, where it is called ``title``."""
+        pipeline = lent.pipeline
         first_party = self._options.first_party | frozenset(pipeline.first_party)
         options = replace(self._options, prior={}, first_party=first_party)
         run = replace(self._run, id=new_id(), name=pipeline.name, pipeline=pipeline.name, project=pipeline.project)
-        inner = PlanTracer(self._planned, run, self._code, options, path=f"{self._path}{title}/")
+        inner = PlanTracer(self._planned, run, lent.code, options, path=f"{self._path}{title}/")
         return inner.follow(pipeline, values)
 
     def retrigger(self, changes: Mapping[str, Any], *, max_attempts: int, reason: str) -> NoReturn:
@@ -175,6 +188,22 @@ class PlanTracer:
         self._check()
         parameters, attempt = self._pipeline.parameters, self._run.attempt
         raise signal(self, parameters, changes, attempt=attempt, max_attempts=max_attempts, reason=reason)
+
+    def chain(self, definition: Definition, params: Mapping[str, Any]) -> Any:
+        """Plan the steps of a chain, in their order."""
+        return PlannedChain(self, self._planned.engine, definition, params).follow()
+
+    def unknown(self, component: Component[..., Any], why: str) -> StepCall:
+        """A planned step of which it is not known what it computes, or whether it runs."""
+        step = StepCall(new_id(), component.name, component, Arguments())
+        self._planned.unforeseen.setdefault(component, f"{self._path}{step.name}")
+        self._verdicts[step.id] = found = Verdict(UNKNOWN, why)
+        self._note(step, found)
+        return step
+
+    def origin(self, step: StepCall) -> str | None:
+        """The recorded step whose outcome a planned one reuses, if there is one."""
+        return self._verdicts[step.id].origin
 
     def report(self, name: str, value: float, step: int | None) -> None:
         """A plan records nothing."""
@@ -188,7 +217,9 @@ class PlanTracer:
             place = _innermost(sys._getframe(1), self._planned.bodies)
             self._planned.ended = Unforeseen(f"{self._path}{step.name}", name, place)
             raise self._planned.ended
-        return step.remember(name, self._planned.engine.artifacts.get(step.outputs[name], code=self._code))
+        return step.remember(
+            name, self._planned.engine.artifacts.get(step.outputs[name], code=code_of(step.component, self._code))
+        )
 
     def _check(self) -> None:
         """A body that has caught the end, as a bare ``except`` does, hears of it again."""
@@ -262,7 +293,8 @@ class PlanTracer:
     def _runs_anyway(self, step: StepCall) -> str | None:
         """Why a step will run whatever its inputs turn out to be, if there is a reason: the engine's, in its order."""
         refresh = self._options.refresh
-        code = code_fingerprint(step.component.function, first_party=self._options.first_party)
+        first_party = first_party_of(step.component, self._options.first_party)
+        code = code_fingerprint(step.component.function, first_party=first_party)
         problems = [*code.problems, *step.arguments.problems]
         if problems:
             return f"not reusable: {problems[0]}"

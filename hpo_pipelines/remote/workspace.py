@@ -29,7 +29,7 @@ from hpo_pipelines.remote.following import follow, printed_by
 from hpo_pipelines.remote.store import RemoteStore, refusal
 from hpo_pipelines.run import Run
 from hpo_pipelines.settings import Settings, is_server
-from hpo_pipelines.snapshot import Code, capture, live
+from hpo_pipelines.snapshot import Code, live
 from hpo_pipelines.store.records import from_json, to_json
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Queue, Status
@@ -93,7 +93,7 @@ class RemoteWorkspace(Workspace):
         return {"snapshot": self.record_code(pipeline), "git": git_state(os.getcwd())}
 
     def record_code(self, pipeline: Pipeline[..., Any]) -> str:
-        captured = capture(pipeline, first_party=frozenset(pipeline.first_party))
+        captured = pipeline.captured()
         with self._lock:
             if captured.digest not in self._codes:
                 if self.store.snapshots.get(captured.digest) is None:

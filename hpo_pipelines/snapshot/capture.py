@@ -35,8 +35,9 @@ class Captured:
 def capture(pipeline: Any, *, first_party: Collection[str] = frozenset()) -> Captured:
     """The code of ``pipeline`` by value, as this process has loaded it.
 
-    ``pipeline`` has a ``function``; ``first_party`` names installed modules or distributions that are the user's own
-    code and travel too. The digest is the same in every process that has loaded the same sources, wherever they lie.
+    ``pipeline`` has a ``function``, and may be a component that is run alone; ``first_party`` names installed modules
+    or distributions that are the user's own code and travel too. The digest is the same in every process that has
+    loaded the same sources, wherever they lie.
 
     Raises CodeUnavailable for a pipeline that comes out of a snapshot itself (which has its digest already), and what
     pickle raises when a pipeline that travels by value refers to something that cannot.
@@ -57,10 +58,10 @@ def capture(pipeline: Any, *, first_party: Collection[str] = frozenset()) -> Cap
         taken = take(pipeline, code)
         payload, texts = taken.payload, _texts_of(taken.functions, extra)
         closure.reach(taken.modules)
-    components = _component_sources(function, {**_texts_by_file(closure.units), **texts}, extra)
+    components = _component_sources(pipeline, {**_texts_by_file(closure.units), **texts}, extra)
     by_value = ""
     if payload is not None:
-        asked = [f"{found.name} {_asked(found)}" for found in _components(function, extra)]
+        asked = [f"{found.name} {_asked(found)}" for found in _components(pipeline, extra)]
         by_value = "\n".join([_identity_by_value(function, payload, components, extra), *sorted(asked)])
     content = Content(
         digest=identity(entry, closure.units, by_value),
@@ -109,22 +110,27 @@ def _identity_by_value(
     return "\n".join([code, *(f"{name}\n{text}" for name, text in sorted(components.items()))])
 
 
-def _component_sources(function: Any, texts: Mapping[str, str], first_party: frozenset[str]) -> dict[str, str]:
-    """The source of each component that ``function`` names, directly or through first-party functions it names."""
+def _component_sources(entry: Any, texts: Mapping[str, str], first_party: frozenset[str]) -> dict[str, str]:
+    """The source of each component that the function of ``entry`` names, directly or through first-party functions."""
     found: dict[str, str] = {}
-    for component in _components(function, first_party):
+    for component in _components(entry, first_party):
         inner = component.function
-        source = _source(inner, texts)
+        source = getattr(component, "text", None) or _source(inner, texts)
         name = component.name if found.get(component.name, source) == source else f"{inner.__module__}.{component.name}"
         if source is not None:
             found[name] = source
     return found
 
 
-def _components(function: Any, first_party: frozenset[str]) -> Iterator[Any]:
-    """The components, and pipelines, that ``function`` names, directly or through first-party functions it names."""
+def _components(entry: Any, first_party: frozenset[str]) -> Iterator[Any]:
+    """The components, and pipelines, that the function of ``entry`` names, directly or through first-party functions.
+
+    ``entry`` itself is among them if it is a component.
+    """
+    if hasattr(entry, "options"):
+        yield entry
     seen: set[int] = set()
-    pending = [function]
+    pending = [entry.function]
     while pending:
         plain = inspect.unwrap(pending.pop())
         if not isinstance(plain, FunctionType) or id(plain) in seen:

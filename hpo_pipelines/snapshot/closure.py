@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from hpo_pipelines.firstparty import is_first_party
+from hpo_pipelines.snapshot.beside import kept
 from hpo_pipelines.snapshot.content import Unit
 from hpo_pipelines.snapshot.imports import exported, imports_of
 from hpo_pipelines.snapshot.loaded import source_of, text_of
@@ -88,7 +89,7 @@ class Closure:
         if source is None or found.origin is None:
             self.sourceless.add(name)
             return None
-        return Unit(source, found.path is not None, found.origin)
+        return Unit(source, found.path is not None, found.origin, kept(name))
 
     def _imports(self, name: str) -> list[str]:
         unit = self.units[name]

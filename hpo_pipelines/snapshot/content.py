@@ -26,6 +26,8 @@ class Unit:
     source: str
     is_package: bool
     origin: str | None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """Files beside it that belong to its code, by their names as seen from its folder."""
 
     @property
     def is_namespace(self) -> bool:
@@ -60,7 +62,7 @@ class Content:
             "digest": self.digest,
             "entry": self.entry,
             "payload": None if self.payload is None else base64.b85encode(self.payload).decode("ascii"),
-            "modules": {name: [unit.source, unit.is_package, unit.origin] for name, unit in self.modules.items()},
+            "modules": {name: _written(unit) for name, unit in self.modules.items()},
             "main": dict(self.main),
             "texts": dict(self.texts),
             "components": dict(self.components),
@@ -83,8 +85,23 @@ class Content:
             )
         payload = record["payload"]
         record["payload"] = None if payload is None else base64.b85decode(payload)
-        record["modules"] = {name: Unit(*unit) for name, unit in record["modules"].items()}
+        record["modules"] = {name: _unit(*unit) for name, unit in record["modules"].items()}
         return cls(**record)
+
+
+def _digests(unit: Unit) -> list[list[str]]:
+    return [[name, blake3(content).hexdigest()] for name, content in sorted(unit.files.items())]
+
+
+def _written(unit: Unit) -> list[Any]:
+    """What is recorded of a module; one without files as ever, so that older versions read it too."""
+    files = {name: base64.b85encode(content).decode("ascii") for name, content in unit.files.items()}
+    return [unit.source, unit.is_package, unit.origin, *([files] if files else [])]
+
+
+def _unit(source: str, is_package: bool, origin: str | None, files: Mapping[str, str] | None = None) -> Unit:
+    found = {name: base64.b85decode(content) for name, content in (files or {}).items()}
+    return Unit(source, is_package, origin, found)
 
 
 def identity(entry: str, modules: Mapping[str, Unit], by_value: str) -> str:
@@ -92,5 +109,5 @@ def identity(entry: str, modules: Mapping[str, Unit], by_value: str) -> str:
 
     ``by_value`` identifies an entry that travels as a payload; empty for one that is found in ``modules``.
     """
-    sources = [[name, unit.is_package, unit.source] for name, unit in sorted(modules.items())]
+    sources = [[name, unit.is_package, unit.source, *_digests(unit)] for name, unit in sorted(modules.items())]
     return blake3(json.dumps([entry, sources, by_value]).encode("ascii")).hexdigest()

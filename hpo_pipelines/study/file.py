@@ -119,7 +119,9 @@ def _are_objectives(value: Any) -> bool:
 
 
 KEYS: Mapping[str, _Key] = {
-    "pipeline": _text("What is tuned: MODULE:PIPELINE, or FILE.py:PIPELINE as seen from this file."),
+    "pipeline": _text(
+        "What is tuned: MODULE:PIPELINE, FILE.py:PIPELINE as seen from this file, or the file of a chain."
+    ),
     "run": _text("What is tuned, instead of a pipeline: a recorded run, whose clones the trials are."),
     "objective": _texts(
         "STEP.METRIC, or a key of what the pipeline returns; without it the returned number. A list for several.",
@@ -391,4 +393,4 @@ def _space(content: Mapping[str, Any], place: Place, folder: Path) -> Space:
 def _resolved(pipeline: str, folder: Path) -> str:
     """``pipeline`` with its file, if it names one, as seen from ``folder``."""
     file, colon, name = pipeline.rpartition(":") if ":" in pipeline else (pipeline, "", "")
-    return f"{(folder / file).absolute()}{colon}{name}" if file.endswith(".py") else pipeline
+    return f"{(folder / file).absolute()}{colon}{name}" if file.endswith((".py", *SUFFIXES)) else pipeline

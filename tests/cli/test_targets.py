@@ -62,9 +62,17 @@ def test_a_file_of_a_package_is_imported_as_that(hpo: Hpo) -> None:
     assert hpo("run", "target_package/inner/__init__.py:one").out == "6\n"
 
 
+def test_a_component_is_run_alone(hpo: Hpo) -> None:
+    write("target_alone.py", PIPELINE.format(added=1).replace("(x):", "(x: int):"))
+    ended = hpo("run", "target_alone.py:step", "-P", "x=4")
+    assert (ended.code, ended.out) == (0, "5\n")
+    assert "step#1  completed" in ended.err
+    assert "step#1" in hpo("ls").out
+
+
 WRONG = [
     ("target_wrong.py:onne", "did you mean 'one'?"),
-    ("target_wrong.py:step", "step there is a component, not under @pipeline. Pipelines there: one, two."),
+    ("target_wrong.py:plain", "plain there is a function, not under @pipeline. Pipelines there: one, two."),
     ("target_wrong.py:zzz", "has no pipeline 'zzz'. Pipelines there: one, two."),
     ("target_wrong.py", "say which pipeline, as target_wrong.py:NAME; there are: one, two."),
     ("target_wrng.py:one", "there is no file target_wrng.py; did you mean target_wrong.py?"),
@@ -81,7 +89,7 @@ WRONG = [
 
 @pytest.mark.parametrize(("target", "said"), WRONG)
 def test_what_is_not_there(hpo: Hpo, target: str, said: str) -> None:
-    write("target_wrong.py", PIPELINE.format(added=1) + "\n@pipeline\ndef two(): return 1\n")
+    write("target_wrong.py", PIPELINE.format(added=1) + "\n@pipeline\ndef two(): return 1\ndef plain(): return 1\n")
     refused = hpo("run", target)
     assert refused.code == 19
     assert said in refused.err
