@@ -101,6 +101,7 @@ def test_the_tutorial_works_as_it_stands(tmp_path: Path, head: Head) -> None:
         **os.environ,
         **head.variables,
         "HPO_HOME": str(tmp_path / "home"),
+        "HPO_LOCAL_CPUS": "1",  # every worker of a command is a process that imports numpy
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         "PYTHONWARNINGS": "default",

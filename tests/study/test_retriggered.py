@@ -14,6 +14,7 @@ from samples import retriggered
 from hpo_pipelines import Float, Status, Study, Workspace, optimize
 from hpo_pipelines.accounting import accounting
 from hpo_pipelines.study import resume
+from hpo_pipelines.study.imported import Pinned
 from hpo_pipelines.study.rebuilt import rebuilt
 
 SPACE = {"lr": Float(0.5, 0.9)}
@@ -60,7 +61,7 @@ def test_a_trial_has_the_value_of_its_last_attempt_and_the_cost_of_all(workspace
     frame = study.trials_dataframe()
     assert list(frame["value"]) == [trial.value for trial in study.trials]
     assert list(frame["attempts"]) == [trial.run.attempt for trial in study.trials]
-    anew = rebuilt(study.runs, study.space, study.goals, name="anew")
+    anew = rebuilt(study.runs, Pinned(study.space, study.goals), name="anew")
     assert [trial.params for trial in anew.trials] == [{"lr": trial.params["lr"]} for trial in study.trials]
     assert [trial.value for trial in anew.trials] == [trial.value for trial in study.trials]
 
