@@ -7,7 +7,7 @@ HpoPipelinesError
 ├─ TaskError            TaskNotFound · IllegalTransition (carries the story) · CodeUnavailable · NonDeterministicBody
 │                       RunTimedOut · AttemptsExhausted
 ├─ StepError            StepFailed (your code) · StepLost (our worker) · StepTimedOut · StepAborted
-│                       StepSkipped
+│                       StepSkipped · CommandFailed (your program)
 ├─ ArtifactError        ArtifactMissing · ArtifactCorrupt · NotSerializable
 ├─ StoreError · TrackingError · StudyError · ScheduleError · ConfigError
 Pruned, Retriggered     signals, not errors
@@ -130,7 +130,11 @@ class StepFailed(StepError):
 
 
 class CommandFailed(StepFailed):
-    """A command that a step ran ended with another exit code than 0, or did not leave what it was to leave."""
+    """A command that a step ran ended with another exit code than 0, or did not leave what it was to leave.
+
+    Cure: ``hpo logs RUN/STEP`` has what the program printed; the message names the exit code, or the output that is
+    missing and what there is instead. Run the corrected one; ``hpo resume RUN`` if the cause lay outside of it.
+    """
 
 
 class StepLost(StepError):

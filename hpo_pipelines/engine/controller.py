@@ -21,6 +21,7 @@ from hpo_pipelines.engine.repeats import repeated
 from hpo_pipelines.engine.rungs import climbed
 from hpo_pipelines.engine.scheduler import Scheduler
 from hpo_pipelines.engine.step import Place, StepCall, bind
+from hpo_pipelines.engine.verdict import step_behind
 from hpo_pipelines.errors import (
     IllegalTransition,
     Pruned,
@@ -302,7 +303,7 @@ class Controller:
         step = getattr(error, "step", None)
         inner = {run for run, raised in self._inner_failures if raised is error}
         unseen = {step.id for step in self.scheduler.unseen_failures()}
-        ended_by = sorted(inner | unseen | _step_behind(error))
+        ended_by = sorted(inner | unseen | step_behind(error))
         if self.options.journal is not None:
             ended_by = sorted({*ended_by, *self.options.journal.untried})
         ended = "was skipped" if isinstance(error, StepSkipped) else "failed"
@@ -437,15 +438,3 @@ class Controller:
         if origin.error is not None and origin.error is not error:
             error = error.with_traceback(origin.error.__traceback__)
         return error
-
-
-def _step_behind(error: BaseException | None) -> set[str]:
-    """The failed step that ``error`` came from: raised as it is, or while the body dealt with it."""
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        step = getattr(error, "task", None)
-        if isinstance(step, str) and isinstance(error, StepError):
-            return {step}
-        error = error.__cause__ or error.__context__
-    return set()

@@ -1,11 +1,11 @@
-"""What the beginning and the end of an attempt mean: pure, so that every case can be read and tested on its own."""
+"""What the ends of attempts and the errors of bodies mean: pure, so that every case can be read and tested alone."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
 
-from hpo_pipelines.errors import StepAborted, StepLost, StepTimedOut
+from hpo_pipelines.errors import StepAborted, StepError, StepLost, StepTimedOut
 from hpo_pipelines.executors.base import Cancelled, Failed, Lost, Started, TimedOut
 from hpo_pipelines.failure import Failure
 from hpo_pipelines.task import Attempt
@@ -76,3 +76,15 @@ def ended(attempt: Attempt, seconds: float | None) -> Attempt:
     now = time.time()
     began = attempt.started_at if seconds is None else max(attempt.started_at, now - seconds)
     return replace(attempt, started_at=began, finished_at=now)
+
+
+def step_behind(error: BaseException | None) -> set[str]:
+    """The failed step that ``error`` came from: raised as it is, or while the body dealt with it."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        step = getattr(error, "task", None)
+        if isinstance(step, str) and isinstance(error, StepError):
+            return {step}
+        error = error.__cause__ or error.__context__
+    return set()

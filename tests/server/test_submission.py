@@ -175,7 +175,7 @@ def test_a_study_of_others_is_not_ours_to_stop(client: TestClient, workspace: Wo
     from hpo_pipelines import optimize
 
     optimize(bodies.simple, {"x": [1]}, n_trials=1, name="elsewhere", progress=False, workspace=workspace)
-    assert "was not started by this server" in post(client, "/records/studies/elsewhere/stop", 409)["detail"]
+    assert "is not running" in post(client, "/records/studies/elsewhere/stop", 409)["detail"]
     assert client.get(f"{API}/records/studies/elsewhere/progress").status_code == 409
 
 
