@@ -71,8 +71,9 @@ def test_steps_under_way_are_found_through_their_runs(sqlite_store: Store, build
     assert [step.id for step in sqlite_store.overview.under_way(Status.RUNNING)] == [steps[2].id, steps[1].id]
     assert [step.id for step in sqlite_store.overview.under_way(Status.RUNNING, 1)] == [steps[2].id]
     with sqlite_store._database.read() as connection:
-        sql = str(_UNDER_WAY.compile(connection))
-        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", {"of_status": "running", "limit": 9}).all()
+        compiled = _UNDER_WAY.compile(connection)
+        values = {**compiled.params, "of_status": "running", "limit": 9}
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
     assert any("hpo_tasks_runs_status" in row[3] for row in plan), plan
 
 
