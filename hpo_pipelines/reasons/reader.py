@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 LATEST = 50
 """How many earlier executions of a component are looked at."""
 
-_PAGE, _PAGES = 500, 10
+_FEW, _MANY = 16, 200
+"""How many runs are read at first, and at most at a time: a step that is executed each time is found in the first."""
+_MOST = 5000
+"""How many steps are looked at."""
 _EXECUTED = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.ABORTED, Status.PRUNED)
 
 
@@ -57,7 +60,7 @@ class Reader:
         self._outputs: dict[str, dict[str, ArtifactRef]] = {}
         self._entries: dict[str, CacheEntry | None] = {}
         self._contents: dict[str, Content | None] = {}
-        self._listed: dict[str, list[list[Task]]] = {}
+        self._listed: dict[str, _Steps] = {}
 
     def task(self, id: str) -> Task:
         """The task ``id``, as it was when it was first asked for. Raises TaskNotFound."""
@@ -134,14 +137,19 @@ class Reader:
     def earlier(self, task: Task) -> list[Task]:
         """The latest executions of the step's component that began before it: in its own pipeline, then in others."""
         own = self._earlier_in_pipeline(task)
-        seen = {task.id, *(each.id for each in own)}
-        others = []
-        for entry in self.store.cache.latest(str(task.component), LATEST):
+        found = own if len(own) == LATEST else own + self._recorded(task, {task.id, *(each.id for each in own)})
+        keys = [each.key for each in found if each.key is not None and each.key not in self._entries]
+        self._entries |= dict.fromkeys(keys) | self.store.cache.lookup_all(keys)
+        return found
+
+    def _recorded(self, task: Task, seen: Collection[str]) -> list[Task]:
+        """The executions before ``task`` whose outcomes are the latest of its component, in whatever pipeline."""
+        latest = self.store.cache.latest(str(task.component), LATEST)
+        for entry in latest:
             self._entries.setdefault(entry.key, entry)
-            if entry.task < task.id and entry.task not in seen:
-                seen.add(entry.task)
-                others.append(entry.task)
-        return own + [found for found in map(self._there, others) if found is not None and found.key is not None]
+        wanted = list(dict.fromkeys(entry.task for entry in latest if entry.task < task.id and entry.task not in seen))
+        self._tasks |= self.store.tasks.get_all([id for id in wanted if id not in self._tasks])
+        return [self._tasks[id] for id in wanted if id in self._tasks and self._tasks[id].key is not None]
 
     def _earlier_in_pipeline(self, task: Task) -> list[Task]:
         found: list[Task] = []
@@ -151,30 +159,42 @@ class Reader:
             ]
             if len(found) >= LATEST:
                 break
-        return found[:LATEST]
+        return sorted(found, key=lambda step: step.id, reverse=True)[:LATEST]
 
-    def _pages(self, task: Task) -> Iterator[list[Task]]:
-        """The steps of the pipeline up to the end of the step's run, newest first: read once for all of its steps."""
-        wanted = TaskFilter(kind=Kind.STEP, project=task.project, pipeline=task.pipeline)
-        known = self._listed.setdefault(task.parent or task.id, [])
-        for number in range(_PAGES):
-            if number == len(known):
-                before = known[-1][-1].id if known else self._end(task)
-                known.append(self.store.tasks.list(wanted, limit=_PAGE, before=before))
-            yield known[number]
-            if len(known[number]) < _PAGE:
-                return
+    def _pages(self, task: Task) -> Iterable[list[Task]]:
+        """The steps of the pipeline's runs up to the step's own, the newest runs first: read once for all its steps."""
+        run = task.parent or task.id
+        if run not in self._listed:
+            self._listed[run] = _Steps(self.store, task, before=f"{run}~")  # sorts behind the run itself
+        return self._listed[run]
 
-    def _end(self, task: Task) -> str:
-        """What sorts behind the ids of all steps of the step's run."""
-        steps = self.store.tasks.children(task.parent) if task.parent else []
-        return max([task.id, *(step.id for step in steps)]) + "~"
 
-    def _there(self, id: str) -> Task | None:
-        try:
-            return self.task(id)
-        except TaskNotFound:
-            return None
+class _Steps:
+    """The steps of the runs of a pipeline, read as far as they are asked for: through its runs, which have an index."""
+
+    def __init__(self, store: Store, like: Task, *, before: str) -> None:
+        self._store = store
+        self._wanted = TaskFilter(kind=Kind.PIPELINE, project=like.project, pipeline=like.pipeline)
+        self._before = before
+        self._known: list[list[Task]] = []
+        self._runs, self._left = _FEW, _MOST
+
+    def __iter__(self) -> Iterator[list[Task]]:
+        number = 0
+        while number < len(self._known) or self._read_on():
+            yield self._known[number]
+            number += 1
+
+    def _read_on(self) -> bool:
+        runs = self._store.tasks.list(self._wanted, limit=self._runs, before=self._before) if self._left > 0 else []
+        if not runs:
+            return False
+        children = self._store.tasks.children_of([run.id for run in runs])
+        steps = [task for each in children.values() for task in each if task.kind is Kind.STEP]
+        self._known.append(steps)
+        self._before, self._runs = runs[-1].id, min(2 * self._runs, _MANY)
+        self._left -= len(steps)
+        return True
 
 
 def _was_executed(step: Task) -> bool:

@@ -240,6 +240,10 @@ class RemoteCache(_Part, Cache):
     def lookup(self, key: str) -> CacheEntry | None:
         return next(iter(self._outcomes(key=key)), None)
 
+    def lookup_all(self, keys: Sequence[str]) -> dict[str, CacheEntry]:
+        found = ((key, self.lookup(key)) for key in keys)
+        return {key: entry for key, entry in found if entry is not None}
+
     def latest(self, component: str, limit: int = 10) -> builtins.list[CacheEntry]:
         return self._outcomes(component=component, limit=limit)
 

@@ -9,9 +9,8 @@ from typing import Any
 from hpo_pipelines.nodes import SeenNode, nodes_in_use
 from hpo_pipelines.server.site import Site
 from hpo_pipelines.server.templating import size
-from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Kind, Status
+from hpo_pipelines.types import Status
 
 MOST = 100
 """So many steps are shown that are under way, and as many that wait."""
@@ -98,7 +97,7 @@ def waiting(site: Site, nodes: Sequence[dict[str, Any]]) -> list[dict[str, Any]]
 
 
 def _steps(site: Site, status: Status) -> Iterator[dict[str, Any]]:
-    steps = site.workspace.store.tasks.list(TaskFilter(kind=Kind.STEP, status=status), limit=MOST)
+    steps = site.workspace.store.overview.under_way(status, MOST)
     runs = _runs(site, steps)
     for step in steps:
         run = runs.get(str(step.parent))

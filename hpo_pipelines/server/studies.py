@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hpo_pipelines.accounting import Accounting
 from hpo_pipelines.engine.repeats import Spread
-from hpo_pipelines.server.listing import rows_of
+from hpo_pipelines.server.listing import MOST, rows_of
 from hpo_pipelines.server.site import Site
-from hpo_pipelines.server.trials import Trials, front, goals
+from hpo_pipelines.server.trials import Goal, Trials, front, goals
 from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.store.studies import Shared, TrialRow
 from hpo_pipelines.study import Study
@@ -31,9 +32,8 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
     counts = site.workspace.store.studies.counts(task.id)
     (goal, *others) = goals(task)
     analysis = site.analysis(study)
-    values = analysis.values
-    infeasible = analysis.infeasible if analysis.goals.constraints else frozenset[int]()
-    best = max(values.keys() - infeasible, key=lambda number: (goal.sign * values[number][0], -number), default=None)
+    values, infeasible = analysis.values, analysis.infeasible
+    best = _best(site, task.id, goal, values, infeasible)
     run = None if best is None else _run_of(site, task, best)
     return {
         "id": task.id,
@@ -62,6 +62,18 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
         "finished_at": task.finished_at,
         "seconds": task.seconds,
     }
+
+
+def _best(
+    site: Site, study: str, goal: Goal, values: Mapping[int, tuple[float, ...]], infeasible: frozenset[int]
+) -> int | None:
+    """The number of the best trial, found anew when there are more: values are told once, and stay."""
+
+    def best() -> int | None:
+        feasible = values.keys() - infeasible
+        return max(feasible, key=lambda number: (goal.sign * values[number][0], -number), default=None)
+
+    return site.derived.get(("best", study), hash((len(values), len(infeasible))), best, exact=True)
 
 
 def _run_of(site: Site, study: Task, trial: int) -> Task | None:
@@ -210,11 +222,14 @@ def _repeats(site: Site, study: Study, task: Task) -> list[Task]:
     return sorted((each for each in children if each.pipeline == study.task.pipeline), key=lambda each: each.id)
 
 
-def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
-    """The trials past number ``after``, as REST gives them: one list for each thing that is known of them."""
+def columns(site: Site, study: Study, *, after: int = -1, limit: int = MOST) -> dict[str, Any]:
+    """The first ``limit`` trials past number ``after``, as REST gives them: one list for each thing known of them.
+
+    ``next`` is the number to go on after, None behind the last one.
+    """
     trials: Trials = site.trials(study)
-    begin = next((index for index, row in enumerate(trials.rows) if row.trial > after), len(trials.rows))
-    rows = trials.rows[begin:]
+    begin = bisect_right(trials.rows, after, key=lambda row: row.trial)
+    rows, task = trials.rows[begin : begin + limit], study.task
     steps = site.workspace.store.overview.steps([row.run for row in rows])
     values = [trials.values.get(row.trial) for row in rows]
     return {
@@ -227,7 +242,7 @@ def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
         **_quality(site, study, rows),
         "status": [row.status for row in rows],
         "run": [row.run for row in rows],
-        "label": [_label(study.task, row) for row in rows],
+        "label": [_label(task, row) for row in rows],
         "seconds": [None if row.seconds is None else round(row.seconds, 3) for row in rows],
         "steps": [steps[row.run].total for row in rows],
         "reused": [steps[row.run].reused for row in rows],
@@ -235,10 +250,11 @@ def columns(site: Site, study: Study, *, after: int = -1) -> dict[str, Any]:
             column.name: {
                 "type": "number" if column.choices is None else "category",
                 "log": column.log,
-                "values": list(column.values[begin:]),
+                "values": list(column.values[begin : begin + limit]),
             }
             for column in trials.columns.values()
         },
+        "next": rows[-1].trial if begin + limit < len(trials.rows) else None,
     }
 
 

@@ -176,10 +176,25 @@ class Trials:
         ``sort`` is ``number``, ``value``, ``seconds``, ``violation`` (of all constraints together), ``p.NAME``, or an
         objective's name. Raises ParameterError for another.
         """
+        everything = self._orders.get(sort)
+        if everything is None:
+            everything = self._orders[sort] = self._ordered(sort)
+        if len(kept) == len(self.rows):
+            return everything
+        wanted = set(kept)
+        return [index for index in everything if index in wanted]
+
+    @cached_property
+    def _orders(self) -> dict[str, list[int]]:
+        """Every trial by each order that was asked for: the page of a study asks for the same again and again."""
+        return {}
+
+    def _ordered(self, sort: str) -> list[int]:
         key, descending = sort.removeprefix("-"), sort.startswith("-")
-        found = {index: value for index in kept if (value := self._sorted_by(key, index)) is not None}
+        places = range(len(self.rows))
+        found = {index: value for index in places if (value := self._sorted_by(key, index)) is not None}
         known = sorted(found, key=lambda index: found[index], reverse=descending)
-        return [*known, *(index for index in kept if index not in found)]
+        return [*known, *(index for index in places if index not in found)]
 
     def _sorted_by(self, key: str, index: int) -> float | None:
         row = self.rows[index]

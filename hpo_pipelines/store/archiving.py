@@ -11,6 +11,7 @@ from hpo_pipelines.errors import IllegalTransition, TaskError
 from hpo_pipelines.store.database import Database, Transaction
 from hpo_pipelines.store.events import story
 from hpo_pipelines.store.filters import batches
+from hpo_pipelines.store.numbering import recount
 from hpo_pipelines.store.records import task_of
 from hpo_pipelines.store.references import not_found
 from hpo_pipelines.store.removal import inside, is_under_way
@@ -57,6 +58,7 @@ class Archiving:
                     _refuse_under_way(transaction, task)
             at = transaction.now if archived else None
             transaction.write(_SET, [{"of": task.id, "at": at} for task in found])
+            recount(transaction, found)
             for task in found:
                 transaction.event(task.id, "archived" if archived else "restored", {})
             return _read(transaction, _these, [task.id for task in found])

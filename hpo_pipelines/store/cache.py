@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache as memoised
 from typing import Any
@@ -12,11 +13,13 @@ from sqlalchemy.dialects import postgresql
 
 from hpo_pipelines.store import artifacts
 from hpo_pipelines.store.database import Database
-from hpo_pipelines.store.records import cache_of, cache_outputs, cache_row
+from hpo_pipelines.store.filters import batches
+from hpo_pipelines.store.records import Row, cache_of, cache_outputs, cache_row
 from hpo_pipelines.store.schema import cache, insert_or
 from hpo_pipelines.task import CacheEntry
 
 _BY_KEY = select(cache).where(cache.c.key == bindparam("of"))
+_BY_KEYS = select(cache).where(cache.c.key.in_(bindparam("keys", expanding=True)))
 _HAS = select(cache.c.key).where(cache.c.key == bindparam("of"))
 _NEWEST = select(cache).order_by(cache.c.created_at.desc(), cache.c.key)
 _NEWEST_OF = _NEWEST.where(cache.c.component == bindparam("component"))
@@ -60,6 +63,12 @@ class Cache:
         """The outcome recorded under ``key``."""
         return next(iter(self._entries(_BY_KEY, {"of": key})), None)
 
+    def lookup_all(self, keys: Sequence[str]) -> dict[str, CacheEntry]:
+        """:meth:`lookup` of each of ``keys``, by key; those without an outcome are left out."""
+        with self._database.read() as connection:
+            rows = [row for some in batches(keys) for row in connection.execute(_BY_KEYS, {"keys": some})]
+        return {entry.key: entry for entry in self._with_artifacts(rows)}
+
     def has(self, key: str) -> bool:
         """Whether there is an outcome under ``key``."""
         return bool(self._database.rows(_HAS, {"of": key}))
@@ -102,7 +111,9 @@ class Cache:
         return self._entries(_LATEST_OF, {"component": component, "limit": limit})
 
     def _entries(self, statement: Select[Any], values: dict[str, object]) -> builtins.list[CacheEntry]:
-        rows = self._database.rows(statement, values)
+        return self._with_artifacts(self._database.rows(statement, values))
+
+    def _with_artifacts(self, rows: Sequence[Row]) -> builtins.list[CacheEntry]:
         digests = {digest for row in rows for digest, _ in cache_outputs(row[_OUTPUTS]).values()}
         refs = artifacts.read(self._database, digests)
         return [cache_of(row, refs) for row in rows]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
-from sqlalchemy import Column, Connection, and_, func, or_, select
+from sqlalchemy import Column, Connection, and_, case, func, or_, select
 
 from hpo_pipelines.store.records import cache_outputs, from_json
 from hpo_pipelines.store.schema import artifacts, cache, events, metrics, run_numbers, snapshots, tasks
-from hpo_pipelines.types import Status
+from hpo_pipelines.types import Kind, Status
 
 
 def problems(connection: Connection) -> list[str]:
@@ -90,6 +90,25 @@ def _numbers(connection: Connection) -> Iterator[str]:
         yield f"pipeline {project}/{pipeline}: run #{number} is past its counter"
 
 
+def _counts(connection: Connection) -> Iterator[str]:
+    top = and_(tasks.c.kind == str(Kind.PIPELINE), tasks.c.parent.is_(None))
+    archived = case((tasks.c.archived_at.is_(None), 0), else_=1)
+    counted = select(tasks.c.project, tasks.c.pipeline, func.count(), func.sum(archived)).where(top)
+    there = {
+        (project, pipeline): (count - hidden, hidden)
+        for project, pipeline, count, hidden in connection.execute(counted.group_by(tasks.c.project, tasks.c.pipeline))
+    }
+    said = select(run_numbers.c.project, run_numbers.c.pipeline, run_numbers.c.runs, run_numbers.c.archived)
+    for project, pipeline, *counts in connection.execute(said.order_by(run_numbers.c.project, run_numbers.c.pipeline)):
+        runs = there.get((project, pipeline), (0, 0))
+        if tuple(counts) != runs:
+            yield f"pipeline {project}/{pipeline}: its counter says {_spoken(counts)}, there are {_spoken(runs)}"
+
+
+def _spoken(counts: Sequence[int]) -> str:
+    return f"{counts[0]} runs and {counts[1]} archived ones"
+
+
 def _statuses(connection: Connection) -> Iterator[str]:
     """The events of a task lead to its status: a change without its event was never seen by any follower."""
     told: dict[str, str] = {}
@@ -128,6 +147,7 @@ _CHECKS: tuple[Callable[[Connection], Iterator[str]], ...] = (
     _cached_outputs,
     _times,
     _numbers,
+    _counts,
     _statuses,
     _metrics,
 )

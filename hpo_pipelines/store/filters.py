@@ -55,7 +55,8 @@ class TaskFilter:
         if self.archived is not None:
             conditions.append(tasks.c.archived_at.is_not(None) if self.archived else tasks.c.archived_at.is_(None))
         if self.tag is not None:
-            conditions.append(_tagged(self.tag))
+            # The same again, in words that an index over some rows has.
+            conditions += [tasks.c.tags != literal_column("'[]'"), _tagged(self.tag)]
         return conditions
 
 

@@ -6,46 +6,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, bindparam, case, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Double, Select, and_, bindparam, case, func, literal, literal_column, or_, select
 
 from hpo_pipelines.errors import ParameterError
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.filters import TaskFilter, batches
 from hpo_pipelines.store.records import metric_value, task_of
-from hpo_pipelines.store.schema import metrics, tasks
+from hpo_pipelines.store.schema import SECONDS, metrics, run_numbers, tasks
 from hpo_pipelines.task import Task
+from hpo_pipelines.types import Kind, Status
 
 _IS_RUN = (tasks.c.kind == literal_column("'pipeline'")) & tasks.c.parent.is_(None)
-_PIPELINES = (
-    select(tasks.c.project, tasks.c.pipeline, func.count(), func.max(tasks.c.id))
-    .where(_IS_RUN, tasks.c.archived_at.is_(None))
-    .group_by(tasks.c.project, tasks.c.pipeline)
-    .order_by(func.max(tasks.c.id).desc())
+
+
+def _pipelines(*, archived: bool) -> Select[Any]:
+    """Project, name, runs and latest run of each pipeline; its counters have the count."""
+    of_it = (tasks.c.project == run_numbers.c.project) & (tasks.c.pipeline == run_numbers.c.pipeline)
+    hidden = tasks.c.archived_at.is_not(None) if archived else tasks.c.archived_at.is_(None)
+    latest = select(func.max(tasks.c.id)).where(_IS_RUN, of_it, hidden).scalar_subquery().label("latest")
+    count = run_numbers.c.archived if archived else run_numbers.c.runs
+    return (
+        select(run_numbers.c.project, run_numbers.c.pipeline, count, latest)
+        .where(count > 0)
+        .order_by(literal_column("latest").desc())
+    )
+
+
+_PIPELINES, _ARCHIVED = _pipelines(archived=False), _pipelines(archived=True)
+_COUNTS = select(run_numbers.c.runs, run_numbers.c.archived).where(
+    run_numbers.c.project == bindparam("of_project"), run_numbers.c.pipeline == bindparam("of_pipeline")
 )
-_ARCHIVED = (
-    select(tasks.c.project, tasks.c.pipeline, func.count(), func.max(tasks.c.id))
-    .where(_IS_RUN, tasks.c.archived_at.is_not(None))
-    .group_by(tasks.c.project, tasks.c.pipeline)
-    .order_by(func.max(tasks.c.id).desc())
+_around = tasks.alias("around")
+_UNDER_WAY = (
+    select(tasks)
+    .join(_around, _around.c.id == tasks.c.parent)
+    .where(
+        # Through the runs that have not ended, which are few: of all steps no index says which are under way.
+        _around.c.kind == literal_column("'pipeline'"),
+        or_(*(_around.c.status == literal_column(f"'{status}'") for status in Status if not status.finished)),
+        tasks.c.kind == literal_column("'step'"),
+        tasks.c.status == bindparam("of_status"),
+    )
+    .order_by(tasks.c.id.desc())
+    .limit(bindparam("limit"))
 )
-_asked = (
-    select(tasks.c.id.label("root"), tasks.c.id)
-    .where(tasks.c.id.in_(bindparam("runs", expanding=True)))
-    .cte("asked", recursive=True)
-)
-_inside = tasks.alias("inside")
-_asked = _asked.union_all(
-    select(_asked.c.root, _inside.c.id)
-    .join(_asked, _inside.c.parent == _asked.c.id)
-    .where(_inside.c.kind == literal_column("'pipeline'"))
-)
-"""The runs asked for and those inside them, each with the one asked for."""
+_of_runs = tasks.c.parent.in_(bindparam("runs", expanding=True))
 _STEPS = (
-    select(_asked.c.root, tasks.c.status, case((tasks.c.reused_from.is_(None), 0), else_=1), func.count())
-    .join(_asked, tasks.c.parent == _asked.c.id)
-    .where(tasks.c.component.is_not(None))
-    .group_by(_asked.c.root, tasks.c.status, literal_column("3"))
+    select(tasks.c.parent, tasks.c.status, case((tasks.c.reused_from.is_(None), 0), else_=1), func.count())
+    .where(_of_runs, tasks.c.component.is_not(None))
+    .group_by(tasks.c.parent, tasks.c.status, literal_column("3"))
 )
+_INSIDE = select(tasks.c.parent, tasks.c.id).where(_of_runs, tasks.c.kind == literal_column("'pipeline'"))
 _newest = (
     select(func.max(metrics.c.id))
     .join(tasks, tasks.c.id == metrics.c.task)
@@ -59,16 +70,15 @@ _METRICS = (
     # The last call of a component has the last word, as in Run.metrics.
     .order_by(tasks.c.parent, tasks.c.position, metrics.c.id)
 )
-_seconds = func.coalesce(tasks.c.finished_at - tasks.c.started_at, -1.0)
 _ORDERS: dict[str, ColumnElement[Any]] = {
     "created": tasks.c.id,
-    "number": func.coalesce(tasks.c.number, 0),
-    "pipeline": func.coalesce(tasks.c.pipeline, ""),
-    "seconds": _seconds,
+    "number": tasks.c.number,
+    "pipeline": tasks.c.pipeline,
+    "seconds": literal_column(SECONDS, Double),
     "status": tasks.c.status,
 }
 ORDERS = tuple(_ORDERS)
-"""What a list of runs can be sorted by."""
+"""What a list of runs can be sorted by; every run has each of them."""
 
 
 @dataclass(frozen=True)
@@ -101,11 +111,14 @@ class Overview:
 
     def pipelines(self, *, archived: bool = False) -> list[PipelineSummary]:
         """Every pipeline that has a run, the one with the latest run first; of archived runs, or of the others."""
-        with self._database.read() as connection:
-            return [PipelineSummary(*row) for row in connection.execute(_ARCHIVED if archived else _PIPELINES)]
+        return [PipelineSummary(*row) for row in self._database.rows(_ARCHIVED if archived else _PIPELINES, {})]
 
     def count(self, where: TaskFilter) -> int:
-        """How many tasks fulfil ``where``."""
+        """How many tasks fulfil ``where``; the runs of one pipeline are not counted one by one."""
+        if where.project is not None and where.pipeline is not None and where == _runs_of(where):
+            values = {"of_project": where.project, "of_pipeline": where.pipeline}
+            runs, archived = next(iter(self._database.rows(_COUNTS, values)), (0, 0))
+            return int(runs + archived if where.archived is None else archived if where.archived else runs)
         statement = select(func.count()).select_from(tasks)
         for condition in where.conditions():
             statement = statement.where(condition)
@@ -121,16 +134,20 @@ class Overview:
         after: tuple[Any, str] | None = None,
         limit: int = 50,
     ) -> tuple[list[Task], tuple[Any, str] | None]:
-        """The first ``limit`` tasks in ``order`` that fulfil ``where``, and where the next page begins, if one does.
+        """The first ``limit`` runs in ``order`` that fulfil ``where``, and where the next page begins, if one does.
 
-        ``after`` is what an earlier page gave; tasks recorded meanwhile neither repeat nor hide any. Raises
+        ``after`` is what an earlier page gave; runs recorded meanwhile neither repeat nor hide any. Raises
         ParameterError for an order that there is not.
         """
         if order not in _ORDERS:
             raise ParameterError(f"runs cannot be sorted by {order!r}; sort by {', '.join(_ORDERS)}.")
-        key = _ORDERS[order]
+        # All runs of one pipeline are equal in it; said so, for the databases sort 100,000 rows to find that out.
+        key = tasks.c.id if order == "pipeline" and where.pipeline is not None else _ORDERS[order]
+        ordered = [tasks.c.id] if key is tasks.c.id else [key, tasks.c.id]
         statement = select(key, *tasks.c).limit(limit + 1)
-        statement = statement.order_by(*((key.desc(), tasks.c.id.desc()) if descending else (key, tasks.c.id)))
+        statement = statement.order_by(*(each.desc() if descending else each for each in ordered))
+        if key is tasks.c.number:
+            statement = statement.where(key.is_not(None))  # as each run's is, and as the index of numbers says
         for condition in where.conditions():
             statement = statement.where(condition)
         if after is not None:
@@ -140,14 +157,31 @@ class Overview:
         found = [task_of(row[1:]) for row in rows[:limit]]
         return found, (rows[limit - 1][0], found[-1].id) if len(rows) > limit else None
 
+    def under_way(self, status: Status, limit: int = 100) -> list[Task]:
+        """The newest ``limit`` steps of this ``status`` of runs that have not ended, newest first."""
+        values = {"of_status": str(status), "limit": limit}
+        return [task_of(row) for row in self._database.rows(_UNDER_WAY, values)]
+
     def steps(self, run_ids: Sequence[str]) -> dict[str, StepCounts]:
         """How the steps of each of these runs stand, those of runs inside it included."""
         found: dict[str, tuple[dict[str, int], list[int]]] = {run: ({}, [0]) for run in run_ids}
-        for run, status, reused, count in self._all(_STEPS, run_ids):
-            statuses, shared = found[run]
+        root = self._with_those_inside(run_ids)
+        for run, status, reused, count in self._all(_STEPS, list(root)):
+            statuses, shared = found[root[run]]
             statuses[status] = statuses.get(status, 0) + count
             shared[0] += count if reused else 0
         return {run: StepCounts(statuses, shared[0]) for run, (statuses, shared) in found.items()}
+
+    def _with_those_inside(self, run_ids: Sequence[str]) -> dict[str, str]:
+        """These runs and all that are inside them, each with the one of ``run_ids`` that it is, or is inside of."""
+        # Level by level: what PostgreSQL expects of a recursive query makes it read the whole table for 60 runs.
+        found = {run: run for run in run_ids}
+        level = list(found)
+        while level:
+            inside = {run: found[parent] for parent, run in self._all(_INSIDE, level)}
+            found |= inside
+            level = list(inside)
+        return found
 
     def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
         """Of each run the last value of each metric of its steps: ``fit.val_auc`` of the last call of ``fit``."""
@@ -165,6 +199,15 @@ def _behind(key: ColumnElement[Any], after: tuple[Any, str], *, descending: bool
     value, ident = after
     if key is tasks.c.id:
         return tasks.c.id < ident if descending else tasks.c.id > ident
+    value = literal(value)  # else it is called after the expression that it is compared with
+    # The first condition says no more than the second; it is what an index can begin at.
     if descending:
-        return or_(key < value, and_(key == value, tasks.c.id < ident))
-    return or_(key > value, and_(key == value, tasks.c.id > ident))
+        return and_(key <= value, or_(key < value, tasks.c.id < ident))
+    return and_(key >= value, or_(key > value, tasks.c.id > ident))
+
+
+def _runs_of(where: TaskFilter) -> TaskFilter:
+    """The runs of the pipeline that ``where`` names, those that are archived, those that are not, or both."""
+    return TaskFilter(
+        kind=Kind.PIPELINE, project=where.project, pipeline=where.pipeline, top=True, archived=where.archived
+    )

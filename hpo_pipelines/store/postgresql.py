@@ -53,7 +53,8 @@ class Postgresql:
 
     def engine(self, *, create: bool) -> Engine:
         """An engine for the database, which must exist."""
-        limits = f"-c lock_timeout={WAIT:.0f}s -c idle_in_transaction_session_timeout={2 * WAIT:.0f}s"
+        # Compiling a statement takes longer than any of ours; guessing wrong, PostgreSQL compiled one for each list.
+        limits = f"-c lock_timeout={WAIT:.0f}s -c idle_in_transaction_session_timeout={2 * WAIT:.0f}s -c jit=off"
         options = " ".join([*_texts(self._url.query.get("options")), limits])
         try:
             return create_engine(

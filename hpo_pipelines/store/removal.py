@@ -17,6 +17,7 @@ from hpo_pipelines.errors import IllegalTransition, StudyError, TaskError
 from hpo_pipelines.store.database import Database, Transaction
 from hpo_pipelines.store.events import story
 from hpo_pipelines.store.filters import batches
+from hpo_pipelines.store.numbering import uncount
 from hpo_pipelines.store.records import task_of
 from hpo_pipelines.store.references import not_found
 from hpo_pipelines.store.schema import (
@@ -223,6 +224,7 @@ def _write(transaction: Transaction, removed: Removed) -> None:
     # Those inside before those around them, which the foreign key asks for where they are not deleted at once.
     _delete(transaction, tasks, "id", [run.id for run in reversed(removed.runs)])
     _delete(transaction, tasks, "id", [study.id for study in removed.studies])
+    uncount(transaction, removed.runs)
     for task in removed.tasks:
         data: dict[str, Any] = {
             "kind": task.kind,

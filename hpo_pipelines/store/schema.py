@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005", "0006")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
 """Every schema revision, oldest first. A store of the last one is opened as it is."""
 
 VERSION_TABLE = "hpo_schema"
@@ -51,7 +51,15 @@ def _task(name: str = "task", **options: Any) -> Column[str]:
 def _partly(name: str, *columns: str, where: str, unique: bool = False) -> Index:
     """An index over some rows only: steps, which are most tasks, pay nothing for what only runs need."""
     condition = text(where)
-    return Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+    expressions = [text(column) if "(" in column else column for column in columns]
+    return Index(name, *expressions, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+TOP = "kind = 'pipeline' AND parent IS NULL"
+"""Runs that are not inside others."""
+LISTED = f"{TOP} AND archived_at IS NULL"
+SECONDS = "coalesce(finished_at - started_at, -1.0)"
+"""How long a task took, as lists sort by it: SQLite and PostgreSQL take the index only for this very text."""
 
 
 tasks = Table(
@@ -107,6 +115,20 @@ tasks = Table(
         where="kind = 'pipeline' AND parent IS NULL AND trial IS NOT NULL",
         unique=True,
     ),
+    # Of lists: each filter and each order that pages offer, so that a page of 100,000 runs reads only what it shows.
+    # `kind` and `parent` are the same in all rows of an index: SQLite, which counts columns, prefers it for them to one
+    # over all runs; of two that seem as good to it, it takes whichever was made last.
+    _partly("hpo_tasks_top_listed", "project", "pipeline", "kind", "id", where=LISTED),
+    _partly("hpo_tasks_top_status", "project", "pipeline", "kind", "status", "id", where=LISTED),
+    _partly("hpo_tasks_top_seconds", "project", "pipeline", SECONDS, "id", where=LISTED),
+    _partly("hpo_tasks_top_number", "number", "id", where=LISTED),
+    _partly("hpo_tasks_top_pipeline", "pipeline", "id", where=LISTED),
+    _partly("hpo_tasks_top_longest", SECONDS, "id", where=LISTED),
+    _partly("hpo_tasks_top_archived", "project", "pipeline", "kind", "id", where=f"{TOP} AND archived_at IS NOT NULL"),
+    _partly("hpo_tasks_top_archived_all", "kind", "id", where=f"{TOP} AND archived_at IS NOT NULL"),
+    _partly("hpo_tasks_top_tagged", "kind", "parent", "id", where=f"{TOP} AND tags <> '[]'"),
+    _partly("hpo_tasks_studies", "id", where="kind = 'study'"),
+    _partly("hpo_tasks_trial_status", "study", "status", where=f"{TOP} AND trial IS NOT NULL"),
 )
 
 run_numbers = Table(
@@ -116,6 +138,9 @@ run_numbers = Table(
     _word("pipeline", primary_key=True),
     # A counter rather than max(number) + 1: the number of a deleted run is never given again.
     Column("last", Integer, nullable=False),
+    # How many there are that lists show, and how many that are archived; without those inside other runs.
+    Column("runs", Integer, nullable=False, server_default="0"),
+    Column("archived", Integer, nullable=False, server_default="0"),
     sqlite_with_rowid=False,
 )
 

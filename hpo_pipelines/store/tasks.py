@@ -5,12 +5,10 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from functools import cache
 from typing import Any
 
 from sqlalchemy import Double, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.sql.dml import ReturningInsert
 
 from hpo_pipelines.errors import IllegalTransition, StudyError
 from hpo_pipelines.store.archiving import Archiving
@@ -19,12 +17,13 @@ from hpo_pipelines.store.database import Transaction
 from hpo_pipelines.store.details import Details, write_edges
 from hpo_pipelines.store.events import story
 from hpo_pipelines.store.filters import TaskFilter
+from hpo_pipelines.store.numbering import next_number
 from hpo_pipelines.store.queues import LEAVE
 from hpo_pipelines.store.records import task_of, task_row
 from hpo_pipelines.store.references import find, not_found
 from hpo_pipelines.store.removal import Removal, inside
 from hpo_pipelines.store.schema import edges as edges_
-from hpo_pipelines.store.schema import insert_or, run_numbers, tasks
+from hpo_pipelines.store.schema import tasks
 from hpo_pipelines.task import TRANSITIONS, Edge, Task
 from hpo_pipelines.types import Kind, Status
 
@@ -51,14 +50,6 @@ _CHILDREN_OF = (
     .where(tasks.c.parent.in_(bindparam("runs", expanding=True)))
     .order_by(tasks.c.parent, tasks.c.position, tasks.c.id)
 )
-
-
-@cache
-def _next_number(dialect: str) -> ReturningInsert[int]:
-    statement = insert_or(dialect, run_numbers).values(last=1)
-    return statement.on_conflict_do_update(
-        index_elements=["project", "pipeline"], set_={"last": run_numbers.c.last + 1}
-    ).returning(run_numbers.c.last)
 
 
 class Tasks(Details, Archiving, Removal):
@@ -282,11 +273,7 @@ def _as_stored(transaction: Transaction, task: Task) -> Task:
         started = now
     if finished is None and task.status.finished:
         finished = now
-    number = None
-    if task.kind is Kind.PIPELINE:
-        statement = _next_number(transaction.connection.dialect.name)
-        values = {"project": task.project, "pipeline": task.pipeline}
-        ((number,),) = transaction.rows(statement, values)
+    number = next_number(transaction, task) if task.kind is Kind.PIPELINE else None
     created = task.created_at or now
     return replace(task, number=number, created_at=created, started_at=started, finished_at=finished)
 

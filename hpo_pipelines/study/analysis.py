@@ -67,6 +67,8 @@ class Analysis:
     @property
     def infeasible(self) -> frozenset[int]:
         """The completed trials that violate a constraint of the study: they have values, and are never best."""
+        if not self.goals.constraints:
+            return frozenset()
         return frozenset(number for number, each in self.violations.items() if not feasible(each))
 
     @property

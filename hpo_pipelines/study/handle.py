@@ -219,9 +219,11 @@ class Study:
 
         Of a trial that was retriggered those that it began with. A member of a group is called ``group.member``.
         """
-        params = flattened(
-            self.space, Run(self.workspace, first(self.workspace.store.tasks, self.best_run.task)).params
-        )
+        return self.given_to(self.best_run)
+
+    def given_to(self, run: Run) -> dict[str, Any]:
+        """The parameters of the ``run`` of a trial that the space gave it, as in :attr:`best_params`."""
+        params = flattened(self.space, Run(self.workspace, first(self.workspace.store.tasks, run.task)).params)
         active: dict[str, Any] = {}
         for name in self.space.order():
             if self.space.is_active(name, active):

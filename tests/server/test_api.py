@@ -248,7 +248,12 @@ def test_a_study_with_its_trials(client: TestClient, base: Run) -> None:
     assert trials["number"] == [0, 1, 2, 3]
     assert trials["value"] == pytest.approx([trial.value for trial in study.trials])
     assert trials["params"]["lr"]["values"] == [trial.params["lr"] for trial in study.trials]
+    assert trials["next"] is None
     assert get(client, "/studies/rest/trials", after=2)["number"] == [3]
+    some = get(client, "/studies/rest/trials", after=0, limit=2)
+    assert (some["number"], some["next"]) == ([1, 2], 2)
+    assert some["params"]["lr"]["values"] == trials["params"]["lr"]["values"][1:3]
+    assert get(client, "/studies/rest/trials", 422, limit=501)["type"] == "ParameterError"
     best = get(client, "/studies/rest/best")
     assert best["run"]["id"] == study.best_run.id
     assert best["params"] == study.best_params

@@ -13,6 +13,7 @@ from hpo_pipelines.errors import StudyError
 from hpo_pipelines.server.api.runs import Archived
 from hpo_pipelines.server.api.wanted import StudyOptions
 from hpo_pipelines.server.etags import UNCHANGED, IfNoneMatch, tagged
+from hpo_pipelines.server.listing import MOST
 from hpo_pipelines.server.plainjson import LARGEST, PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.studies import accounting, columns, finished, importances, summary
@@ -86,25 +87,28 @@ def study(site: SiteOf, study: str, *, if_none_match: IfNoneMatch = None) -> Res
 def trials(
     site: SiteOf,
     study: str,
-    after: Annotated[int, Query(ge=-1, le=LARGEST, description="Only trials past this number.")] = -1,
+    after: Annotated[
+        int, Query(ge=-1, le=LARGEST, description="Only trials past this number: `next` of the page before.")
+    ] = -1,
+    limit: Annotated[int, Query(ge=1, le=MOST, description="At most so many.")] = MOST,
 ) -> PlainJson:
     """The trials as columns, which is a tenth of the size of rows: numbers, values, statuses, runs, parameters."""
-    return PlainJson(columns(site, site.study(study), after=after))
+    return PlainJson(columns(site, site.study(study), after=after, limit=limit))
 
 
 @router.get("/studies/{study}/best", response_model=dict[str, Any])
 def best(site: SiteOf, study: str) -> PlainJson:
     """The best completed trial with its run. 409 when none completed."""
     found = site.study(study)
-    trial = found.best_trial
-    return PlainJson(
-        {
-            "number": trial.number,
-            "value": trial.value,
-            "params": found.best_params,
-            "run": described(trial.run, steps=False),
-        }
-    )
+    trials = site.trials(found)
+    if found.goals.several or trials.best is None:
+        best = found.best_trial  # which says why there is none; of many trials it reads all anew
+        number, value, run = best.number, best.value, best.run
+    else:
+        number, run = trials.best.trial, site.run(trials.best.run)
+        value = trials.values[number][0]
+    params = found.given_to(run)
+    return PlainJson({"number": number, "value": value, "params": params, "run": described(run, steps=False)})
 
 
 @router.post("/studies/{study}/stop", status_code=202, response_model=dict[str, Any])

@@ -1,0 +1,98 @@
+"""Every list that pages offer is read through an index: of 100,000 runs as many as are shown, in their order."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+
+from hpo_pipelines.store import Store, TaskFilter, migrate, schema
+from hpo_pipelines.store.overview import _UNDER_WAY, ORDERS
+from hpo_pipelines.types import Kind, Status
+
+OF = {"project": "retention", "pipeline": "churn"}
+LISTS: dict[str, tuple[dict[str, Any], str]] = {
+    "every run": ({}, "created number pipeline seconds status"),
+    "one pipeline": (OF, "created number pipeline seconds status"),
+    "a pipeline of any project": ({"pipeline": "churn"}, "created pipeline"),
+    "one status": ({"status": Status.FAILED}, "created status"),
+    "one status of a pipeline": ({**OF, "status": Status.RUNNING}, "created status"),
+    "archived": ({"archived": True}, "created"),
+    "archived of a pipeline": ({**OF, "archived": True}, "created"),
+}
+
+
+def plans(store: Store, where: TaskFilter, order: str, after: Any = None) -> str:
+    """How SQLite reads a page."""
+    found: list[str] = []
+
+    def explain(connection: Any, cursor: Any, statement: str, values: Any, *_: Any) -> None:
+        beside = connection.connection.cursor()
+        found.extend(row[3] for row in beside.execute(f"EXPLAIN QUERY PLAN {statement}", values))
+
+    event.listen(store._database.engine, "before_cursor_execute", explain)
+    try:
+        store.overview.page(where, order=order, after=after)
+    finally:
+        event.remove(store._database.engine, "before_cursor_execute", explain)
+    return "; ".join(found)
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_page_is_read_in_the_order_of_an_index(sqlite_store: Store, name: str) -> None:
+    given, orders = LISTS[name]
+    where = TaskFilter(**{"kind": Kind.PIPELINE, "top": True, "archived": False, **given})
+    assert set(orders.split()) <= set(ORDERS)
+    for order in orders.split():
+        for after in (None, (3 if order in ("number", "seconds") else "churn", "01")):
+            plan = plans(sqlite_store, where, order, after)
+            assert "USING INDEX hpo_tasks_" in plan, (order, plan)
+            assert "TEMP B-TREE FOR ORDER BY" not in plan, (order, plan)
+            if given.get("archived"):
+                assert "hpo_tasks_top_archived" in plan, (order, plan)
+
+
+def test_tagged_runs_are_looked_for_among_those_with_tags(sqlite_store: Store, build: Any) -> None:
+    where = TaskFilter(kind=Kind.PIPELINE, top=True, archived=False, tag="nightly")
+    assert "hpo_tasks_top_tagged" in plans(sqlite_store, where, "created")
+
+
+@pytest.fixture
+def store(sqlite_store: Store) -> Store:
+    return sqlite_store
+
+
+def test_steps_under_way_are_found_through_their_runs(sqlite_store: Store, build: Any) -> None:
+    going, ended = build.run(status=Status.RUNNING), build.run(status=Status.ABORTED)
+    steps = [build.step(going, f"fit.{i}", status=Status.RUNNING if i else Status.COMPLETED) for i in range(3)]
+    build.step(ended, status=Status.RUNNING)
+    assert [step.id for step in sqlite_store.overview.under_way(Status.RUNNING)] == [steps[2].id, steps[1].id]
+    assert [step.id for step in sqlite_store.overview.under_way(Status.RUNNING, 1)] == [steps[2].id]
+    with sqlite_store._database.read() as connection:
+        compiled = _UNDER_WAY.compile(connection)
+        values = {**compiled.params, "of_status": "running", "limit": 9}
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", values).all()
+    assert any("hpo_tasks_runs_status" in row[3] for row in plan), plan
+
+
+def test_a_migrated_store_has_the_counts_of_what_it_held(
+    sqlite_url: str, build: Any, store: Store, monkeypatch: Any
+) -> None:
+    runs = [build.run(status=Status.COMPLETED) for _ in range(3)]
+    build.run(parent=runs[0].id, status=Status.COMPLETED)
+    store.tasks.archive(runs[0].id)
+    with store._database.transaction() as transaction:
+        execute = transaction.connection.exec_driver_sql
+        names = [row[0] for row in execute("SELECT name FROM sqlite_master WHERE type = 'index'")]
+        before = re.compile("hpo_tasks_(top_|studies|trial_status)")
+        for name in filter(before.match, names):
+            execute(f"DROP INDEX {name}")
+        for column in ("runs", "archived"):
+            execute(f"ALTER TABLE hpo_run_numbers DROP COLUMN {column}")
+        execute("UPDATE hpo_schema SET version_num = '0006'")
+        migrate.upgrade(transaction.connection)
+        assert execute("SELECT version_num FROM hpo_schema").scalar_one() == schema.REVISIONS[-1]
+        assert execute("SELECT runs, archived FROM hpo_run_numbers").all() == [(2, 1)]
+    assert store.check() == []
