@@ -171,12 +171,16 @@ def test_a_study_that_cannot_be_is_refused(
     assert post(client, "/records/studies", status, wanted)["type"] == kind
 
 
-def test_a_study_of_others_is_not_ours_to_stop(client: TestClient, workspace: Workspace) -> None:
+def test_how_far_a_study_of_others_is_they_say_and_what_has_ended_is_not_stopped(
+    client: TestClient, workspace: Workspace
+) -> None:
     from hpo_pipelines import optimize
 
     optimize(bodies.simple, {"x": [1]}, n_trials=1, name="elsewhere", progress=False, workspace=workspace)
     assert "is not running" in post(client, "/records/studies/elsewhere/stop", 409)["detail"]
-    assert client.get(f"{API}/records/studies/elsewhere/progress").status_code == 409
+    answer = client.get(f"{API}/records/studies/elsewhere/progress")
+    assert answer.status_code == 409
+    assert "was not started by this server" in answer.json()["detail"]
 
 
 # -- records
