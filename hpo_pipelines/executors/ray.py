@@ -365,7 +365,7 @@ class RayExecutor(Executor):
     def _begin(self, attempt: _Attempt, message: Started) -> None:
         if not attempt.assignment.environment.apart:
             self._limit(attempt)
-        attempt.host = message.worker.split(":")[1]
+        attempt.host = message.worker.partition(":")[2].partition(":")[0]
         if not attempt.started:
             attempt.started = True
             with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -165,23 +165,27 @@ class Overview:
     def steps(self, run_ids: Sequence[str]) -> dict[str, StepCounts]:
         """How the steps of each of these runs stand, those of runs inside it included."""
         found: dict[str, tuple[dict[str, int], list[int]]] = {run: ({}, [0]) for run in run_ids}
-        root = self._with_those_inside(run_ids)
-        for run, status, reused, count in self._all(_STEPS, list(root)):
-            statuses, shared = found[root[run]]
-            statuses[status] = statuses.get(status, 0) + count
-            shared[0] += count if reused else 0
+        around = self._with_those_inside(run_ids)
+        for run, status, reused, count in self._all(_STEPS, list(around)):
+            for each in around[run]:
+                statuses, shared = found[each]
+                statuses[status] = statuses.get(status, 0) + count
+                shared[0] += count if reused else 0
         return {run: StepCounts(statuses, shared[0]) for run, (statuses, shared) in found.items()}
 
-    def _with_those_inside(self, run_ids: Sequence[str]) -> dict[str, str]:
-        """These runs and all that are inside them, each with the one of ``run_ids`` that it is, or is inside of."""
+    def _with_those_inside(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
+        """These runs and all that are inside them, each with those of ``run_ids`` that it is, or is inside of."""
         # Level by level: what PostgreSQL expects of a recursive query makes it read the whole table for 60 runs.
-        found = {run: run for run in run_ids}
-        level = list(found)
+        parents: dict[str, str] = {}
+        seen = dict.fromkeys(run_ids)
+        level = list(seen)
         while level:
-            inside = {run: found[parent] for parent, run in self._all(_INSIDE, level)}
-            found |= inside
-            level = list(inside)
-        return found
+            inside = {run: parent for parent, run in self._all(_INSIDE, level)}
+            parents |= inside
+            level = [run for run in inside if run not in seen]
+            seen |= dict.fromkeys(level)
+        wanted = set(run_ids)
+        return {run: [each for each in _upwards(run, parents) if each in wanted] for run in seen}
 
     def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
         """Of each run the last value of each metric of its steps: ``fit.val_auc`` of the last call of ``fit``."""
@@ -193,6 +197,14 @@ class Overview:
     def _all(self, statement: Select[Any], run_ids: Sequence[str], *, ordered: bool = False) -> list[Any]:
         with self._database.read(ordered=ordered) as connection:
             return [row for some in batches(run_ids) for row in connection.execute(statement, {"runs": some})]
+
+
+def _upwards(run: str, parents: Mapping[str, str]) -> Iterator[str]:
+    """The run, the one around it, the one around that, …, as far as they are known."""
+    at: str | None = run
+    while at is not None:
+        yield at
+        at = parents.get(at)
 
 
 def _behind(key: ColumnElement[Any], after: tuple[Any, str], *, descending: bool) -> ColumnElement[bool]:
