@@ -1,4 +1,4 @@
-"""What ClearML's examples of pipelines and optimisation show, in ours: examples/iris, tabular, network, layers.py."""
+"""What ClearML's examples of pipelines and optimisation show, in ours: all but digits and penguins of examples/."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from test_examples import load
 
-from hpo_pipelines import Run, Status, Workspace
+from hpo_pipelines import Run, Status, Study, Workspace
 
 pytestmark = pytest.mark.integration
 
@@ -65,6 +65,61 @@ def test_undecorated_functions_are_steps_and_a_tuple_is_one_artifact(here: dict[
     assert needs(run, "step_four") == {"step_two", "step_three"}
     fewer = run.clone(flowers=100).run(executor="inline")
     assert (reused(fewer), fewer.value) == (set(), functions.iris_of_functions(100))
+
+
+def test_three_tasks_are_chained_with_overrides_and_callbacks(
+    here: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = load("chain/callbacks.py")
+    for part in (tasks.flowers, tasks.split, tasks.train):
+        part.run(project="examples", **here).raise_for_status()
+    alone = capsys.readouterr().out
+    assert "train#1: train completed" in alone
+    chain = tasks.chained(here["workspace"])
+    run = chain.run(executor="inline")
+    assert (run.status, list(run.steps), reused(run)) == (Status.COMPLETED, ["data", "parts", "train"], {"data"})
+    assert needs(run, "parts") == {"data"}
+    assert needs(run, "train") == {"parts"}
+    assert [len(part) for part in run.steps["parts"].outputs["value"]] == [112, 38, 112, 38]
+    assert "training with 150.0 rows, of iris_of_tasks#1" in run.steps["train"].console()
+    assert run.metrics["train.accuracy"] > 0.9
+    told = capsys.readouterr().out.splitlines()
+    assert [line for line in told if line.startswith("iris_of_tasks#1: ")] == [
+        "iris_of_tasks#1: data reused",
+        "iris_of_tasks#1: parts completed",
+        "iris_of_tasks#1: train is to have 150 rows",
+        "iris_of_tasks#1: train completed",
+    ]
+
+
+def test_a_callback_before_a_chained_step_skips_it(here: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
+    tasks = load("chain/callbacks.py")
+    for part in (tasks.flowers, tasks.split, tasks.train):
+        part.run(project="examples", **here).raise_for_status()
+    run = tasks.chained(here["workspace"]).run(step=5, executor="inline")
+    assert (run.status, run.steps["train"].status) == (Status.COMPLETED, Status.SKIPPED)
+    assert run.steps["train"].reason == "skipped by its callback: 30 rows are too few"
+    assert "iris_of_tasks#1: train completed" not in capsys.readouterr().out
+
+
+def test_what_is_scheduled_is_fired_by_hand_and_sets_off_what_follows(
+    here: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HPO_EXECUTOR", "inline")
+    nightly, workspace = load("schedule/nightly.py"), here["workspace"]
+    nightly.schedule(workspace)
+    assert list(workspace.runs()) == []
+    nightly.fire(workspace)
+    started = {each.name: workspace.store.tasks.get(str(each.last_task)) for each in workspace.store.schedules.all()}
+    assert {name: task.status for name, task in started.items()} == dict.fromkeys(
+        ("nightly", "told", "monthly"), Status.COMPLETED
+    )
+    ingested = workspace.get("ingest#1")
+    assert ingested.params == {"rows": 500}
+    assert workspace.get("summary#1").value == f"ingest#1 has a mean of {ingested.value:.3f}"
+    study = Study.called(workspace, started["monthly"].name)
+    assert len(study.trials) == 5
+    assert "schedule:monthly" in started["monthly"].tags
 
 
 def test_a_table_that_is_not_whole_ends_the_pipeline(here: dict[str, Any]) -> None:
