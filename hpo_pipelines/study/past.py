@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_pipelines.errors import StudyError
 from hpo_pipelines.parameters.shapes import closest
 from hpo_pipelines.task import PastRun
+from hpo_pipelines.tracking.backend import sqlite_path
 from hpo_pipelines.types import Status
 
 _ENDED = {
@@ -26,6 +28,9 @@ def trials_of(storage: str, name: str) -> Iterator[PastRun]:
     Their values are metrics: ``value``, or with several objectives those names that Optuna has for them, else
     ``value_0``, ``value_1``, …. Raises StudyError when there is no such study, or no such storage.
     """
+    file = sqlite_path(storage)
+    if file is not None and not file.is_file():  # or Optuna would make one
+        raise StudyError(f"{storage}: there is no file {file}; give the URL of a database, or the path of a journal.")
     try:
         place = optuna.storages.get_storage(storage) if "://" in storage else _journal(storage)
         known = optuna.get_all_study_names(place)
@@ -57,7 +62,7 @@ def _journal(path: str) -> optuna.storages.JournalStorage:
 def _past(study: str, names: Sequence[str], trial: FrozenTrial) -> PastRun:
     values = trial.values if trial.state is TrialState.COMPLETE else None
     return PastRun(
-        source=f"optuna:{study}:{trial.number}",
+        source=f"optuna:{study}:{trial.number}:{_stamp(trial)}",
         params=dict(trial.params),
         metrics=dict(zip(names, values or (), strict=False)),
         status=_ENDED[trial.state],
@@ -65,6 +70,11 @@ def _past(study: str, names: Sequence[str], trial: FrozenTrial) -> PastRun:
         finished_at=_seconds(trial.datetime_complete),
         notes=f"imported from trial {trial.number} of Optuna's {study}; it was made by other code than its own here",
     )
+
+
+def _stamp(trial: FrozenTrial) -> str:
+    """Tells it from the trial of that number of another study so called; a copy of the study has the same."""
+    return hashlib.sha256(repr((trial.datetime_start, sorted(trial.params.items()))).encode()).hexdigest()[:8]
 
 
 def _seconds(moment: datetime | None) -> float:

@@ -72,7 +72,7 @@ class Backend:
 
     @property
     def sqlite_file(self) -> Path | None:
-        return _sqlite_path(self.uri)
+        return sqlite_path(self.uri)
 
     @property
     def artifacts(self) -> Path:
@@ -125,13 +125,13 @@ class Backend:
 
 def absolute_uri(uri: str) -> str:
     """``uri``, with the whole path where it names a SQLite file relative to the current folder."""
-    path = _sqlite_path(uri)
+    path = sqlite_path(uri)
     if path is None or path.is_absolute():
         return uri
     return uri.replace(str(path), str(path.absolute()), 1)
 
 
-def _sqlite_path(uri: str) -> Path | None:
+def sqlite_path(uri: str) -> Path | None:
     """The file that ``sqlite:///file`` or ``sqlite+pysqlite:///file?options`` names."""
     scheme, _, rest = uri.partition(":///")
     return Path(unquote(rest.partition("?")[0])) if scheme.partition("+")[0] == "sqlite" and rest else None

@@ -8,6 +8,7 @@ from typing import Any
 from hpo_pipelines.errors import TrackingError
 from hpo_pipelines.parameters.shapes import closest
 from hpo_pipelines.task import PastRun
+from hpo_pipelines.tracking.backend import sqlite_path
 from hpo_pipelines.types import Status
 
 _ENDED = {"FINISHED": Status.COMPLETED, "FAILED": Status.FAILED, "KILLED": Status.ABORTED}
@@ -20,6 +21,9 @@ def runs_of(uri: str, experiment: str, filter: str = "") -> Iterator[PastRun]:
     ``filter`` is MLflow's own: ``metrics.auc > 0.5 and tags.stage = 'good'``. Runs that mirror ours are left out.
     Raises TrackingError when there is no such experiment, or the server does not answer.
     """
+    file = sqlite_path(uri)
+    if file is not None and not file.is_file():  # or MLflow would make one
+        raise TrackingError(f"{uri}: there is no file {file}; give the URI of a tracking server, or of its database.")
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 

@@ -24,6 +24,16 @@ def test_trials_of_optuna_become_runs(hpo: Hpo, tmp_path: Path) -> None:
     assert hpo("import", "optuna", url, "new", f"{BODIES}:simple").code == 18
 
 
+def test_a_database_that_is_not_there_is_not_made(hpo: Hpo, tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/absent.db"
+    of_mlflow = hpo("import", "mlflow", "old", f"{BODIES}:simple", "--uri", uri)
+    of_optuna = hpo("import", "optuna", uri, "old", f"{BODIES}:simple")
+    assert (of_mlflow.code, of_optuna.code) == (17, 18)
+    assert "there is no file" in of_mlflow.err
+    assert "there is no file" in of_optuna.err
+    assert not (tmp_path / "absent.db").exists()
+
+
 @pytest.mark.integration
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_runs_of_mlflow_become_runs(hpo: Hpo, tmp_path: Path) -> None:
