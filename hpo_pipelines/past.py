@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -37,16 +37,26 @@ class Names:
 
 @dataclass(frozen=True)
 class Imports:
-    """What became of past runs: those that are runs now, how many were already, and of the others why not."""
+    """What became of past runs: those that are runs now, how many were already, and of the others why not.
+
+    ``defaulted`` are parameters of the pipeline that no past run had, ``dropped`` what these had and the pipeline lacks.
+    """
 
     runs: tuple[Run, ...]
     known: int
     left_out: Mapping[str, int]
+    defaulted: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         out = [f"{count} left out: {reason}" for reason, count in self.left_out.items()]
         already = [f"{self.known} already here"] if self.known else []
-        return "; ".join([f"{len(self.runs)} run{'' if len(self.runs) == 1 else 's'} imported", *already, *out])
+        said = [f"{len(self.runs)} run{'' if len(self.runs) == 1 else 's'} imported", *already, *out]
+        if self.runs and self.defaulted:
+            said.append(f"none had {', '.join(self.defaulted)}, so they have the defaults")
+        if self.runs and self.dropped:
+            said.append(f"dropped: {', '.join(self.dropped)}")
+        return "; ".join(said)
 
 
 def record(
@@ -56,10 +66,15 @@ def record(
 
     What ``pipeline`` has no parameter for is left out of a run, what the run lacks has the pipeline's default. A run
     without a required parameter, or with a value that the parameter does not take, is left out. Its code is not known:
-    it has the pipeline's, and says so. Raises ParameterError for names that are not the pipeline's.
+    it has the pipeline's, and says so. Raises ParameterError for names that are not the pipeline's, or a parameter's
+    that no past run has, before anything is recorded.
     """
-    names = names or Names()
+    names, found = names or Names(), list(found)
     _refuse_unknown(pipeline, names)
+    had = dict.fromkeys(name for past in found for name in past.params)
+    if found:
+        _refuse_absent(names, list(had))
+    theirs = {name: names.params.get(name, name) for name in pipeline.parameters.names}
     snapshot = workspace.record_code(pipeline)
     known = _sources(workspace, pipeline)
     runs, there, left_out = [], 0, Counter[str]()
@@ -73,12 +88,13 @@ def record(
         except ParameterError as error:
             left_out[str(error)] += 1
             continue
-        lacking = [theirs for theirs in names.metrics.values() if theirs not in past.metrics]
+        lacking = [metric for metric in names.metrics.values() if metric not in past.metrics]
         if lacking and past.status is Status.COMPLETED:
             left_out[f"no metric {', '.join(lacking)}"] += 1
             continue
         runs.append(_recorded(workspace, pipeline, snapshot, past, params, names))
-    return Imports(tuple(runs), there, left_out)
+    defaulted = tuple(name for name in theirs if theirs[name] not in had)
+    return Imports(tuple(runs), there, left_out, defaulted, tuple(sorted(had.keys() - theirs.values())))
 
 
 def _refuse_unknown(pipeline: Pipeline[..., Any], names: Names) -> None:
@@ -91,6 +107,13 @@ def _refuse_unknown(pipeline: Pipeline[..., Any], names: Names) -> None:
         step, dot, _ = ours.partition(".")
         if dot and step not in steps:
             raise ParameterError(f"{ours!r}: {pipeline.name} has no step {step!r}; {closest(step, steps)}")
+
+
+def _refuse_absent(names: Names, had: Sequence[str]) -> None:
+    # Such a parameter would have its default in every run, and a study would learn that it does not matter.
+    for ours, theirs in names.params.items():
+        if theirs not in had:
+            raise ParameterError(f"{ours}={theirs}: no past run has a parameter {theirs!r}; {closest(theirs, had)}")
 
 
 def _sources(workspace: Workspace, pipeline: Pipeline[..., Any]) -> set[str]:

@@ -90,3 +90,19 @@ def test_what_does_not_fit_is_left_out_and_said(workspace: Workspace) -> None:
 def test_names_that_are_not_the_pipelines_are_refused(workspace: Workspace, names: Names, said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         record(workspace, tuned, [], names)
+
+
+def test_a_parameter_that_no_past_run_has_is_refused_before_anything_is_recorded(workspace: Workspace) -> None:
+    found = [past({"learning_rate": 0.5, "rows": 1}, {"auc": 0.5})]
+    with pytest.raises(ParameterError, match="lr=lerning_rate: no past run .* did you mean 'learning_rate'"):
+        record(workspace, tuned, found, Names({"lr": "lerning_rate"}))
+    assert list(workspace.runs()) == []
+    assert str(record(workspace, tuned, [], Names({"lr": "lerning_rate"}))) == "0 runs imported"
+
+
+def test_what_all_runs_lack_and_what_none_of_them_keeps_is_said(workspace: Workspace) -> None:
+    found = [past({"learning_rate": 0.5, "rows": 1}, {"auc": 0.5}), past({"rows": 2, "depth": 4}, {"auc": 0.5})]
+    imports = record(workspace, tuned, found)
+    assert (imports.defaulted, imports.dropped) == (("lr", "warm"), ("learning_rate",))
+    assert str(imports) == ("2 runs imported; none had lr, warm, so they have the defaults; dropped: learning_rate")
+    assert record(workspace, tuned, found[:1], Names({"lr": "learning_rate"})).dropped == ()

@@ -83,7 +83,8 @@ def _import(
     imports = record(workspace(), pipeline_called(target), found, names)
     if as_json:
         runs = [run.label for run in imports.runs]
-        print_json({"runs": runs, "known": imports.known, "left_out": dict(imports.left_out)})
+        about = {"left_out": dict(imports.left_out), "defaulted": imports.defaulted, "dropped": imports.dropped}
+        print_json({"runs": runs, "known": imports.known, **about})
     else:
         click.echo(str(imports))
     return 0

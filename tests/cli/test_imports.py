@@ -51,7 +51,13 @@ def test_runs_of_mlflow_become_runs(hpo: Hpo, tmp_path: Path) -> None:
             client.set_terminated(run.info.run_id)
     arguments = ("import", "mlflow", "old", f"{BODIES}:simple", "--uri", uri)
     assert hpo(*arguments, "--filter", "metrics.auc > 0.15").out == "1 run imported\n"
-    assert hpo(*arguments, "--json").document == {"runs": ["simple#2"], "known": 1, "left_out": {}}
+    assert hpo(*arguments, "--json").document == {
+        "runs": ["simple#2"],
+        "known": 1,
+        "left_out": {},
+        "defaulted": [],
+        "dropped": [],
+    }
     assert hpo("show", "simple#2", "--json").document["params"] == {"x": 1, "y": 1}
     refused = hpo("import", "mlflow", "odl", f"{BODIES}:simple", "--uri", uri)
     assert (refused.code, "did you mean 'old'?" in refused.err) == (17, True)
