@@ -39,7 +39,7 @@ class Names:
 class Imports:
     """What became of past runs: those that are runs now, how many were already, and of the others why not.
 
-    ``defaulted`` are parameters of the pipeline that no past run had, ``dropped`` what these had and the pipeline lacks.
+    ``defaulted`` are parameters of the pipeline that no past run had, ``dropped`` those of theirs that it lacks.
     """
 
     runs: tuple[Run, ...]

@@ -62,7 +62,7 @@ def test_what_was_imported_before_is_not_again(workspace: Workspace) -> None:
     found = [past({"rows": 1}, {}), past({"rows": 2}, {})]
     first, again = record(workspace, tuned, found[:1]), record(workspace, tuned, [*found, found[1]])
     assert (len(first.runs), len(again.runs), again.known) == (1, 1, 2)
-    assert str(again) == "1 run imported; 2 already here"
+    assert str(again) == ("1 run imported; 2 already here; none had lr, depth, warm, so they have the defaults")
 
 
 def test_what_does_not_fit_is_left_out_and_said(workspace: Workspace) -> None:
@@ -94,7 +94,7 @@ def test_names_that_are_not_the_pipelines_are_refused(workspace: Workspace, name
 
 def test_a_parameter_that_no_past_run_has_is_refused_before_anything_is_recorded(workspace: Workspace) -> None:
     found = [past({"learning_rate": 0.5, "rows": 1}, {"auc": 0.5})]
-    with pytest.raises(ParameterError, match="lr=lerning_rate: no past run .* did you mean 'learning_rate'"):
+    with pytest.raises(ParameterError, match=r"lr=lerning_rate: no past run .* did you mean 'learning_rate'"):
         record(workspace, tuned, found, Names({"lr": "lerning_rate"}))
     assert list(workspace.runs()) == []
     assert str(record(workspace, tuned, [], Names({"lr": "lerning_rate"}))) == "0 runs imported"
