@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -109,7 +109,7 @@ def _refuse_unknown(pipeline: Pipeline[..., Any], names: Names) -> None:
             raise ParameterError(f"{ours!r}: {pipeline.name} has no step {step!r}; {closest(step, steps)}")
 
 
-def _refuse_absent(names: Names, had: Sequence[str]) -> None:
+def _refuse_absent(names: Names, had: list[str]) -> None:
     # Such a parameter would have its default in every run, and a study would learn that it does not matter.
     for ours, theirs in names.params.items():
         if theirs not in had:
