@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from hpo_pipelines.engine.journal import lease_of
@@ -114,8 +114,10 @@ class Agent:
         """How others see it."""
         return Listening(self._liveness.owner, self.queues, self.max_runs, len(self._runs))
 
-    def run(self, *, until_idle: bool = False) -> None:
+    def run(self, *, until_idle: bool = False, last_look: Callable[[], object] | None = None) -> None:
         """Take and drive runs until :meth:`drain`; or, ``until_idle``, until none waits and none is under way.
+
+        ``last_look`` is called before that is said of the queues: what it enqueues is driven as well.
 
         An exception that ends it, such as KeyboardInterrupt, leaves the runs under way to other agents, which go on
         from their journals; the process is to end then.
@@ -131,7 +133,7 @@ class Agent:
                     news = self._store.events.last()
                     self._announce()
                     self._regain()
-                    if not self._fill() and until_idle and self._is_idle():
+                    if not self._fill() and until_idle and self._is_idle(last_look):
                         return
                     self._rest(news)
                 except StoreError as error:
@@ -229,7 +231,9 @@ class Agent:
             deaths = entry.claims if gone_at is None else self._store.queues.orphaned(entry.task)
             return Taken(entry, gone_at, deaths)
 
-    def _is_idle(self) -> bool:
+    def _is_idle(self, last_look: Callable[[], object] | None) -> bool:
+        if last_look is not None and not self._runs:
+            last_look()
         counts = self._store.queues.counts()
         return not self._runs and not any(sum(counts.get(name, (0, 0))) for name in self.queues)
 

@@ -64,9 +64,7 @@ def fire(workspace: Workspace) -> None:
     """What agents do when it is time, now: the run, what follows it, and the study."""
     firing = Firing(workspace)
     firing.fire("nightly")
-    Agent(workspace, ["services"]).run(until_idle=True)
-    firing.look()  # an agent does, about once a second: a run of ingest has completed
-    Agent(workspace, ["services"]).run(until_idle=True)
+    Agent(workspace, ["services"]).run(until_idle=True, last_look=firing.look)  # at what follows the run
     resume(workspace, firing.fire("monthly"))  # an agent would take it up, as it does when a study's driver went away
 
 

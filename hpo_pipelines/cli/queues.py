@@ -222,7 +222,7 @@ def agent(*, names: tuple[str, ...], max_runs: int, until_idle: bool, executor: 
     _heed_signals(taking)
     click.echo(f"agent of {', '.join(taking.queues)}: at most {max_runs} runs at a time; Ctrl-C drains it", err=True)
     with Firing(place).beside():
-        taking.run(until_idle=until_idle)
+        taking.run(until_idle=until_idle, last_look=Firing(place).look)
     click.echo(f"{taking.driven} run{'' if taking.driven == 1 else 's'} driven", err=True)
     return 0
 

@@ -29,6 +29,15 @@ def test_a_schedule_is_added_listed_fired_paused_and_removed(hpo: Hpo) -> None:
     assert hpo("schedule", "ls").err.startswith("no schedules; ")
 
 
+def test_an_agent_is_not_idle_before_it_has_driven_what_follows_a_run(hpo: Hpo) -> None:
+    arguments = (f"{BODIES}:simple", "-P", "x=40", "-P", "y=2")
+    assert hpo("schedule", "add", "0 3 * * *", *arguments, "--name", "nightly").code == 0
+    for name, before in (("then", "nightly"), ("last", "then")):
+        assert hpo("schedule", "add", "--on-tag", f"schedule:{before}", *arguments, "--name", name).code == 0
+    assert hpo("schedule", "fire", "nightly").out == "simple#1 is queued\n"
+    assert hpo("agent", "--until-idle").err.splitlines()[-1] == "3 runs driven"
+
+
 def test_a_recorded_run_is_cloned_when_another_ends(hpo: Hpo) -> None:
     assert hpo("run", f"{BODIES}:simple", "-P", "x=1", "-P", "y=1").code == 0
     added = hpo("schedule", "add", "--after", "other", "simple#1", "-P", "x=5", "--name", "chained")
