@@ -114,8 +114,15 @@ class Agent:
         """How others see it."""
         return Listening(self._liveness.owner, self.queues, self.max_runs, len(self._runs))
 
-    def run(self, *, until_idle: bool = False, last_look: Callable[[], object] | None = None) -> None:
-        """Take and drive runs until :meth:`drain`; or, ``until_idle``, until none waits and none is under way.
+    def run(
+        self,
+        *,
+        until_idle: bool = False,
+        last_look: Callable[[], object] | None = None,
+        idle_besides: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """Take and drive runs until :meth:`drain`; or, ``until_idle``, until none waits and none is under way, and
+        nothing else that this process does (``idle_besides``), which may have runs wait again.
 
         ``last_look`` is called before that is said of the queues: what it enqueues is driven as well.
 
@@ -133,7 +140,7 @@ class Agent:
                     news = self._store.events.last()
                     self._announce()
                     self._regain()
-                    if not self._fill() and until_idle and self._is_idle(last_look):
+                    if not self._fill() and until_idle and self._is_idle(last_look) and idle_besides():
                         return
                     self._rest(news)
                 except StoreError as error:

@@ -221,8 +221,8 @@ def agent(*, names: tuple[str, ...], max_runs: int, until_idle: bool, executor: 
     taking = Agent(place, names or ("services", "default"), max_runs=max_runs)
     _heed_signals(taking)
     click.echo(f"agent of {', '.join(taking.queues)}: at most {max_runs} runs at a time; Ctrl-C drains it", err=True)
-    with Firing(place).beside():
-        taking.run(until_idle=until_idle, last_look=Firing(place).look)
+    with Firing(place).beside() as firing:
+        taking.run(until_idle=until_idle, last_look=firing.look, idle_besides=lambda: firing.is_idle)
     click.echo(f"{taking.driven} run{'' if taking.driven == 1 else 's'} driven", err=True)
     return 0
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.errors import HpoPipelinesError, StoreError, TaskNotFound
-from hpo_pipelines.schedules.target import StudyTarget, take_up, target_of
+from hpo_pipelines.schedules.target import StudyTarget, is_left, take_up, target_of
 from hpo_pipelines.schedules.trigger import MARK, Clock, Trigger, trigger_of
 from hpo_pipelines.store.chain import last as last_attempt
 from hpo_pipelines.store.schedules import Schedule
@@ -51,16 +51,19 @@ class Firing:
         self._workspace = workspace
         self._store = workspace.store
         self._closed = threading.Event()
+        self._looking = threading.Lock()
         self._looked: dict[str, int] = {}
         """Up to which event there was nothing for a schedule, beyond what the store knows."""
+        self._studies: dict[str, threading.Thread] = {}
+        """What drives the studies that were begun, or gone on with, here."""
 
     @contextmanager
-    def beside(self) -> Iterator[None]:
+    def beside(self) -> Iterator[Firing]:
         """Look in a thread of its own while the block runs."""
         thread = threading.Thread(target=self.run, name="hpo-schedules", daemon=True)
         thread.start()
         try:
-            yield
+            yield self
         finally:
             self.close()
             thread.join(2 * LOOK_SECONDS)
@@ -68,6 +71,19 @@ class Firing:
     def close(self) -> None:
         """Look no more. Studies that it started go on with whoever looks next."""
         self._closed.set()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no study of a schedule is under way here, and none waits to be begun, or gone on with, here.
+
+        One that was given up here waits for others.
+        """
+        if any(thread.is_alive() for thread in list(self._studies.values())):
+            return False
+        last = [each.last_task for each in self._store.schedules.all() if each.target["kind"] == "study"]
+        started = self._store.tasks.get_all([task for task in last if task is not None and task not in self._studies])
+        ours = [study.id for study in started.values() if self._workspace.engine.liveness.holds(f"study:{study.id}")]
+        return not ours and not any(is_left(self._workspace, study) for study in started.values())
 
     def run(self) -> None:
         """Look until it is closed."""
@@ -89,6 +105,10 @@ class Firing:
 
     def look(self) -> None:
         """Fire all that is due now, and go on with studies whose driver went away."""
+        with self._looking:
+            self._look()
+
+    def _look(self) -> None:
         schedules = self._store.schedules.all()
         if not schedules:
             return
@@ -143,7 +163,7 @@ class Firing:
             said = tried.refused or busy or said
             self._note(locked, now, task, said, next_at=trigger.after(now), paused=tried.is_gone)
         if task is not None:
-            tried.prepared.begin()
+            self._begun(task, tried.prepared.begin())
 
     # -- events
 
@@ -174,7 +194,7 @@ class Firing:
         self, schedule: Schedule, now: float, start: int, last: int, tries: Sequence[tuple[Task, _Tried]]
     ) -> None:
         """Fire for each run of the events from ``start`` to ``last``, unless another has."""
-        begun = []
+        begun: list[tuple[Task, Any]] = []
         with self._store.transaction():
             locked = self._store.schedules.lock(schedule.name)
             if locked is None or locked.cursor > start or locked.paused:
@@ -183,12 +203,16 @@ class Firing:
                 said = tried.refused or self._busy(locked)
                 task = None if said else self._record(locked, tried.prepared, run)
                 if task is not None:
-                    begun.append(tried.prepared)
+                    begun.append((task, tried.prepared))
                 locked = self._note(locked, now, task, said, paused=tried.is_gone)
             seen = (*locked.seen, *(run.id for run, _ in tries))[-AT_ONCE:]
             self._store.schedules.update(schedule.name, cursor=last, seen=seen)
-        for prepared in begun:
-            prepared.begin()
+        for task, prepared in begun:
+            self._begun(task, prepared.begin())
+
+    def _begun(self, study: Task, drive: threading.Thread | None) -> None:
+        if drive is not None:
+            self._studies[study.id] = drive
 
     # -- one firing
 
@@ -238,7 +262,8 @@ class Firing:
         if now - (schedule.last_at or 0.0) < 5 * LOOK_SECONDS:
             return  # it is just being begun
         try:
-            take_up(self._workspace, self._store.tasks.get(schedule.last_task))
+            study = self._store.tasks.get(schedule.last_task)
+            self._begun(study, take_up(self._workspace, study))
         except TaskNotFound:
             return
         except StoreError:

@@ -134,8 +134,9 @@ class PreparedRun:
         made = self._workspace.store.tasks.create(replace(self._draft, tags=(*self._draft.tags, *tags)))
         return self._workspace.enqueue(made.id, queue=queue, priority=priority).task
 
-    def begin(self) -> None:
+    def begin(self) -> threading.Thread | None:
         """Nothing: an agent takes it from its queue."""
+        return None
 
 
 class PreparedStudy:
@@ -151,23 +152,25 @@ class PreparedStudy:
         self._begun = self._begin()
         return self._workspace.store.tasks.update(self._begun.driver.study.id, tags=tuple(tags))
 
-    def begin(self) -> None:
-        """Drive it in a thread of its own; whoever fires schedules goes on with it should this process go away."""
+    def begin(self) -> threading.Thread | None:
+        """Drive it in the thread that is given; whoever fires schedules goes on with it should this process go away."""
         assert self._begun is not None
-        _drive(self._begun)
+        return _drive(self._begun)
 
 
-def take_up(workspace: Workspace, study: Task) -> bool:
-    """Go on with ``study``, if it is a study that has not ended and nobody drives; whether it was."""
+def is_left(workspace: Workspace, study: Task) -> bool:
+    """Whether ``study`` is a study that has not ended and nobody drives."""
     if study.kind is not Kind.STUDY or study.status.finished or find(workspace, study.name) is None:
         return False
-    if workspace.engine.liveness.is_held(f"study:{study.id}"):
-        return False
-    _drive(begin_again(workspace, study))
-    return True
+    return not workspace.engine.liveness.is_held(f"study:{study.id}")
 
 
-def _drive(begun: Begun) -> None:
+def take_up(workspace: Workspace, study: Task) -> threading.Thread | None:
+    """Go on with ``study``, if it :func:`is_left`, in the thread that is given."""
+    return _drive(begin_again(workspace, study)) if is_left(workspace, study) else None
+
+
+def _drive(begun: Begun) -> threading.Thread:
     study: Study = begun.driver.study
 
     def work() -> None:
@@ -176,7 +179,9 @@ def _drive(begun: Begun) -> None:
         except HpoPipelinesError as error:
             log.warning("study %s stopped: %s", study.name, error)
 
-    threading.Thread(target=work, name=f"hpo-study-{study.name}", daemon=True).start()
+    thread = threading.Thread(target=work, name=f"hpo-study-{study.name}", daemon=True)
+    thread.start()
+    return thread
 
 
 def _filled(params: Mapping[str, Any], words: Mapping[str, str]) -> dict[str, Any]:

@@ -229,6 +229,19 @@ def test_a_study_whose_driver_went_away_is_gone_on_with(workspace: Workspace) ->
     wait_until(lambda: study.status is Status.COMPLETED, "the study has completed")
 
 
+def test_an_agent_until_idle_drives_the_study_that_waits_to_its_end(workspace: Workspace) -> None:
+    options = {"direction": "minimize", "n_trials": 2, "queue": "services"}
+    kept = add_study(workspace, NIGHTLY, curve, Space({"x": Float(0, 2)}), options, name="left")
+    Firing(workspace).fire(kept.name)  # recorded, and not driven; its trials wait in the agent's queue
+    workspace.store.schedules.update(kept.name, last_at=workspace.store.now() - 60)
+    (study,) = studies(workspace)
+    with Firing(workspace).beside() as firing:
+        assert not firing.is_idle
+        Agent(workspace, ["services"]).run(until_idle=True, idle_besides=lambda: firing.is_idle)
+        assert firing.is_idle
+    assert (study.status, len(study.trials)) == (Status.COMPLETED, 2)
+
+
 @pytest.mark.parametrize(
     ("params", "options", "error", "said"),
     [
