@@ -72,6 +72,18 @@ def load_chain(path: str | Path, *, workspace: Workspace | None = None) -> Assem
     return _made(document, path.stem, workspace)
 
 
+def is_chain_file(path: str | Path) -> bool:
+    """Whether there is a file ``path`` with the steps of a chain in it; one that cannot be read is none."""
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        return False
+    try:
+        value = read(path.read_text("utf-8"), SUFFIXES[path.suffix], str(path)).value
+    except (OSError, UnicodeDecodeError, SpaceError):
+        return False
+    return isinstance(value, dict) and "steps" in value
+
+
 def _made(document: Document, stem: str, workspace: Workspace | None) -> Assembly:
     place, value = document.place, _checked(document.value, document.place, _KEYS, "a chain")
     if not value.get("steps"):

@@ -58,6 +58,8 @@ def show_plan(made: StudyPlan) -> None:
 
 
 def _times(made: StudyPlan) -> str:
+    if not made.steps:
+        return "expected: nobody knows, since no step was followed"
     untimed = made.untimed
     if len(untimed) == len(made.steps):
         return "expected: not timed yet, since no step has run"

@@ -51,7 +51,7 @@ def add(
     as_json: bool,
     **policy: Any,
 ) -> int:
-    """Schedule TARGET: RUN, MODULE:PIPELINE, FILE.py:PIPELINE or STUDY.yaml.
+    """Schedule TARGET: RUN, MODULE:PIPELINE, FILE.py:PIPELINE, STUDY.yaml or the file of a chain.
 
     A time is five fields, as in cron: hpo schedule add "0 3 * * *" churn#48 --tz Europe/Prague. What is started has the
     code of now. In texts of -P, ${trigger.id} and ${trigger.label} stand for the run that fired it, ${at} for the time.
@@ -82,16 +82,18 @@ def _trigger(words: tuple[str, ...], after: str | None, on_tag: str | None, zone
 
 
 def _added(trigger: Trigger, target: str, params: tuple[str, ...], name: str | None, policy: Any) -> Schedule:
+    from hpo_pipelines.assembly import is_chain_file
     from hpo_pipelines.cli.studies import study_wanted
     from hpo_pipelines.schedules import add_run, add_study
     from hpo_pipelines.study.file import is_study_file
 
     place = workspace()
-    if is_study_file(target):
+    chained = is_chain_file(target)
+    if is_study_file(target) and not chained:
         base, space, options, blamed = study_wanted(target, None, params, {})
         with blamed:
             return add_study(place, trigger, base, space, options, name=name, policy=policy)
-    if ":" in target or target.endswith(".py"):
+    if chained or ":" in target or target.endswith(".py"):
         from hpo_pipelines.cli.targets import pipeline_called
 
         pipeline = pipeline_called(target)

@@ -40,6 +40,14 @@ def test_a_chain_is_run_cloned_and_shown(hpo: Hpo) -> None:
     assert hpo("why", "nightly#2", "train").code == 0
 
 
+def test_its_file_is_scheduled(hpo: Hpo) -> None:
+    added = hpo("schedule", "add", "0 3 * * *", "nightly.yaml", "-P", "lr=0.2")
+    assert (added.code, added.err) == (0, "")
+    assert hpo("schedule", "fire", "nightly").out == "nightly#1 is queued\n"
+    assert hpo("agent", "--until-idle", "--executor", "inline").code == 0
+    assert hpo("show", "nightly#1", "--json").document["params"] == {"lr": 0.2}
+
+
 def test_its_file_stands_for_a_pipeline(hpo: Hpo) -> None:
     assert hpo("run", "nightly.yaml").out == "1.0\n"
     plan = hpo("plan", "nightly.yaml").out
@@ -49,6 +57,7 @@ def test_its_file_stands_for_a_pipeline(hpo: Hpo) -> None:
     Path("study.yaml").write_text(
         "pipeline: nightly.yaml\nobjective: train.auc\nn_trials: 2\nparams: {lr: {low: 0.1, high: 1.0}}\nname: filed\n"
     )
+    assert "nobody knows, since no step was followed" in hpo("optimize", "study.yaml", "--plan").out
     assert hpo("optimize", "study.yaml").code == 0
 
 
