@@ -21,6 +21,7 @@ from hpo_pipelines.pipeline import components_of
 from hpo_pipelines.snapshot import Content
 from hpo_pipelines.standalone import Standalone
 from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.store.chain import last as last_attempt
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
@@ -133,8 +134,9 @@ def recorded_output(workspace: Workspace, text: str) -> Recorded:
 
 def _run_block(workspace: Workspace, task: Task, lent: Lent) -> Block:
     store, parameters = workspace.store, lent.pipeline.parameters
-    children = store.tasks.children(task.id)
-    done = task.status is Status.COMPLETED
+    ended = last_attempt(store.tasks, task)  # which is what a call of the pipeline gives
+    children = store.tasks.children(ended.id)
+    done = ended.status is Status.COMPLETED
     return Block(
         kind=RUN,
         label=_label(workspace, task),
@@ -144,8 +146,8 @@ def _run_block(workspace: Workspace, task: Task, lent: Lent) -> Block:
         open=parameters.extra is not None,
         required=frozenset(name for name, parameter in parameters.items() if parameter.required),
         params=escaped(dict(task.params)),
-        outputs=tuple(name.removeprefix("value.") for name in store.tasks.outputs(task.id)),
-        metrics=tuple(store.metrics.named(task.id, children)) if done else None,
+        outputs=tuple(name.removeprefix("value.") for name in store.tasks.outputs(ended.id)),
+        metrics=tuple(store.metrics.named(ended.id, children)) if done else None,
         parameters=parameters,
         packages=_content(workspace, lent).packages,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from samples import chained
 
 from hpo_pipelines import DefinitionError, TaskNotFound, Workspace
 from hpo_pipelines.assembly import block_of
@@ -85,3 +86,11 @@ def test_tasks_that_there_are_not(recorded: Workspace, reference: str, said: str
 def test_a_component_that_never_ran_is_no_block(recorded: Workspace) -> None:
     with pytest.raises(DefinitionError, match="run it first"):
         block_of(recorded, "split#1")
+
+
+def test_a_run_that_was_retriggered_brings_what_its_last_attempt_gave(place: Workspace) -> None:
+    last = chained.cooled.run(workspace=place, executor="inline")
+    first = last.attempts[0]
+    assert (first.id != last.id, first.params, last.params) == (True, {"lr": 0.8}, {"lr": 0.4})
+    block = block_of(place, first.label)
+    assert (block.params, block.outputs, block.metrics) == ({"lr": 0.8}, ("value",), ("fit.auc",))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpo_pipelines import Cache, component, pipeline, report
+from hpo_pipelines import Cache, component, pipeline, report, retrigger
 
 
 @dataclass
@@ -96,3 +96,12 @@ def meeting(folder: str) -> list[str]:
 @pipeline(project="retention")
 def met(folder: str, mine: str, other: str) -> str:
     return meets(folder, mine, other)
+
+
+@pipeline
+def cooled(lr: float = 0.8) -> float:
+    """Asks for another attempt once."""
+    model = fit(Table([1]), lr)
+    if lr > 0.5:
+        retrigger(lr=lr / 2)
+    return model
