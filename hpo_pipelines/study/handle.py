@@ -17,6 +17,7 @@ from hpo_pipelines.store.chain import first
 from hpo_pipelines.study.gathered import trials_of
 from hpo_pipelines.study.goals import Goals, least_violated
 from hpo_pipelines.study.imported import Imported, Pinned
+from hpo_pipelines.study.outcome import outcome_of
 from hpo_pipelines.study.rebuilt import is_behind, rebuilt
 from hpo_pipelines.study.sampling import storage
 from hpo_pipelines.study.trial import Trial
@@ -191,12 +192,20 @@ class Study:
         done = {trial.number: trial.violations for trial in trials if trial.values is not None}
         nearest = least_violated(done)
         if nearest is None:
-            raise StudyError(f"study {self.name} has no completed trial yet; look at its runs for what failed.")
+            raise StudyError(f"study {self.name} has no completed trial yet; {self._lacking(trials)}")
         broken = ", ".join(f"{key} by {amount:.4g}" for key, amount in done[nearest].items() if amount > 0)
         raise StudyError(
             f"none of the {len(done)} completed trials of study {self.name} satisfies its constraints; trial {nearest} "
             f"comes nearest (violates {broken})."
         )
+
+    def _lacking(self, trials: Sequence[Trial]) -> str:
+        """Why none of ``trials`` has a value."""
+        for trial in trials:
+            problem = outcome_of(self.workspace, trial.run.task, self.goals).problem
+            if problem:  # its run has completed, so that nothing of it says so
+                return f"of trial {trial.number}: {problem.rstrip('.')}."
+        return "look at its runs for what failed."
 
     @property
     def best_run(self) -> Run:

@@ -88,8 +88,8 @@ def _refuse_the_end(workspace: Workspace, study: Task, limits: Limits, before: M
     total = limits.n_trials
     if total is not None and len(there) >= total:
         raise StudyError(
-            f"study {study.name} has its {total} trials; there is nothing to resume. For more: "
-            f"hpo resume {study.name} -n {total + max(1, total // 2)}."
+            f"study {study.name} has its {len(there)} trials; there is nothing to resume. For more: "
+            f"hpo resume {study.name} -n {len(there) + max(1, len(there) // 2)}."
         )
     rule = study.params.get("stopped_by")
     if rule in _RULES and getattr(limits, rule) == before.get(rule):

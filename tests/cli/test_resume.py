@@ -72,6 +72,10 @@ def test_a_study_goes_on_as_it_was_asked_for(hpo: Hpo, home: Path) -> None:
     over = hpo("resume", "xs")
     assert over.code == 18
     assert "has its 2 trials; there is nothing to resume. For more: hpo resume xs -n 3" in over.err
+    assert (
+        "has its 2 trials; there is nothing to resume. For more: hpo resume xs -n 3"
+        in hpo("resume", "xs", "-n", "1").err
+    )
     assert hpo("resume", "xs", "-n", "4", "--json").document["trials"] == 4
     with Workspace(home=home) as workspace:
         (study,) = (task for task in workspace.store.tasks.list() if task.kind == "study")

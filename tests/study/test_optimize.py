@@ -100,6 +100,14 @@ def test_max_failures_stops_it(workspace: Workspace) -> None:
         _ = found.best_run
 
 
+def test_trials_that_complete_without_the_objective_say_what_there_is(workspace: Workspace) -> None:
+    found = study(workspace, bodies.tuned, {"x": Float(0, 1)}, "scored.scor", n_trials=1, name="lacking")
+    with pytest.raises(
+        StudyError, match=r"no completed trial yet; of trial 0: .* called 'scored.scor'; it has .*score"
+    ):
+        _ = found.best_trial
+
+
 def test_a_study_over_a_run_clones_that_run(workspace: Workspace) -> None:
     base = bodies.tuned.run(kind="bb", workspace=workspace, executor="inline")
     found = study(workspace, base, {"x": Float(0, 1)}, "scored.score", n_trials=3, name="over a run")
