@@ -12,7 +12,7 @@ import pytest
 from hpo_pipelines.executors import ray_runtime
 
 # How long an example takes says more of the machine than of the code.
-hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.register_profile("tests", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("tests")
 
 FOREIGN = ("HPO_", "MLFLOW_", "RAY_")
