@@ -91,18 +91,8 @@ class Hearing:
             name, parts = step.component.name, step.key.parts
             entry = CacheEntry(step.key.digest, step.id, name, message.outputs, parts, message.seconds, time.time())
         attempt = self._ended(step, Status.COMPLETED, seconds=message.seconds)
-        if self._is_sure(step, entry):
-            # What uses it is on its way to its worker while this is written.
-            self._scheduler.release_dependents(step)
         self._recorder.complete(step, attempt, entry)
         self._scheduler.over(step, None, entry and replace(entry, outputs=step.outputs))
-
-    def _is_sure(self, step: StepCall, entry: CacheEntry | None) -> bool:
-        """Whether the outputs of the step are what they will be once they are recorded, and nothing prunes the run."""
-        scheduler = self._scheduler
-        if scheduler.executor_of(step) == "inline" or scheduler.options.results:
-            return False
-        return entry is None or bool(step.lease and scheduler.engine.liveness.may_act(step.lease))
 
     def _ended(
         self, step: StepCall, status: Status, error: Mapping[str, Any] | None = None, *, seconds: float | None = None

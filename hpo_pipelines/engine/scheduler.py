@@ -361,12 +361,11 @@ class Scheduler:
         if status is None:  # before what uses it begins
             code = code_of(step.component, self.code)
             self.prune(self.options.gave(step.component.name, step.outputs, self.engine.artifacts, code))
-        self.release_dependents(step)
+        self._release_dependents(step)
         self.engine.flights.land(step, entry)
         self.afterwards.ended(step)
 
-    def release_dependents(self, step: StepCall) -> None:
-        """Launch the steps that waited for nothing but this one."""
+    def _release_dependents(self, step: StepCall) -> None:
         dependents, step.dependents = step.dependents, []
         for dependent in dependents:
             dependent.pending -= 1
@@ -405,5 +404,5 @@ class Scheduler:
             self.engine.liveness.drop(step.lease)
         step.failure, step.error = Failure.of(error), error
         self._close(step)
-        self.release_dependents(step)
+        self._release_dependents(step)
         self.engine.flights.land(step, None)
