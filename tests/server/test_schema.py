@@ -74,6 +74,7 @@ def subject(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
         "queue": ["services", "default"],
         "project": ["shop"],
         "pipeline": ["churn"],
+        "number": ["0", "1", "2"],
     }
     yield Subject(schema, headers, ids)
     server.stop()
