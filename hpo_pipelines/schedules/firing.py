@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.errors import HpoPipelinesError, StoreError, TaskNotFound
-from hpo_pipelines.schedules.target import StudyTarget, is_left, take_up, target_of
+from hpo_pipelines.schedules.target import PreparedRun, PreparedStudy, StudyTarget, is_left, take_up, target_of
 from hpo_pipelines.schedules.trigger import MARK, Clock, Trigger, trigger_of
 from hpo_pipelines.store.chain import last as last_attempt
 from hpo_pipelines.store.schedules import Schedule
@@ -39,7 +39,7 @@ AT_ONCE = 1000
 class _Tried:
     """What is about to be started, or why it cannot be; ``is_gone``: since what it is made from is no longer there."""
 
-    prepared: Any = None
+    prepared: PreparedRun | PreparedStudy | None = None
     refused: str | None = None
     is_gone: bool = False
 
@@ -102,6 +102,10 @@ class Firing:
                     log.warning("schedules cannot be read; they are tried again: %s", error)
                 lost = True
                 self._closed.wait(LOOK_SECONDS)
+            except Exception:
+                # A fault of ours, or of what a target's code loads. The other schedules are not to stop for it.
+                log.exception("a look at the schedules failed; they are looked at again in %g s", LATE_SECONDS)
+                self._closed.wait(LATE_SECONDS)
 
     def look(self) -> None:
         """Fire all that is due now, and go on with studies whose driver went away."""
@@ -162,7 +166,7 @@ class Firing:
             task = None if tried.prepared is None or busy else self._record(locked, tried.prepared, None)
             said = tried.refused or busy or said
             self._note(locked, now, task, said, next_at=trigger.after(now), paused=tried.is_gone)
-        if task is not None:
+        if task is not None and tried.prepared is not None:
             self._begun(task, tried.prepared.begin())
 
     # -- events
@@ -194,15 +198,16 @@ class Firing:
         self, schedule: Schedule, now: float, start: int, last: int, tries: Sequence[tuple[Task, _Tried]]
     ) -> None:
         """Fire for each run of the events from ``start`` to ``last``, unless another has."""
-        begun: list[tuple[Task, Any]] = []
+        begun: list[tuple[Task, PreparedRun | PreparedStudy]] = []
         with self._store.transaction():
             locked = self._store.schedules.lock(schedule.name)
             if locked is None or locked.cursor > start or locked.paused:
                 return
             for run, tried in tries:
                 said = tried.refused or self._busy(locked)
-                task = None if said else self._record(locked, tried.prepared, run)
-                if task is not None:
+                task = None
+                if said is None and tried.prepared is not None:
+                    task = self._record(locked, tried.prepared, run)
                     begun.append((task, tried.prepared))
                 locked = self._note(locked, now, task, said, paused=tried.is_gone)
             seen = (*locked.seen, *(run.id for run, _ in tries))[-AT_ONCE:]
@@ -224,7 +229,7 @@ class Firing:
         except HpoPipelinesError as error:
             return _refusal(schedule, error)
 
-    def _prepared(self, schedule: Schedule, at: float, run: Task | None) -> Any:
+    def _prepared(self, schedule: Schedule, at: float, run: Task | None) -> PreparedRun | PreparedStudy:
         target, trigger = target_of(schedule.target), trigger_of(schedule.trigger)
         clock = trigger if isinstance(trigger, Clock) else Clock("0 0 * * *")
         words = {"at": clock.shown(at)}
@@ -243,12 +248,11 @@ class Firing:
             return None
         return None if last.status.finished else f"left out: {last.label} is {last.status}"
 
-    def _record(self, schedule: Schedule, prepared: Any, run: Task | None) -> Task:
+    def _record(self, schedule: Schedule, prepared: PreparedRun | PreparedStudy, run: Task | None) -> Task:
         # Those that led here as well, so that schedules that start each other come to an end.
         before = [] if run is None else [tag for tag in run.tags if tag.startswith(MARK)]
         tags = dict.fromkeys([*before, f"{MARK}{schedule.name}"])
-        task: Task = prepared.record(tuple(tags), schedule.options["queue"], schedule.options["priority"])
-        return task
+        return prepared.record(tuple(tags), schedule.options["queue"], schedule.options["priority"])
 
     def _note(self, schedule: Schedule, at: float, task: Task | None, said: str | None, **changes: Any) -> Schedule:
         fired: Mapping[str, Any] = {}

@@ -279,3 +279,22 @@ def test_an_agent_fires_and_drives(workspace: Workspace, home: Path, tmp_path: P
             lambda: [run.status for run in made(workspace, "quick")] == [Status.COMPLETED], "the run has completed"
         )
     assert made(workspace, "quick")[0].value == 8
+
+
+def test_a_fault_in_one_look_does_not_end_looking(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[str] = []
+    look = Firing.look
+
+    def stumbling(firing: Firing) -> None:
+        looks.append("look")
+        if len(looks) == 1:
+            raise ZeroDivisionError
+        look(firing)
+
+    monkeypatch.setattr(Firing, "look", stumbling)
+    monkeypatch.setattr("hpo_pipelines.schedules.firing.LATE_SECONDS", 0.01)
+    kept = add_run(workspace, NIGHTLY, doubled, policy=Policy(missed="once"))
+    due(workspace, kept.name)
+    with Firing(workspace).beside():
+        wait_until(lambda: len(made(workspace)) == 1, "the schedule fires in a later look")
+    assert len(looks) >= 2

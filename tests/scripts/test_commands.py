@@ -237,8 +237,6 @@ def noted(folder: Path) -> Any:
 
 @pytest.mark.integration
 def test_a_notebook_is_executed_with_its_parameters(tmp_path: Path) -> None:
-    pytest.importorskip("papermill", reason="pip install hpo-pipelines[notebooks]")
-    pytest.importorskip("ipykernel", reason="pip install hpo-pipelines[notebooks]")
     made = noted(tmp_path)(data=b"ab", lr=0.3)
     assert made["model"].read_text() == "ababab"
     assert "lr is 0.3" in made["notebook"].read_text()
