@@ -80,11 +80,8 @@ class Task:
 
         It stands by itself: the clone of a nested run has no enclosing run, that of a trial belongs to no study.
         """
-        return replace(
-            self,
-            id=new_id(),
+        return self.unbegun(
             status=Status.DRAFT,
-            number=None,
             parent=None,
             position=None,
             params={**self.params, **(params or {})},
@@ -92,18 +89,26 @@ class Task:
             rerun_of=None,
             study=None,
             trial=None,
-            key=None,
-            reused_from=None,
-            reason=None,
-            error=None,
-            notes="",
-            created_at=0.0,
-            started_at=None,
-            finished_at=None,
-            archived_at=None,
             attempt_of=None,
             attempt=1,
         )
+
+    def unbegun(self, **changes: Any) -> Task:
+        """This record with ``changes``, under another id and as of what has not begun: it has no number, no outcome,
+        no notes and no times."""
+        fresh: dict[str, Any] = {
+            "number": None,
+            "key": None,
+            "reused_from": None,
+            "reason": None,
+            "error": None,
+            "notes": "",
+            "created_at": 0.0,
+            "started_at": None,
+            "finished_at": None,
+            "archived_at": None,
+        }
+        return replace(self, id=new_id(), **{**fresh, **changes})
 
     @property
     def label(self) -> str:

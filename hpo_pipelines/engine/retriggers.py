@@ -18,7 +18,7 @@ from hpo_pipelines.errors import NonDeterministicBody, Retriggered
 from hpo_pipelines.store import Store
 from hpo_pipelines.store.chain import RETRIGGERED, first
 from hpo_pipelines.task import Task
-from hpo_pipelines.types import Status, new_id
+from hpo_pipelines.types import Status
 
 if TYPE_CHECKING:
     from hpo_pipelines.engine.controller import Controller
@@ -103,22 +103,7 @@ def _follow_inside(controller: Controller, wanted: Retriggered, values: Mapping[
 
 
 def _next(run: Task, params: Mapping[str, Any], status: Status) -> Task:
-    return replace(
-        run,
-        id=new_id(),
-        status=status,
-        number=None,
-        params=params,
-        reason=None,
-        error=None,
-        notes="",
-        created_at=0.0,
-        started_at=None,
-        finished_at=None,
-        archived_at=None,
-        attempt_of=run.id,
-        attempt=run.attempt + 1,
-    )
+    return run.unbegun(status=status, params=params, attempt_of=run.id, attempt=run.attempt + 1)
 
 
 def _reason(run: Task, wanted: Retriggered) -> str:
