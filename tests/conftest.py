@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,12 @@ FOREIGN = ("HPO_", "MLFLOW_", "RAY_")
 
 
 pytest_plugins = ("services", "containers")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _terminal() -> None:
+    """Ctrl-C is heard as in a terminal, by what tests start too: who is started behind a shell's ``&`` ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

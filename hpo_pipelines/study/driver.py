@@ -22,6 +22,7 @@ from hpo_pipelines.store.chain import chain
 from hpo_pipelines.study import fidelity, reconciliation, sampling
 from hpo_pipelines.study.announcing import Announcing, OnTrial
 from hpo_pipelines.study.goals import Goals
+from hpo_pipelines.study.interrupt import held_interrupt
 from hpo_pipelines.study.lease import leased
 from hpo_pipelines.study.limits import Limits
 from hpo_pipelines.study.outcome import Outcome, outcome_of
@@ -188,11 +189,12 @@ class Driver:
     # -- running
 
     def _run(self, retried: list[int]) -> None:
-        with ThreadPoolExecutor(self.limits.n_jobs, thread_name_prefix="hpo-trial") as pool:
+        with ThreadPoolExecutor(self.limits.n_jobs, thread_name_prefix="hpo-trial") as pool, held_interrupt() as held:
             running: set[Future[None]] = set()
             try:
                 while True:
                     try:
+                        held.check()
                         self._heed()
                         while len(running) < self.limits.n_jobs and self._may_ask(len(running), len(retried)):
                             number = retried.pop(0) if retried else None

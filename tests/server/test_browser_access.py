@@ -125,7 +125,8 @@ def test_archive_restore_and_delete_with_a_dialog(team: Team, browser_page: tupl
     page.get_by_text("More", exact=True).click()
     page.get_by_role("button", name="Archive").click()
     expect(page.locator("#ask-text")).to_contain_text(f"Archive {doomed.label}?")
-    page.locator("#ask").get_by_role("button", name="Yes").click()
+    with page.expect_navigation():
+        page.locator("#ask").get_by_role("button", name="Yes").click()
     expect(page.get_by_role("heading", name=doomed.label, level=1)).to_contain_text("Archived")
     page.goto("/pipelines/shop/churn")
     expect(page.locator(f"#row-{team.run.id}")).to_be_visible()

@@ -328,7 +328,9 @@ def test_a_run_in_a_paused_queue_says_why_it_waits_and_goes_on_when_it_is_opened
     page: Page, served: Any, base: Run
 ) -> None:
     page.goto("/cluster")
-    page.get_by_role("button", name="Pause services").click()
+    # The page is read anew by itself when the answer is there, which would end a navigation of the test's own.
+    with page.expect_navigation():
+        page.get_by_role("button", name="Pause services").click()
     expect(page.get_by_role("button", name="Open services")).to_be_visible()
     run = submitted(served.url, base, lr=0.456)
     page.goto(f"/runs/{run.id}")
@@ -336,6 +338,7 @@ def test_a_run_in_a_paused_queue_says_why_it_waits_and_goes_on_when_it_is_opened
     expect(page.locator("#head")).to_contain_text("queue services is paused")
     page.get_by_role("link", name="Cluster").click()
     expect(page.get_by_role("region", name="Waiting in services")).to_contain_text(run.label)
-    page.get_by_role("button", name="Open services").click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Open services").click()
     page.goto(f"/runs/{run.id}")
     expect(page.locator("#head .pill")).to_have_text("Completed")
