@@ -16,8 +16,8 @@ from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.errors import IllegalTransition, StepFailed, TaskError, TaskNotFound
 from hpo_pipelines.failure import readable
 from hpo_pipelines.store.chain import chain, last
-from hpo_pipelines.task import Attempt, Task
-from hpo_pipelines.types import Status
+from hpo_pipelines.task import Attempt, Task, names_within
+from hpo_pipelines.types import Kind, Status
 from hpo_pipelines.waiting import waits_for
 
 if TYPE_CHECKING:
@@ -353,8 +353,11 @@ class Run(_Handle):
         return [Run(self.workspace, task) for task in self.workspace.store.tasks.ancestry(self.id)]
 
     def objective(self, name: str | None) -> float:
-        """The number called ``name``: a metric (``fit.val_auc``), a key of the returned dict, or without a name the
-        returned number itself. Raises TaskNotFound listing what there is."""
+        """The number called ``name``: a metric (``fit.val_auc``), a key of the returned dict, or either of a run inside
+        (``churn.fit.val_auc``); without a name the returned number itself.
+
+        Raises TaskNotFound, listing what there is.
+        """
         if name is not None:
             metrics = self.metrics
             if name in metrics:
@@ -369,10 +372,28 @@ class Run(_Handle):
                 raise TaskNotFound(
                     f"{self.label}: objective {name or 'the returned value'} is {value!r}, not a number."
                 ) from None
-        known = sorted({*self.metrics, *(output.removeprefix(f"{VALUE}.") for output in outputs)})
-        raise TaskNotFound(
-            f"{self.label} has no metric or returned value called {name!r}; it has {', '.join(known) or 'none'}."
-        )
+        inside = self._inside()
+        around = max((each for each in inside if str(name).startswith(f"{each}.")), key=len, default=None)
+        if around is not None:
+            return inside[around].objective(str(name).removeprefix(f"{around}."))
+        known = ", ".join(sorted(self._objectives())) or "none"
+        raise TaskNotFound(f"{self.label} has no metric or returned value called {name!r}; it has {known}.")
+
+    def _objectives(self) -> set[str]:
+        """The names that :meth:`objective` may know, those of runs inside too."""
+        outputs = self.workspace.store.tasks.outputs(self.id)
+        inside = (f"{name}.{each}" for name, run in self._inside().items() for each in run._objectives())
+        return {*self.metrics, *(output.removeprefix(f"{VALUE}.") for output in outputs), *inside}
+
+    def _inside(self) -> dict[str, Run]:
+        """The runs inside this one by name (``churn``, ``churn.2``); without a number the last one of its name, as the
+        last call of a component has the last word."""
+        children = self.workspace.store.tasks.children(self.id)
+        names = names_within(children)
+        runs = [task for task in children if task.kind is Kind.PIPELINE and task.status is not Status.SKIPPED]
+        runs.sort(key=lambda task: task.id)  # the order of the calls
+        found = {names[task.id]: Run(self.workspace, task) for task in runs}
+        return found | {task.name: Run(self.workspace, task) for task in runs}
 
     def refreshed(self) -> Run:
         """The same run read anew."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.engine import Refresh, RunOptions
-from hpo_pipelines.errors import CodeUnavailable
+from hpo_pipelines.errors import CodeUnavailable, ParameterError
 from hpo_pipelines.executors import console
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.planning.comparison import Comparison
@@ -63,10 +63,12 @@ def _content(pipeline: Pipeline[..., Any]) -> Content | None:
 def resolved(
     workspace: Workspace, target: Pipeline[..., Any] | Run, params: Mapping[str, Any]
 ) -> tuple[Pipeline[..., Any], Code, dict[str, Any]]:
-    """The pipeline, its code, and ``params`` over what a run of it had."""
+    """The pipeline, its code, and ``params`` over what a run of it had. Raises ParameterError for neither."""
     if isinstance(target, Pipeline):
         return target, live(), dict(params)
-    task = target.task
+    task = getattr(target, "task", None)
+    if not isinstance(task, Task):
+        raise ParameterError(f"a pipeline or a run can be planned, not {target!r}; is it under @pipeline?")
     pipeline, code = workspace.code(task)
     return pipeline, code, {**pipeline.parameters.decode(task.params), **params}
 

@@ -106,7 +106,7 @@ def _known(study: Study) -> optuna.Study:
     """Optuna's side. Raises StudyError while no trial has a value: Optuna draws an empty figure then."""
     found = study.optuna_study
     if not found.get_trials(deepcopy=False, states=_COMPLETE):
-        raise StudyError(f"study {study.name} has no completed trial yet; look at its runs for what failed.")
+        raise StudyError(f"study {study.name} has no completed trial yet; {study.lacking(study.trials)}")
     return found
 
 

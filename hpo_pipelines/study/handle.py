@@ -192,14 +192,14 @@ class Study:
         done = {trial.number: trial.violations for trial in trials if trial.values is not None}
         nearest = least_violated(done)
         if nearest is None:
-            raise StudyError(f"study {self.name} has no completed trial yet; {self._lacking(trials)}")
+            raise StudyError(f"study {self.name} has no completed trial yet; {self.lacking(trials)}")
         broken = ", ".join(f"{key} by {amount:.4g}" for key, amount in done[nearest].items() if amount > 0)
         raise StudyError(
             f"none of the {len(done)} completed trials of study {self.name} satisfies its constraints; trial {nearest} "
             f"comes nearest (violates {broken})."
         )
 
-    def _lacking(self, trials: Sequence[Trial]) -> str:
+    def lacking(self, trials: Sequence[Trial]) -> str:
         """Why none of ``trials`` has a value."""
         for trial in trials:
             problem = outcome_of(self.workspace, trial.run.task, self.goals).problem

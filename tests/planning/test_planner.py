@@ -257,3 +257,9 @@ def test_the_record_is_json(workspace: Workspace) -> None:
     assert record["stop"]["place"].startswith("planned.py:")
     assert [each["verdict"] for each in record["steps"]] == ["run"]
     assert record["totals"]["run"] == 1
+
+
+@pytest.mark.parametrize("target", [None, print, 3])
+def test_only_pipelines_and_runs_can_be_planned(workspace: Workspace, target: object) -> None:
+    with pytest.raises(ParameterError, match=r"a pipeline or a run can be planned, not .*is it under @pipeline"):
+        plan(workspace, target)  # type: ignore[arg-type]

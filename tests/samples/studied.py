@@ -20,6 +20,13 @@ def weighed(x: float = 0.5, y: float = 0.0) -> dict[str, float]:
     return {"kept": float(fitted(x, y)), "excess": y}
 
 
+@pipeline(project="samples")
+def around(x: float = 0.5, y: float = 0.0) -> float:
+    """Runs :func:`weighed` twice inside."""
+    weighed(x, 1.0)
+    return weighed(x / 2, y)["kept"]
+
+
 @component
 def half(x: float) -> float:
     if x < 0:

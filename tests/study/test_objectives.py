@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 from samples import studied
 
-from hpo_pipelines import Float, Int, Status, StudyError, Workspace, optimize
+from hpo_pipelines import Float, Int, Status, StudyError, TaskNotFound, Workspace, optimize
 from hpo_pipelines.study import Analysis, Study, resume, sampling
 
 SPACE = {"x": Float(0, 1), "y": Float(0, 5)}
@@ -164,3 +164,17 @@ def test_nan_is_no_value(workspace: Workspace) -> None:
     nan = optimize(base, {"y": Float(0, 1)}, "fitted.auc", n_trials=1, name="nans", workspace=workspace,
                    executor="inline", progress=False)  # fmt: skip
     assert nan.runs[0].notes == "fitted.auc: not a number (NaN)"
+
+
+def test_an_objective_may_be_of_a_run_inside(workspace: Workspace) -> None:
+    goals = ["weighed.fitted.auc", "weighed.2.excess"]
+    found = optimize(studied.around, SPACE, goals, n_trials=2, workspace=workspace, executor="inline", seed=0,
+                     name="inside", progress=False)  # fmt: skip
+    params = [run.params for run in found.runs]
+    assert [trial.values for trial in found.trials] == [(each["x"] / 2, each["y"]) for each in params]
+    (run, _) = found.runs
+    assert run.objective("weighed.2.fitted.auc") == run.objective("weighed.fitted.auc") != run.params["x"]
+    with pytest.raises(TaskNotFound, match=r"weighed#\d+ has no .* called 'fitted.au'; it has excess, fitted.auc"):
+        run.objective("weighed.fitted.au")
+    with pytest.raises(TaskNotFound, match=r"around#\d+ has .* it has value, weighed.2.excess, weighed.2.fitted.auc"):
+        run.objective("weighted.fitted.auc")
