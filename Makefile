@@ -22,14 +22,18 @@ demo: $(READY)  ## tune the digits pipeline: 30 trials, local Ray, SQLite; check
 	@rm -rf "$(DEMO_HOME)" && mkdir -p "$(DEMO_HOME)"
 	@HPO_HOME="$(DEMO_HOME)" $(BIN)/python examples/digits/study.py
 
-test: $(READY)  ## the fast suite, with coverage of both packages
-	@$(BIN)/python -m pytest -m "not integration" -n 2 --dist loadfile --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+# Two processes, each with whole modules: what the tests of a module share is made once.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+COVERAGE := --cov --cov-report= --cov-fail-under=90
+
+test: $(READY)  ## the fast suite, with coverage of both packages (`coverage report` lists what it missed)
+	@$(PYTEST) -m "not integration" $(COVERAGE) $(PYTEST_ARGS)
 
 test-all: services  ## the complete suite; installs the services that only some tests need
-	@$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=90 $(PYTEST_ARGS)
+	@$(PYTEST) $(COVERAGE) $(PYTEST_ARGS)
 
 test-integration: services  ## only the tests that `make test` leaves out
-	@$(BIN)/python -m pytest -m integration $(PYTEST_ARGS)
+	@$(PYTEST) -m integration $(PYTEST_ARGS)
 
 planted-bugs: $(READY)  ## plant known bugs into a copy, one at a time, and expect the tests to notice each
 	@$(BIN)/python scripts/planted_bugs.py -j 2

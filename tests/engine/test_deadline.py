@@ -35,7 +35,7 @@ def quick(folder: str) -> int:
     return 1
 
 
-@pipeline(timeout=2.0)
+@pipeline(timeout=3.0)
 def limited(folder: str) -> int:
     return quick(folder) + waiting(folder)
 
@@ -55,7 +55,7 @@ def unlimited(folder: str) -> int:
     return waiting(folder)
 
 
-@pipeline(timeout="2s")
+@pipeline(timeout="3s")
 def limited_around(folder: str) -> Any:
     try:
         return unlimited(folder)
@@ -69,18 +69,25 @@ def deaf(folder: str) -> int:
     return quick(folder)
 
 
-@pipeline(timeout="3 s")
+@pipeline(timeout="6 s")
 def family(folder: str, mark: str) -> Any:
     return spread.parents(folder, mark)
 
 
+@pipeline
+def hasty(folder: str) -> Any:
+    return quick(folder), quick(folder)
+
+
 @pytest.fixture
-def workspace(home: Path) -> Iterator[Workspace]:
+def workspace(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
+    """With workers that are up: how long that takes is nothing of a run's time that a test could count on."""
     with Workspace() as opened:
+        hasty.run(workspace=opened, executor="local", folder=str(tmp_path_factory.mktemp("hasty")))
         yield opened
 
 
-def check_timed_out(run: Any, label: str | None = None, seconds: float = 2) -> None:
+def check_timed_out(run: Any, label: str | None = None, seconds: float = 3) -> None:
     assert (run.status, run.reason) == (Status.FAILED, "timeout"), run.error
     assert run.error["type"] == "RunTimedOut"
     assert run.error["message"] == f"{label or run.label} ran longer than its timeout of {seconds:g} s"
@@ -119,7 +126,7 @@ def test_a_run_inside_has_a_timeout_of_its_own(workspace: Workspace, tmp_path: P
 def test_a_body_may_live_with_the_timeout_of_a_run_inside(workspace: Workspace, tmp_path: Path) -> None:
     outer = around.run(workspace=workspace, executor="local", folder=str(tmp_path), caught=True)
     assert outer.status is Status.COMPLETED
-    assert "ran longer than its timeout of 2 s" in outer.value
+    assert "ran longer than its timeout of 3 s" in outer.value
 
 
 def test_a_run_ends_those_inside_it_and_no_body_goes_on(workspace: Workspace, tmp_path: Path) -> None:
@@ -148,13 +155,13 @@ def test_a_body_that_looks_at_nothing_is_not_waited_for(
 def test_its_steps_are_gone_with_all_that_they_started(workspace: Workspace, tmp_path: Path) -> None:
     run = Going(workspace, family, executor="local", folder=str(tmp_path), mark=str(tmp_path))
     wait_until(lambda: len(marked(spread.FAMILY, str(tmp_path))) == 2, "the grandchild")
-    check_timed_out(run.end(), seconds=3)
+    check_timed_out(run.end(), seconds=6)
     wait_until(lambda: marked(spread.FAMILY, str(tmp_path)) == [], "the family to end")
 
 
 def test_inline_nothing_could_be_stopped(workspace: Workspace, tmp_path: Path) -> None:
     draft = limited.draft(workspace=workspace, executor="inline", folder=str(tmp_path))
-    with pytest.raises(ConfigError, match=r"timeout=2 s, and the inline executor cannot stop a step.*'local'"):
+    with pytest.raises(ConfigError, match=r"timeout=3 s, and the inline executor cannot stop a step.*'local'"):
         draft.run()
     assert draft.refreshed().status is Status.DRAFT
     run = around.run(workspace=workspace, executor="inline", folder=str(tmp_path))

@@ -212,7 +212,7 @@ def report_and_hold(marker: str) -> int:
     return 0
 
 
-hold_for_long = component(environment={"env": {"OMP_NUM_THREADS": "1"}}, timeout=3)(hold.function)
+hold_for_long = component(environment={"env": {"OMP_NUM_THREADS": "1"}}, timeout=8)(hold.function)
 
 
 @pipeline

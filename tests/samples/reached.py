@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -142,6 +143,12 @@ def evaluate(model: float) -> float:
     return round(model, 6)
 
 
+@component
+def fetch(rows: int) -> int:
+    time.sleep(0.05)  # what a sampler that weighs seconds finds worth keeping
+    return rows
+
+
 @pipeline(project="samples")
 def chain(rows: int = 10, k: int = 3, lr: float = 0.5, pca: bool = True, tag: str = "a") -> float:
     print("rows", rows, f"and {lr}")
@@ -150,6 +157,11 @@ def chain(rows: int = 10, k: int = 3, lr: float = 0.5, pca: bool = True, tag: st
         data = shrink(data, k + 1)
     model = fit(data, math.sqrt(lr), {"name": f"run-{tag}"})
     return float(evaluate(model))
+
+
+@pipeline(project="samples")
+def costly(rows: int = 10, k: int = 3, lr: float = 0.5) -> float:
+    return float(fit(shrink(fetch(rows), k), lr))
 
 
 @pipeline(project="samples")

@@ -107,7 +107,7 @@ def test_samplers_know_the_stages_before_the_first_trial(workspace: Workspace) -
 @pytest.mark.integration
 def test_a_sampler_that_shares_stages_begins_with_them(workspace: Workspace) -> None:
     study = optimize(
-        reached.chain,
+        reached.costly,
         {"rows": Int(20, 4000), "k": Int(1, 1000), "lr": Float(0.1, 1)},
         n_trials=10,
         sampler="memo-gp",
