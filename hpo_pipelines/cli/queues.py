@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -219,15 +221,17 @@ def agent(*, names: tuple[str, ...], max_runs: int, until_idle: bool, executor: 
     if executor is not None:
         place.engine.default_executor = executor
     taking = Agent(place, names or ("services", "default"), max_runs=max_runs)
-    _heed_signals(taking)
-    click.echo(f"agent of {', '.join(taking.queues)}: at most {max_runs} runs at a time; Ctrl-C drains it", err=True)
-    with Firing(place).beside() as firing:
+    with _heeding(taking), Firing(place).beside() as firing:
+        said = f"agent of {', '.join(taking.queues)}: at most {max_runs} runs at a time; Ctrl-C drains it"
+        click.echo(said, err=True)
         taking.run(until_idle=until_idle, last_look=firing.look, idle_besides=lambda: firing.is_idle)
     click.echo(f"{taking.driven} run{'' if taking.driven == 1 else 's'} driven", err=True)
     return 0
 
 
-def _heed_signals(taking: Agent) -> None:
+@contextmanager
+def _heeding(taking: Agent) -> Iterator[None]:
+    """Have the agent drain at the first SIGTERM or SIGINT, and end at the second."""
     from hpo_pipelines.cli.streams import Terminated
 
     heard = 0
@@ -241,5 +245,9 @@ def _heed_signals(taking: Agent) -> None:
         else:
             raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
-    for one in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(one, heed)
+    before = {one: signal.signal(one, heed) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

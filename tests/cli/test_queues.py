@@ -23,10 +23,10 @@ NO_AGENT = "waits: no agent listens to queue services; `hpo agent --queue servic
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
+    """An agent leaves them as they were."""
     before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
     yield
-    for one, heed in before.items():
-        signal.signal(one, heed)
+    assert {one: signal.getsignal(one) for one in before} == before
 
 
 def test_a_run_waits_is_shown_and_is_driven(hpo: Hpo) -> None:
