@@ -22,8 +22,8 @@ demo: $(READY)  ## tune the digits pipeline: 30 trials, local Ray, SQLite; check
 	@rm -rf "$(DEMO_HOME)" && mkdir -p "$(DEMO_HOME)"
 	@HPO_HOME="$(DEMO_HOME)" $(BIN)/python examples/digits/study.py
 
-# Two processes, each with whole modules: what the tests of a module share is made once.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile
+# A process for each CPU, up to four, each with whole modules: what the tests of a module share is made once.
+PYTEST := $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 COVERAGE := --cov --cov-report= --cov-fail-under=90
 
 test: $(READY)  ## the fast suite, with coverage of both packages (`coverage report` lists what it missed)

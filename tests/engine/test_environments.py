@@ -32,6 +32,7 @@ def workspace(tmp_path: Path) -> Any:
         yield opened
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("executor", EVERYWHERE)
 def test_two_versions_of_one_package_in_one_run(workspace: Workspace, tmp_path: Path, executor: str) -> None:
     one, two = (requirement(tmp_path / "wheels", version) for version in ("1.0", "2.0"))
@@ -164,6 +165,7 @@ def leave_traces(home: Path, executor: str) -> None:
     assert values_below(home, SECRET) == []
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("executor", ["inline", "local"])
 def test_no_file_ever_holds_a_secret(home: Path, monkeypatch: pytest.MonkeyPatch, executor: str) -> None:
     monkeypatch.setenv("HPO_TEST_TOKEN", SECRET)
@@ -230,7 +232,8 @@ def timing_out(marker: str) -> Any:
     return hold_for_long(marker)
 
 
-@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.integration)])
+@pytest.mark.integration
+@pytest.mark.parametrize("executor", ["local", "ray"])
 def test_an_abort_reaches_the_grandchildren(workspace: Workspace, tmp_path: Path, executor: str) -> None:
     marker = tmp_path / "marker"
     draft = holding.draft(executor=executor, workspace=workspace, marker=str(marker))
@@ -256,7 +259,8 @@ def test_a_timeout_reaches_the_grandchildren(workspace: Workspace, tmp_path: Pat
     assert (step.status, step.reason) == (Status.FAILED, "timeout")
 
 
-@pytest.mark.parametrize("executor", ["local", pytest.param("ray", marks=pytest.mark.integration)])
+@pytest.mark.integration
+@pytest.mark.parametrize("executor", ["local", "ray"])
 def test_a_prune_reaches_the_grandchildren(workspace: Workspace, tmp_path: Path, executor: str) -> None:
     marker = tmp_path / "marker"
     draft = reporting.draft(executor=executor, workspace=workspace, marker=str(marker))

@@ -22,7 +22,7 @@ from hpo_pipelines.run import Run
 from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.types import Kind, new_id
 
-FAST = settings(max_examples=20, deadline=None, derandomize=True, phases=PHASES)
+FAST = settings(max_examples=12, deadline=None, derandomize=True, phases=PHASES)
 LONG = settings(max_examples=50, deadline=None, phases=PHASES)
 starts = st.integers(-3, 12)
 points = st.integers(0, 200)

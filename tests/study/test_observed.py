@@ -167,6 +167,7 @@ def test_runs_inside_are_seen_through(workspace: Workspace) -> None:
     assert stages.reaching("fitted") == {"rows", "factor", "lr"}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "sampler",
     [

@@ -37,6 +37,7 @@ def on_clock(problem: Problem, budget: float, **options: Any) -> tuple[Story, li
     return study.sequential(budget), study.optuna.get_trials(deepcopy=False)
 
 
+@pytest.mark.integration
 def test_mixed_spaces_are_searched() -> None:
     study = study_of(MemoGPSampler(CHAIN, seed=0))
     study.optimize(value_of, n_trials=30)
@@ -128,6 +129,7 @@ def test_kept_prefixes_are_not_polished() -> None:
 # -- what is kept no longer
 
 
+@pytest.mark.integration
 def test_what_was_evicted_counts_as_not_computed() -> None:
     evicted: set[int] = set()
 
@@ -159,6 +161,7 @@ def test_no_stage_is_kept_by_more_trials_than_allowed() -> None:
 # -- several workers
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["hart6:up", "dag"])
 def test_workers_do_not_all_wait_for_one_stage(name: str) -> None:
     problem = problems()[name]

@@ -38,6 +38,7 @@ def created(sampler: PrefixReuseSampler, **options: Any) -> optuna.Study:
     return optuna.create_study(direction="maximize", sampler=sampler, **options)
 
 
+@pytest.mark.integration
 def test_it_keeps_prefixes_of_good_trials_and_spends_alike_on_every_depth() -> None:
     trials = drive(created(PrefixReuseSampler(RandomSampler(seed=1), CHAIN, seed=0)), 400)
     late = [trial.user_attrs[SECONDS] for trial in trials[10:]]
@@ -90,6 +91,7 @@ def test_what_is_gone_from_the_cache_is_not_kept() -> None:
             assert set(sharing) - gone
 
 
+@pytest.mark.integration
 def test_a_stage_that_may_differ_each_time_is_kept_by_few() -> None:
     trials = drive(created(PrefixReuseSampler(RandomSampler(seed=1), CHAIN, seed=0, max_uses=3)), 150)
     assert max(Counter(trial.params["rows"] for trial in trials).values()) <= 4  # by chance one more
