@@ -61,25 +61,37 @@ def study_task(
     params = wanted.as_params(base)
     found = find(workspace, wanted.name)
     if found is None:
-        return workspace.store.tasks.create(
-            Task(
-                id=new_id(),
-                kind=Kind.STUDY,
-                name=wanted.name,
-                project=base.project,
-                pipeline=base.pipeline,
-                params={
-                    **params,
-                    "asked": dict(asked),
-                    **plans.taken(workspace, base, params["space_digest"]),
-                    **beginning.as_params(workspace, base),
-                },
-                snapshot=base.snapshot,
-                cloned_from=base.id if base.number is not None else None,
-                executor=base.executor,
-                git=base.git,
-            )
-        )
+        kept = {
+            **params,
+            "asked": dict(asked),
+            **plans.taken(workspace, base, params["space_digest"]),
+            **beginning.as_params(workspace, base),
+        }
+        return workspace.store.tasks.create(_study_over(base, wanted.name, kept))
+    beginning.refuse_other(found)
+    if _differs(found, base, params, allow_changes=allow_changes):
+        workspace.store.tasks.update(found.id, params={**found.params, **params}, snapshot=base.snapshot)
+        found = workspace.store.tasks.get(found.id)
+    return beginning.added(workspace, found)
+
+
+def _study_over(base: Task, name: str, params: Mapping[str, Any]) -> Task:
+    return Task(
+        id=new_id(),
+        kind=Kind.STUDY,
+        name=name,
+        project=base.project,
+        pipeline=base.pipeline,
+        params=params,
+        snapshot=base.snapshot,
+        cloned_from=base.id if base.number is not None else None,
+        executor=base.executor,
+        git=base.git,
+    )
+
+
+def _differs(found: Task, base: Task, params: Mapping[str, Any], *, allow_changes: bool) -> bool:
+    """Whether ``params`` over ``base`` is another study than ``found``. Raises StudyError where it may not be."""
     changed = {
         "pipeline": found.pipeline != base.pipeline,
         "code": found.snapshot != base.snapshot,
@@ -90,15 +102,11 @@ def study_task(
         "repeats": found.params.get("repeats") != params["repeats"],
         "fidelity": found.params.get("fidelity") != params["fidelity"],
     }
-    beginning.refuse_other(found)
     differing = [name for name, differs in changed.items() if differs]
-    fixed = {"direction", "pipeline"} & set(differing)
+    fixed = not {"direction", "pipeline"}.isdisjoint(differing)
     if fixed or (differing and not allow_changes):
         cure = "Give the study another name" + (
-            ", or allow_changes=True (in the shell --allow-changes)." if not fixed else "."
+            "." if fixed else ", or allow_changes=True (in the shell --allow-changes)."
         )
-        raise StudyError(f"study {wanted.name!r} was begun with another {' and '.join(differing)}. {cure}")
-    if differing:
-        workspace.store.tasks.update(found.id, params={**found.params, **params}, snapshot=base.snapshot)
-        found = workspace.store.tasks.get(found.id)
-    return beginning.added(workspace, found)
+        raise StudyError(f"study {found.name!r} was begun with another {' and '.join(differing)}. {cure}")
+    return bool(differing)
