@@ -119,9 +119,6 @@ def rows_of(site: Site, tasks: Sequence[Task]) -> list[Row]:
     """What lists show of ``tasks``."""
     store, ids = site.workspace.store, [task.id for task in tasks]
     steps, metrics = store.overview.steps(ids), store.overview.metrics(ids)
-    own = store.metrics.latest(ids) if ids else {}
-    for (task, name), value in own.items():
-        metrics[task][name] = value
     return [Row(task, steps[task.id], metrics[task.id]) for task in tasks]
 
 

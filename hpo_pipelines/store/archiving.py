@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from sqlalchemy import Select, bindparam, select, update
+from sqlalchemy import bindparam, update
 
 from hpo_pipelines.errors import IllegalTransition, TaskError
 from hpo_pipelines.store.database import Database, Transaction
 from hpo_pipelines.store.events import story
-from hpo_pipelines.store.filters import batches
 from hpo_pipelines.store.numbering import recount
-from hpo_pipelines.store.records import task_of
 from hpo_pipelines.store.references import not_found
-from hpo_pipelines.store.removal import inside, is_under_way
+from hpo_pipelines.store.removal import THESE, THESE_LOCKED, TRIALS_LOCKED, by_ids, inside, is_under_way
 from hpo_pipelines.store.schema import tasks
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind
 
-_these = select(tasks).where(tasks.c.id.in_(bindparam("ids", expanding=True))).order_by(tasks.c.id)
-_trials = select(tasks).where(
-    tasks.c.study.in_(bindparam("ids", expanding=True)), tasks.c.parent.is_(None)
-).order_by(tasks.c.id)  # fmt: skip
 _SET = (
     update(tasks)
     .where(tasks.c.id == bindparam("of"))
@@ -61,12 +54,12 @@ class Archiving:
             recount(transaction, found)
             for task in found:
                 transaction.event(task.id, "archived" if archived else "restored", {})
-            return _read(transaction, _these, [task.id for task in found])
+            return by_ids(transaction.rows, THESE, [task.id for task in found])
 
 
 def _whole(transaction: Transaction, task_ids: Sequence[str]) -> list[Task]:
     """The tasks themselves, the trials of studies, and the runs inside those."""
-    wanted = _read(transaction, _these.with_for_update(), task_ids)
+    wanted = by_ids(transaction.rows, THESE_LOCKED, task_ids)
     known = {task.id for task in wanted}
     for task_id in task_ids:
         if task_id not in known:
@@ -75,9 +68,10 @@ def _whole(transaction: Transaction, task_ids: Sequence[str]) -> list[Task]:
         if task.parent is not None:
             around = "its run" if task.kind is Kind.STEP else "the run around it"
             raise TaskError(f"{task.label} is part of another run and is archived with it; name {around}.")
-    trials = _read(transaction, _trials.with_for_update(), [task.id for task in wanted if task.kind is Kind.STUDY])
+    studies = [task.id for task in wanted if task.kind is Kind.STUDY]
+    trials = by_ids(transaction.rows, TRIALS_LOCKED, studies)
     roots = {task.id: task for task in (*wanted, *trials)}
-    below = inside(transaction.connection, [task.id for task in roots.values() if task.kind is Kind.PIPELINE])
+    below = inside(transaction.rows, [task.id for task in roots.values() if task.kind is Kind.PIPELINE])
     return [*roots.values(), *(task for task in below if task.kind is Kind.PIPELINE)]
 
 
@@ -88,8 +82,3 @@ def _refuse_under_way(transaction: Transaction, task: Task) -> None:
         raise IllegalTransition(
             f"{task.label} is {task.status}, so it cannot be archived; wait for it, or {cure}.", lines
         )
-
-
-def _read(transaction: Transaction, statement: Select[Any], ids: Sequence[str]) -> list[Task]:
-    rows = (row for some in batches(ids) for row in transaction.connection.execute(statement, {"ids": some}))
-    return [task_of(row) for row in rows]

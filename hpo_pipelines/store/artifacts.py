@@ -9,13 +9,13 @@ from sqlalchemy import and_, bindparam, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql
 
 from hpo_pipelines.store.database import Database, Transaction
-from hpo_pipelines.store.filters import BATCH, batches
 from hpo_pipelines.store.records import artifact_of, artifact_row, cache_outputs
 from hpo_pipelines.store.schema import artifacts, insert_or, outputs, snapshots
 from hpo_pipelines.store.schema import cache as outcomes
+from hpo_pipelines.store.within import within
 from hpo_pipelines.types import ArtifactRef
 
-_BY_DIGEST = select(artifacts).where(artifacts.c.digest == bindparam("of"))
+_BY_DIGEST = select(artifacts).where(within(artifacts.c.digest, "digests"))
 _HOLDERS = (
     select(outputs.c.task, outputs.c.name)
     .where(outputs.c.digest == bindparam("digest"))
@@ -40,9 +40,12 @@ _LOOSE = select(artifacts.c.digest, artifacts.c.value_digest).where(~_is_output,
 _DROP = delete(artifacts).where(
     artifacts.c.digest == bindparam("of"), artifacts.c.value_digest == bindparam("value"), ~_is_output, ~_is_code
 )
+_AT_ONCE = 500
+"""How many are deleted under one lock."""
+
 _KEYS = select(outcomes.c.key, outcomes.c.created_at)
 _NAMED = select(outcomes.c.key, outcomes.c.created_at, outcomes.c.outputs)
-_NAMED_BY = select(outcomes.c.outputs).where(outcomes.c.key.in_(bindparam("keys", expanding=True)))
+_NAMED_BY = select(outcomes.c.outputs).where(within(outcomes.c.key, "keys"))
 
 
 @cache
@@ -60,7 +63,7 @@ def write(transaction: Transaction, refs: Iterable[ArtifactRef]) -> None:
 
 def read(database: Database, digests: Iterable[str]) -> dict[tuple[str, str], ArtifactRef]:
     """The recorded artifacts with these ``digests``, by digest and value digest."""
-    refs = [artifact_of(row) for digest in digests for row in database.rows(_BY_DIGEST, {"of": digest})]
+    refs = map(artifact_of, database.rows(_BY_DIGEST, {"digests": digests}))
     return {(ref.digest, ref.value_digest): ref for ref in refs}
 
 
@@ -105,7 +108,7 @@ class Artifacts:
             named.update(cache_outputs(text).values())
         loose = [(digest, value) for digest, value in self._database.rows(_LOOSE, {}) if digest not in keep]
         loose = [pair for pair in loose if pair not in named]
-        return sum(self._drop(loose[start : start + BATCH], known) for start in range(0, len(loose), BATCH))
+        return sum(self._drop(loose[start : start + _AT_ONCE], known) for start in range(0, len(loose), _AT_ONCE))
 
     def _drop(self, loose: list[tuple[str, str]], known: Collection[tuple[str, float]]) -> int:
         """Delete those of ``loose`` that nothing names now either; ``known`` outcomes were looked at before."""
@@ -115,10 +118,7 @@ class Artifacts:
                 transaction.connection.exec_driver_sql(f"LOCK TABLE {artifacts.name} IN EXCLUSIVE MODE")
             new = [key for key, created_at in transaction.rows(_KEYS, {}) if (key, created_at) not in known]
             kept = {
-                pair
-                for some in batches(new)
-                for (text,) in transaction.connection.execute(_NAMED_BY, {"keys": some})
-                for pair in cache_outputs(text).values()
+                pair for (text,) in transaction.rows(_NAMED_BY, {"keys": new}) for pair in cache_outputs(text).values()
             }
             doomed = [pair for pair in loose if pair not in kept]
             return sum(transaction.count(_DROP, {"of": digest, "value": value}) for digest, value in doomed)

@@ -13,13 +13,13 @@ from sqlalchemy.dialects import postgresql
 
 from hpo_pipelines.store import artifacts
 from hpo_pipelines.store.database import Database
-from hpo_pipelines.store.filters import batches
 from hpo_pipelines.store.records import Row, cache_of, cache_outputs, cache_row
 from hpo_pipelines.store.schema import cache, insert_or
+from hpo_pipelines.store.within import within
 from hpo_pipelines.task import CacheEntry
 
 _BY_KEY = select(cache).where(cache.c.key == bindparam("of"))
-_BY_KEYS = select(cache).where(cache.c.key.in_(bindparam("keys", expanding=True)))
+_BY_KEYS = select(cache).where(within(cache.c.key, "keys"))
 _HAS = select(cache.c.key).where(cache.c.key == bindparam("of"))
 _NEWEST = select(cache).order_by(cache.c.created_at.desc(), cache.c.key)
 _NEWEST_OF = _NEWEST.where(cache.c.component == bindparam("component"))
@@ -65,9 +65,7 @@ class Cache:
 
     def lookup_all(self, keys: Sequence[str]) -> dict[str, CacheEntry]:
         """:meth:`lookup` of each of ``keys``, by key; those without an outcome are left out."""
-        with self._database.read() as connection:
-            rows = [row for some in batches(keys) for row in connection.execute(_BY_KEYS, {"keys": some})]
-        return {entry.key: entry for entry in self._with_artifacts(rows)}
+        return {entry.key: entry for entry in self._entries(_BY_KEYS, {"keys": keys})}
 
     def has(self, key: str) -> bool:
         """Whether there is an outcome under ``key``."""

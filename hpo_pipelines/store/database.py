@@ -177,7 +177,7 @@ class Database:
     def rows(
         self, statement: Executable, values: Mapping[str, Any], *, ordered: bool = False
     ) -> Sequence[Sequence[Any]]:
-        """What a query returns that has no list among its ``values``; the quick way to read (:mod:`.driver`)."""
+        """What a query that is built once returns; the quick way to read (:mod:`.driver`)."""
         with self.read(ordered=ordered) as connection:
             return Driver(connection, self._statements).rows(statement, values)
 

@@ -10,9 +10,9 @@ from sqlalchemy.dialects import postgresql
 
 from hpo_pipelines.store import artifacts as artifacts_
 from hpo_pipelines.store.database import Database, Transaction
-from hpo_pipelines.store.filters import batches
 from hpo_pipelines.store.records import artifact_of, attempt_of, attempt_row, plain
 from hpo_pipelines.store.schema import artifacts, attempts, edges, insert_or, outputs, tasks
+from hpo_pipelines.store.within import within
 from hpo_pipelines.task import Attempt, Edge
 from hpo_pipelines.types import ArtifactRef
 
@@ -30,16 +30,12 @@ _OUTPUTS = (
         artifacts,
         (artifacts.c.digest == outputs.c.digest) & (artifacts.c.value_digest == outputs.c.value_digest),
     )
-    .where(outputs.c.task.in_(bindparam("tasks", expanding=True)))
+    .where(within(outputs.c.task, "tasks"))
     .order_by(outputs.c.task, outputs.c.position)
 )
 _INSERT_ATTEMPT = insert(attempts)
 _ATTEMPTS = select(attempts).where(attempts.c.task == bindparam("of")).order_by(attempts.c.number)
-_ATTEMPTS_OF = (
-    select(attempts)
-    .where(attempts.c.task.in_(bindparam("tasks", expanding=True)))
-    .order_by(attempts.c.task, attempts.c.number)
-)
+_ATTEMPTS_OF = select(attempts).where(within(attempts.c.task, "tasks")).order_by(attempts.c.task, attempts.c.number)
 
 
 @cache
@@ -113,9 +109,8 @@ class Details:
     def outputs_of(self, task_ids: Sequence[str]) -> dict[str, dict[str, ArtifactRef]]:
         """:meth:`outputs` of each of ``task_ids``."""
         found: dict[str, dict[str, ArtifactRef]] = {task_id: {} for task_id in task_ids}
-        with self._database.read() as connection:
-            for task, name, *artifact in connection.execute(_OUTPUTS, {"tasks": list(found)}):
-                found[task][name] = artifact_of(artifact)
+        for task, name, *artifact in self._database.rows(_OUTPUTS, {"tasks": found}):
+            found[task][name] = artifact_of(artifact)
         return found
 
     def start_attempt(self, attempt: Attempt) -> None:
@@ -138,9 +133,6 @@ class Details:
     def attempts_of(self, task_ids: Sequence[str]) -> dict[str, list[Attempt]]:
         """:meth:`attempts` of each of ``task_ids``."""
         found: dict[str, list[Attempt]] = {task_id: [] for task_id in task_ids}
-        with self._database.read() as connection:
-            for some in batches(found):
-                for row in connection.execute(_ATTEMPTS_OF, {"tasks": some}):
-                    attempt = attempt_of(row)
-                    found[attempt.task].append(attempt)
+        for attempt in map(attempt_of, self._database.rows(_ATTEMPTS_OF, {"tasks": found})):
+            found[attempt.task].append(attempt)
         return found

@@ -1,13 +1,14 @@
 """Running SQLAlchemy's statements on the driver itself.
 
 A step is a few dozen statements, always the same ones. SQLAlchemy writes their SQL, once; what it does around each
-execution, and again around each row, costs more than SQLite takes to do the work, so writes go past it. No statement
-run here needs a value converted: all columns hold text, numbers and bytes.
+execution, and again around each row, costs more than SQLite takes to do the work, so we go past it. No statement run
+here needs a value converted but lists (:mod:`.within`): all columns hold text, numbers and bytes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, NoReturn
 
@@ -15,7 +16,24 @@ from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql.elements import ClauseElement
 
+from hpo_pipelines.store.within import Texts, encoded
+
 Values = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A statement as the driver takes it: its SQL, the values that it brings itself, and which are lists."""
+
+    sql: str
+    own: Mapping[str, Any]
+    lists: Mapping[str, Callable[[Iterable[str]], Any]]
+
+    def values(self, given: Values) -> Values:
+        """``given`` with its own, lists as this driver takes them."""
+        if not (self.own or self.lists):
+            return given
+        return {**self.own, **given, **{name: encode(given[name]) for name, encode in self.lists.items()}}
 
 
 class Statements:
@@ -28,17 +46,18 @@ class Statements:
         return cls()
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Executable, tuple[str, ...]], tuple[str, dict[str, Any]]] = {}
+        self._known: dict[tuple[Executable, tuple[str, ...]], Compiled] = {}
 
-    def compiled(self, statement: Executable, connection: Connection, values: Values) -> tuple[str, dict[str, Any]]:
-        """The SQL of ``statement`` for values of these names, and the values that it brings itself."""
+    def compiled(self, statement: Executable, connection: Connection, values: Values) -> Compiled:
+        """The SQL of ``statement`` for values of these names."""
         key = (statement, tuple(values))
         known = self._known.get(key)
         if known is None:
             assert isinstance(statement, ClauseElement)
             compiled = statement.compile(dialect=connection.dialect, column_keys=list(values))
             own = {name: value for name, value in compiled.params.items() if name not in values}
-            known = self._known[key] = (str(compiled), own)
+            lists = [name for name, bound in compiled.binds.items() if isinstance(bound.type, Texts)]  # type: ignore[attr-defined]
+            known = self._known[key] = Compiled(str(compiled), own, dict.fromkeys(lists, encoded(connection.dialect)))
         return known
 
 
@@ -76,18 +95,18 @@ class Driver:
             # Many at once takes psycopg a pipeline, which one row does not pay back.
             self._execute(statement, rows[0])
         elif rows:
-            sql, own = self._statements.compiled(statement, self._connection, rows[0])
+            compiled = self._statements.compiled(statement, self._connection, rows[0])
             try:
-                self._cursor.executemany(sql, [{**own, **row} for row in rows] if own else rows)
+                self._cursor.executemany(compiled.sql, [compiled.values(row) for row in rows])
             except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
-                refused(self._connection, error, sql)
+                refused(self._connection, error, compiled.sql)
 
     def _execute(self, statement: Executable, values: Values) -> None:
-        sql, own = self._statements.compiled(statement, self._connection, values)
+        compiled = self._statements.compiled(statement, self._connection, values)
         try:
-            self._cursor.execute(sql, {**own, **values} if own else values)
+            self._cursor.execute(compiled.sql, compiled.values(values))
         except Exception as error:  # noqa: BLE001 - raised again, as SQLAlchemy raises it
-            refused(self._connection, error, sql)
+            refused(self._connection, error, compiled.sql)
 
 
 def refused(connection: Connection, error: Exception, sql: str) -> NoReturn:

@@ -11,13 +11,12 @@ from sqlalchemy import Connection, bindparam, func, select
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.records import event_of
 from hpo_pipelines.store.schema import events
+from hpo_pipelines.store.within import within
 from hpo_pipelines.task import Event
 
 _AFTER = select(events).where(events.c.id > bindparam("cursor")).order_by(events.c.id).limit(bindparam("limit"))
 _STORY = select(events).where(events.c.task == bindparam("of")).order_by(events.c.id)
-_STORIES = (
-    select(events).where(events.c.task.in_(bindparam("tasks", expanding=True))).order_by(events.c.task, events.c.id)
-)
+_STORIES = select(events).where(within(events.c.task, "tasks")).order_by(events.c.task, events.c.id)
 _LAST = select(func.max(events.c.id))
 
 
@@ -59,9 +58,8 @@ class Events:
     def stories(self, task_ids: Sequence[str]) -> dict[str, list[Event]]:
         """:meth:`story` of each of ``task_ids``."""
         found: dict[str, list[Event]] = {task_id: [] for task_id in task_ids}
-        with self._database.read(ordered=True) as connection:
-            for event in map(event_of, connection.execute(_STORIES, {"tasks": list(found)})):
-                found[event.task].append(event)
+        for event in map(event_of, self._database.rows(_STORIES, {"tasks": found}, ordered=True)):
+            found[event.task].append(event)
         return found
 
     def wait(self, cursor: int, timeout: float) -> bool:

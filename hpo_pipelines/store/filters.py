@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
-from itertools import islice
 
 from sqlalchemy import ColumnElement, func, literal_column, or_
 
 from hpo_pipelines.store.records import to_json
 from hpo_pipelines.store.schema import tasks
 from hpo_pipelines.types import Kind, Status
-
-BATCH = 500
-"""How many ids go into one statement: databases limit their number, and plan worse the more there are."""
 
 _EQUAL = ("name", "project", "pipeline", "parent", "study", "trial", "attempt_of")
 
@@ -70,10 +66,3 @@ def _tagged(tag: str) -> ColumnElement[bool]:
     # `,"a","b",` holds `,"a",` only as a whole tag, since JSON escapes every quote inside one. LIKE would ignore case.
     listed = "," + func.substr(tasks.c.tags, 2, func.length(tasks.c.tags) - 2) + ","
     return func.replace(listed, f",{to_json(tag)},", "") != listed
-
-
-def batches(ids: Iterable[str]) -> Iterator[list[str]]:
-    """``ids`` in lists of at most ``BATCH``."""
-    rest = iter(ids)
-    while some := list(islice(rest, BATCH)):
-        yield some

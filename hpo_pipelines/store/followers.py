@@ -12,6 +12,7 @@ from hpo_pipelines.store import leases
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.schema import followers, insert_or, mirrors
 from hpo_pipelines.store.schema import leases as leases_table
+from hpo_pipelines.store.within import within
 
 _CURSOR = select(followers.c.cursor).where(followers.c.name == bindparam("of"))
 _ADVANCE = (
@@ -30,7 +31,7 @@ _MIRRORED = select(mirrors.c.reference).where(
     mirrors.c.follower == bindparam("of"), mirrors.c.task == bindparam("in_task")
 )
 _MIRRORED_ALL = select(mirrors.c.task, mirrors.c.reference).where(
-    mirrors.c.follower == bindparam("of"), mirrors.c.task.in_(bindparam("tasks", expanding=True))
+    mirrors.c.follower == bindparam("of"), within(mirrors.c.task, "tasks")
 )
 
 
@@ -98,8 +99,7 @@ class Followers:
 
     def mirrored_all(self, follower: str, tasks: Sequence[str]) -> dict[str, str]:
         """What ``follower`` calls each of ``tasks`` elsewhere; those of which it made nothing yet are left out."""
-        with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(_MIRRORED_ALL, {"of": follower, "tasks": list(tasks)})}
+        return {row[0]: row[1] for row in self._database.rows(_MIRRORED_ALL, {"of": follower, "tasks": tasks})}
 
     def set_mirrored(self, follower: str, task: str, reference: str) -> None:
         """Save what ``follower`` calls ``task`` elsewhere."""

@@ -9,9 +9,10 @@ from sqlalchemy import bindparam, delete, func, select
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.records import metric_of, metric_row, metric_value
 from hpo_pipelines.store.schema import metrics
+from hpo_pipelines.store.within import within
 from hpo_pipelines.task import Metric, Task
 
-_any_of = metrics.c.task.in_(bindparam("tasks", expanding=True))
+_any_of = within(metrics.c.task, "tasks")
 _OF = select(metrics).where(_any_of).order_by(metrics.c.id)
 _BETWEEN = (
     select(metrics)
@@ -63,8 +64,7 @@ class Metrics:
 
     def of(self, task_ids: Sequence[str]) -> list[Metric]:
         """Every value of these tasks, in the order in which they were recorded."""
-        with self._database.read(ordered=True) as connection:
-            return [metric_of(row) for row in connection.execute(_OF, {"tasks": list(task_ids)})]
+        return [metric_of(row) for row in self._database.rows(_OF, {"tasks": task_ids}, ordered=True)]
 
     def between(self, task_id: str, first: int, last: int) -> list[Metric]:
         """The values of a task that one event ``metrics`` tells of, by its ``first`` and ``last``."""
@@ -73,9 +73,8 @@ class Metrics:
 
     def latest(self, task_ids: Sequence[str]) -> dict[tuple[str, str], float]:
         """The value recorded last of each task and name."""
-        with self._database.read(ordered=True) as connection:
-            rows = connection.execute(_LATEST, {"tasks": list(task_ids)})
-            return {(task, name): metric_value(value) for task, name, value in rows}
+        rows = self._database.rows(_LATEST, {"tasks": task_ids}, ordered=True)
+        return {(task, name): metric_value(value) for task, name, value in rows}
 
     def named(self, run_id: str, steps: Sequence[Task]) -> dict[str, float]:
         """The last values of a run with these ``steps``, by name; see :func:`named_values`."""

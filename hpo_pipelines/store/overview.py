@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Double, Select, and_, bindparam, case, func, literal, literal_column, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Double,
+    Select,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    literal_column,
+    null,
+    or_,
+    select,
+)
 
 from hpo_pipelines.errors import ParameterError
 from hpo_pipelines.store.database import Database
-from hpo_pipelines.store.filters import TaskFilter, batches
+from hpo_pipelines.store.filters import TaskFilter
 from hpo_pipelines.store.records import metric_value, task_of
 from hpo_pipelines.store.schema import SECONDS, metrics, run_numbers, tasks
+from hpo_pipelines.store.within import within
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
@@ -50,25 +64,34 @@ _UNDER_WAY = (
     .order_by(tasks.c.id.desc())
     .limit(bindparam("limit"))
 )
-_of_runs = tasks.c.parent.in_(bindparam("runs", expanding=True))
 _STEPS = (
-    select(tasks.c.parent, tasks.c.status, case((tasks.c.reused_from.is_(None), 0), else_=1), func.count())
-    .where(_of_runs, tasks.c.component.is_not(None))
-    .group_by(tasks.c.parent, tasks.c.status, literal_column("3"))
+    select(
+        tasks.c.parent,
+        case((tasks.c.component.is_(None), tasks.c.id)),  # a run inside
+        tasks.c.status,
+        case((tasks.c.reused_from.is_(None), 0), else_=1),
+        func.count(),
+    )
+    .where(within(tasks.c.parent, "runs"))
+    .group_by(tasks.c.parent, literal_column("2"), tasks.c.status, literal_column("4"))
 )
-_INSIDE = select(tasks.c.parent, tasks.c.id).where(_of_runs, tasks.c.kind == literal_column("'pipeline'"))
+_reporting = (
+    select(tasks.c.id.label("task"), tasks.c.parent.label("run"), tasks.c.component, tasks.c.position)
+    .where(within(tasks.c.parent, "runs"), tasks.c.component.is_not(None))
+    .union_all(select(tasks.c.id, tasks.c.id, null(), null()).where(within(tasks.c.id, "runs")))
+    .subquery("reporting")
+)
 _newest = (
-    select(func.max(metrics.c.id))
-    .join(tasks, tasks.c.id == metrics.c.task)
-    .where(tasks.c.parent.in_(bindparam("runs", expanding=True)), tasks.c.component.is_not(None))
-    .group_by(metrics.c.task, metrics.c.name)
+    select(_reporting.c.run, _reporting.c.component, _reporting.c.position, func.max(metrics.c.id).label("metric"))
+    .join(metrics, metrics.c.task == _reporting.c.task)
+    .group_by(*_reporting.c, metrics.c.name)
+    .subquery("newest")
 )
 _METRICS = (
-    select(tasks.c.parent, tasks.c.component, metrics.c.name, metrics.c.value)
-    .join(tasks, tasks.c.id == metrics.c.task)
-    .where(metrics.c.id.in_(_newest))
+    select(_newest.c.run, _newest.c.component, metrics.c.name, metrics.c.value)
+    .join(metrics, metrics.c.id == _newest.c.metric)
     # The last call of a component has the last word, as in Run.metrics.
-    .order_by(tasks.c.parent, tasks.c.position, metrics.c.id)
+    .order_by(_newest.c.run, _newest.c.position, metrics.c.id)
 )
 _ORDERS: dict[str, ColumnElement[Any]] = {
     "created": tasks.c.id,
@@ -165,38 +188,42 @@ class Overview:
     def steps(self, run_ids: Sequence[str]) -> dict[str, StepCounts]:
         """How the steps of each of these runs stand, those of runs inside it included."""
         found: dict[str, tuple[dict[str, int], list[int]]] = {run: ({}, [0]) for run in run_ids}
-        around = self._with_those_inside(run_ids)
-        for run, status, reused, count in self._all(_STEPS, list(around)):
-            for each in around[run]:
-                statuses, shared = found[each]
-                statuses[status] = statuses.get(status, 0) + count
-                shared[0] += count if reused else 0
+        rows, parents = self._children(run_ids)
+        for parent, status, reused, count in rows:
+            for run in _upwards(parent, parents):
+                if run in found:
+                    statuses, shared = found[run]
+                    statuses[status] = statuses.get(status, 0) + count
+                    shared[0] += count if reused else 0
         return {run: StepCounts(statuses, shared[0]) for run, (statuses, shared) in found.items()}
 
-    def _with_those_inside(self, run_ids: Sequence[str]) -> dict[str, list[str]]:
-        """These runs and all that are inside them, each with those of ``run_ids`` that it is, or is inside of."""
+    def _children(self, run_ids: Sequence[str]) -> tuple[list[Sequence[Any]], dict[str, str]]:
+        """Counts of the steps of these runs, and of those inside them; and the run around each that is inside one."""
         # Level by level: what PostgreSQL expects of a recursive query makes it read the whole table for 60 runs.
+        steps: list[Sequence[Any]] = []
         parents: dict[str, str] = {}
-        seen = dict.fromkeys(run_ids)
-        level = list(seen)
+        seen = set(run_ids)
+        level: Collection[str] = seen
         while level:
-            inside = {run: parent for parent, run in self._all(_INSIDE, level)}
-            parents |= inside
-            level = [run for run in inside if run not in seen]
-            seen |= dict.fromkeys(level)
-        wanted = set(run_ids)
-        return {run: [each for each in _upwards(run, parents) if each in wanted] for run in seen}
+            rows = self._database.rows(_STEPS, {"runs": level})
+            steps += [(parent, *counted) for parent, inside, *counted in rows if inside is None]
+            fresh = {inside: parent for parent, inside, *_ in rows if inside is not None}
+            parents |= fresh
+            level = fresh.keys() - seen
+            seen |= level
+        return steps, parents
 
     def metrics(self, run_ids: Sequence[str]) -> dict[str, dict[str, float]]:
-        """Of each run the last value of each metric of its steps: ``fit.val_auc`` of the last call of ``fit``."""
+        """Of each run the last value of each metric: its own by their names, its steps' as ``fit.val_auc`` of the last
+        call of ``fit``."""
         found: dict[str, dict[str, float]] = {run: {} for run in run_ids}
-        for run, component, name, value in self._all(_METRICS, run_ids, ordered=True):
-            found[run][f"{component}.{name}"] = metric_value(value)
-        return found
-
-    def _all(self, statement: Select[Any], run_ids: Sequence[str], *, ordered: bool = False) -> list[Any]:
-        with self._database.read(ordered=ordered) as connection:
-            return [row for some in batches(run_ids) for row in connection.execute(statement, {"runs": some})]
+        own: dict[str, dict[str, float]] = {run: {} for run in run_ids}
+        for run, component, name, value in self._database.rows(_METRICS, {"runs": run_ids}, ordered=True):
+            if component is None:
+                own[run][name] = metric_value(value)
+            else:
+                found[run][f"{component}.{name}"] = metric_value(value)
+        return {run: found[run] | own[run] for run in found}
 
 
 def _upwards(run: str, parents: Mapping[str, str]) -> Iterator[str]:

@@ -14,8 +14,6 @@ from typing import Any
 from sqlalchemy import (
     Double,
     Integer,
-    Select,
-    and_,
     bindparam,
     case,
     delete,
@@ -29,9 +27,10 @@ from sqlalchemy import (
 from sqlalchemy.sql.dml import ReturningInsert
 
 from hpo_pipelines.store.database import Database, Transaction
-from hpo_pipelines.store.filters import among, batches
+from hpo_pipelines.store.filters import among
 from hpo_pipelines.store.records import from_json, to_json
 from hpo_pipelines.store.schema import events, insert_or, leases, queued, queues, tasks
+from hpo_pipelines.store.within import within
 from hpo_pipelines.types import Kind, Status
 
 _LEASE = "run:"
@@ -40,8 +39,6 @@ _LEASE = "run:"
 ORPHANED = "orphaned"
 """The kind of the event that an agent died with a run."""
 
-_names: Any = bindparam("names", expanding=True)
-_runs: Any = bindparam("runs", expanding=True)
 _now = bindparam("now", type_=Double)
 _WAITS = tasks.c.status == str(Status.QUEUED)
 _RUNS = tasks.c.status == str(Status.RUNNING)
@@ -59,8 +56,17 @@ _LINE = select(queued).select_from(_WITH_TASK).where(queued.c.queue == bindparam
 _UNDER_WAY = (
     select(*queued.c, leases.c.owner, leases.c.expires_at)
     .select_from(_WITH_TASK.outerjoin(leases, _of_run))
-    .where(queued.c.queue.in_(_names), _RUNS)
+    .where(within(queued.c.queue, "names"), _RUNS)
     .order_by(*_ORDER)
+)
+# What waits and whose run nobody has; locked against other agents.
+_FIRST = (
+    select(queued)
+    .select_from(_WITH_TASK.outerjoin(leases, _of_run))
+    .where(within(queued.c.queue, "names"), _WAITS, or_(leases.c.name.is_(None), leases.c.expires_at <= _now))
+    .order_by(*_ORDER)
+    .limit(1)
+    .with_for_update(of=queued, skip_locked=True)
 )
 _AHEAD = (
     select(func.count())
@@ -78,13 +84,13 @@ _COUNT_DEATH = (
     .returning(queued.c.claims)
 )
 _LAST_DEATH = select(func.max(events.c.id)).where(events.c.task == bindparam("of"), events.c.kind == ORPHANED)
-_INSIDE = select(tasks.c.id).where(tasks.c.parent.in_(_runs), tasks.c.kind == str(Kind.PIPELINE))
+_INSIDE = select(tasks.c.id).where(within(tasks.c.parent, "runs"), tasks.c.kind == str(Kind.PIPELINE))
 # What a step that has ended was heard of since.
 _PROGRESS = (
     select(literal(1))
     .select_from(events.join(tasks, tasks.c.id == events.c.task))
-    .where(tasks.c.parent.in_(_runs), tasks.c.kind == str(Kind.STEP), among((Status.COMPLETED, Status.FAILED)))
-    .where(events.c.id > bindparam("since"), events.c.kind.in_(("created", "status")))
+    .where(within(tasks.c.parent, "runs"), tasks.c.kind == str(Kind.STEP), among((Status.COMPLETED, Status.FAILED)))
+    .where(events.c.id > bindparam("since"), or_(events.c.kind == "created", events.c.kind == "status"))
     .limit(1)
 )
 LEAVE = delete(queued).where(queued.c.task == bindparam("of"))
@@ -142,20 +148,6 @@ def _set(dialect: str, column: str) -> ReturningInsert[Any]:
     return statement.on_conflict_do_update(index_elements=["name"], set_=new).returning(*queues.c)
 
 
-@cache
-def _first(names: int) -> Select[Any]:
-    """The first entry of ``names`` queues that waits and whose run nobody has; locked against other agents."""
-    free = or_(leases.c.name.is_(None), leases.c.expires_at <= _now)
-    return (
-        select(queued)
-        .select_from(_WITH_TASK.outerjoin(leases, _of_run))
-        .where(queued.c.queue.in_([bindparam(f"queue_{index}") for index in range(names)]), and_(_WAITS, free))
-        .order_by(*_ORDER)
-        .limit(1)
-        .with_for_update(of=queued, skip_locked=True)
-    )
-
-
 class Queues:
     """The queues of a store. Every method may raise StoreError."""
 
@@ -204,8 +196,7 @@ class Queues:
             open_ = self._open(names)
             if not open_:
                 return None
-            values = {f"queue_{index}": name for index, name in enumerate(open_)}
-            for row in transaction.rows(_first(len(open_)), {**values, "now": transaction.now}):
+            for row in transaction.rows(_FIRST, {"names": open_, "now": transaction.now}):
                 return _entry(row)
         return None
 
@@ -222,7 +213,7 @@ class Queues:
         """The entries of ``names`` whose runs are recorded as running, each with who drives it, None for nobody."""
         with self._database.read() as connection:
             now = self._database.dialect.now(connection)
-            rows = connection.execute(_UNDER_WAY, {"names": list(names)}).all()
+            rows = self._database.rows(_UNDER_WAY, {"names": names})
         return [(_entry(row), owner if owner is not None and until > now else None) for *row, owner, until in rows]
 
     def orphaned(self, task: str) -> int:
@@ -241,12 +232,9 @@ class Queues:
         ((last,),) = transaction.rows(_LAST_DEATH, {"of": task})
         level = [task]
         while level:
-            for some in batches(level):
-                values = {"runs": some, "since": last or 0}
-                if transaction.connection.execute(_PROGRESS, values).first() is not None:
-                    return True
-            found = [transaction.connection.execute(_INSIDE, {"runs": some}) for some in batches(level)]
-            level = [run for rows in found for (run,) in rows]
+            if transaction.rows(_PROGRESS, {"runs": level, "since": last or 0}):
+                return True
+            level = [run for (run,) in transaction.rows(_INSIDE, {"runs": level})]
         return False
 
     def entry(self, task: str) -> Entry | None:

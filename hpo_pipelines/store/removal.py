@@ -7,16 +7,16 @@ given again; code; artifacts, which are swept once nobody needs them. What other
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache as once
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Table, bindparam, delete, or_, select, update
+from sqlalchemy import Connection, Delete, Executable, Table, bindparam, delete, or_, select, update
 
 from hpo_pipelines.errors import IllegalTransition, StudyError, TaskError
 from hpo_pipelines.store.database import Database, Transaction
 from hpo_pipelines.store.events import story
-from hpo_pipelines.store.filters import batches
 from hpo_pipelines.store.numbering import uncount
 from hpo_pipelines.store.records import task_of
 from hpo_pipelines.store.references import not_found
@@ -32,17 +32,23 @@ from hpo_pipelines.store.schema import (
     queued,
     tasks,
 )
+from hpo_pipelines.store.within import within
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
-_ids: BindParameter[str] = bindparam("ids", expanding=True)
-_THESE = select(tasks).where(tasks.c.id.in_(_ids)).order_by(tasks.c.id)
-_TRIALS = select(tasks).where(tasks.c.study.in_(_ids), tasks.c.parent.is_(None)).order_by(tasks.c.id)
-_INSIDE = select(tasks).where(tasks.c.parent.in_(_ids)).order_by(tasks.c.id)
+THESE = select(tasks).where(within(tasks.c.id, "ids")).order_by(tasks.c.id)
+THESE_LOCKED = THESE.with_for_update()
+_TRIALS = select(tasks).where(within(tasks.c.study, "ids"), tasks.c.parent.is_(None)).order_by(tasks.c.id)
+TRIALS_LOCKED = _TRIALS.with_for_update()
+_INSIDE = select(tasks).where(within(tasks.c.parent, "ids")).order_by(tasks.c.id)
+_NAMES = select(tasks.c.name).where(within(tasks.c.id, "ids"))
 _CLONES = select(tasks.c.cloned_from, tasks.c.study, tasks.c.kind, tasks.c.id).where(
-    tasks.c.cloned_from.in_(_ids), or_(tasks.c.study.is_not(None), tasks.c.kind == str(Kind.STUDY))
+    within(tasks.c.cloned_from, "ids"), or_(tasks.c.study.is_not(None), tasks.c.kind == str(Kind.STUDY))
 )
-_MADE = select(cache.c.key).where(cache.c.task.in_(_ids))
+Rows = Callable[[Executable, Mapping[str, Any]], Sequence[Sequence[Any]]]
+"""How a statement's rows are read: in a transaction, or outside one."""
+
+_MADE = select(cache.c.key).where(within(cache.c.task, "ids"))
 _REUSED = select(tasks.c.reused_from).where(tasks.c.reused_from.is_not(None)).distinct()
 _REUSES = (
     select(tasks.c.key, tasks.c.id)
@@ -52,9 +58,9 @@ _REUSES = (
 _PASS_ON = update(cache).where(cache.c.key == bindparam("of")).values(task=bindparam("to"))
 _FORGET = delete(cache).where(cache.c.key == bindparam("of"))
 _SECONDS = select(attempts.c.task, attempts.c.started_at, attempts.c.finished_at).where(
-    attempts.c.task.in_(_ids), attempts.c.status == str(Status.COMPLETED), attempts.c.finished_at.is_not(None)
+    within(attempts.c.task, "ids"), attempts.c.status == str(Status.COMPLETED), attempts.c.finished_at.is_not(None)
 )
-_MIRRORS = select(mirrors.c.follower, mirrors.c.task, mirrors.c.reference).where(mirrors.c.task.in_(_ids))
+_MIRRORS = select(mirrors.c.follower, mirrors.c.task, mirrors.c.reference).where(within(mirrors.c.task, "ids"))
 _HANGING: tuple[tuple[Table, str], ...] = (
     (metrics, "task"), (outputs, "task"), (attempts, "task"), (edges, "target"), (edges, "source"), (mirrors, "task"),
     (queued, "task"), (consoles, "run"),
@@ -105,21 +111,20 @@ class Removal:
         """
         with self._database.transaction() as transaction:
             # Locked, so that none is started again while it goes.
-            _by_ids(transaction.connection, _THESE.with_for_update(), task_ids)
-            _by_ids(transaction.connection, _TRIALS.with_for_update(), task_ids)
-            removed = _removal(transaction.connection, task_ids, transaction.now)
+            by_ids(transaction.rows, THESE_LOCKED, task_ids)
+            by_ids(transaction.rows, TRIALS_LOCKED, task_ids)
+            removed = _removal(transaction.connection, transaction.rows, task_ids, transaction.now)
             _write(transaction, removed)
         return removed
 
     def removal(self, *task_ids: str) -> Removed:
         """What :meth:`delete` would delete; raises what it would raise."""
         with self._database.read() as connection:
-            return _removal(connection, task_ids, self._database.dialect.now(connection))
+            return _removal(connection, self._database.rows, task_ids, self._database.dialect.now(connection))
 
     def trials(self, study_ids: Sequence[str]) -> list[Task]:
         """The runs of these studies, without those inside them."""
-        with self._database.read() as connection:
-            return _by_ids(connection, _TRIALS, study_ids)
+        return by_ids(self._database.rows, _TRIALS, study_ids)
 
     def reused(self, step_ids: Collection[str]) -> frozenset[str]:
         """Those of ``step_ids`` that other steps have reused. Looks at every step there is."""
@@ -127,41 +132,43 @@ class Removal:
         return wanted.intersection(step for (step,) in self._database.rows(_REUSED, {}))
 
 
-def _removal(connection: Connection, task_ids: Sequence[str], now: float) -> Removed:
-    wanted = _by_ids(connection, _THESE, task_ids)
+def _removal(connection: Connection, rows: Rows, task_ids: Sequence[str], now: float) -> Removed:
+    wanted = by_ids(rows, THESE, task_ids)
     found = {task.id for task in wanted}
     for task_id in task_ids:
         if task_id not in found:
             raise not_found(connection, task_id)
     studies = tuple(task for task in wanted if task.kind is Kind.STUDY)
-    trials = _by_ids(connection, _TRIALS, [study.id for study in studies])
+    trials = by_ids(rows, _TRIALS, [study.id for study in studies])
     roots = {task.id: task for task in (*wanted, *trials) if task.kind is not Kind.STUDY}
     for task in (*studies, *roots.values()):
-        _refuse(connection, task, {study.id for study in studies}, now)
-    _refuse_bases(connection, roots, {study.id for study in studies})
-    below = inside(connection, roots)
+        _refuse(connection, rows, task, {study.id for study in studies}, now)
+    _refuse_bases(rows, roots, {study.id for study in studies})
+    below = inside(rows, roots)
     runs = (*roots.values(), *(task for task in below if task.kind is Kind.PIPELINE))
     steps = tuple(task for task in below if task.kind is Kind.STEP)
-    outcomes, passed_on = _outcomes(connection, {task.id for task in (*studies, *runs, *steps)})
+    outcomes, passed_on = _outcomes(rows, {task.id for task in (*studies, *runs, *steps)})
     return Removed(studies, runs, steps, outcomes, passed_on)
 
 
-def _by_ids(connection: Connection, statement: Any, ids: Iterable[str]) -> list[Task]:
-    return [task_of(row) for some in batches(ids) for row in connection.execute(statement, {"ids": some})]
+def by_ids(rows: Rows, statement: Executable, ids: Iterable[str]) -> list[Task]:
+    """The tasks that ``statement`` finds for ``ids``; none without any."""
+    ids = list(ids)
+    return [task_of(row) for row in rows(statement, {"ids": ids})] if ids else []
 
 
-def inside(connection: Connection, runs: Iterable[str]) -> list[Task]:
+def inside(rows: Rows, runs: Iterable[str]) -> list[Task]:
     """Every task below ``runs``, level by level."""
     found: list[Task] = []
     level: Sequence[str] = list(runs)
     while level:
-        below = _by_ids(connection, _INSIDE, level)
+        below = by_ids(rows, _INSIDE, level)
         found += below
         level = [task.id for task in below if task.kind is Kind.PIPELINE]
     return found
 
 
-def _refuse(connection: Connection, task: Task, studies: Collection[str], now: float) -> None:
+def _refuse(connection: Connection, rows: Rows, task: Task, studies: Collection[str], now: float) -> None:
     """Raise what :meth:`Removal.delete` says of ``task``, where ``studies`` go too."""
     if task.parent is not None:
         around = "its run" if task.kind is Kind.STEP else "the run around it"
@@ -173,7 +180,7 @@ def _refuse(connection: Connection, task: Task, studies: Collection[str], now: f
             f"{what} {task.label} is {task.status}, so it cannot be deleted; wait for it, or {cure}.", lines
         )
     if task.study is not None and task.study not in studies:
-        name = _names(connection, [task.study])
+        name = _names(rows, [task.study])
         what = "an attempt of a trial" if task.trial is None else f"trial {task.trial}"
         raise StudyError(f"{task.label} is {what} of study {name}, which counts on it; delete the study.")
 
@@ -186,44 +193,40 @@ def is_under_way(connection: Connection, task: Task, now: float) -> bool:
     return task.kind is not Kind.STUDY or connection.execute(lease).first() is not None
 
 
-def _refuse_bases(connection: Connection, roots: Mapping[str, Task], studies: Collection[str]) -> None:
-    for some in batches(roots):
-        for origin, study, kind, clone in connection.execute(_CLONES, {"ids": some}):
-            owner = clone if kind == Kind.STUDY else study
-            if owner not in studies:
-                raise StudyError(
-                    f"{roots[origin].label} is what the trials of study {_names(connection, [owner])} are clones of, "
-                    "which goes on from it when it is resumed; delete the study too."
-                )
+def _refuse_bases(rows: Rows, roots: Mapping[str, Task], studies: Collection[str]) -> None:
+    for origin, study, kind, clone in rows(_CLONES, {"ids": roots}):
+        owner = clone if kind == Kind.STUDY else study
+        if owner not in studies:
+            raise StudyError(
+                f"{roots[origin].label} is what the trials of study {_names(rows, [owner])} are clones of, "
+                "which goes on from it when it is resumed; delete the study too."
+            )
 
 
-def _names(connection: Connection, ids: Sequence[str]) -> str:
-    rows = connection.execute(select(tasks.c.name).where(tasks.c.id.in_(_ids)), {"ids": list(ids)})
-    return ", ".join(name for (name,) in rows) or ", ".join(ids)
+def _names(rows: Rows, ids: Sequence[str]) -> str:
+    return ", ".join(name for (name,) in rows(_NAMES, {"ids": ids})) or ", ".join(ids)
 
 
-def _outcomes(connection: Connection, ids: Collection[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+def _outcomes(rows: Rows, ids: Collection[str]) -> tuple[tuple[str, ...], dict[str, str]]:
     """The keys of the outcomes of the tasks ``ids``: those to forget, and those that another step has by now."""
-    made = sorted(key for some in batches(ids) for (key,) in connection.execute(_MADE, {"ids": some}))
+    made = sorted(key for (key,) in rows(_MADE, {"ids": ids}))
     if not made:
         return (), {}
     # One look at all steps that reused something: there is no index by what, which every step would pay for.
-    others = {key: step for key, step in connection.execute(_REUSES) if step not in ids}
+    others = {key: step for key, step in rows(_REUSES, {}) if step not in ids}
     return tuple(key for key in made if key not in others), {key: others[key] for key in made if key in others}
 
 
 def _write(transaction: Transaction, removed: Removed) -> None:
     ids = [task.id for task in removed.tasks]
-    seconds = _seconds(transaction.connection, [step.id for step in removed.steps])
-    shown = _mirrors(transaction.connection, ids)
+    seconds = _seconds(transaction.rows, [step.id for step in removed.steps])
+    shown = _mirrors(transaction.rows, ids)
     transaction.write(_PASS_ON, [{"of": key, "to": step} for key, step in removed.passed_on.items()])
     transaction.write(_FORGET, [{"of": key} for key in removed.outcomes])
     for table, column in _HANGING:
-        _delete(transaction, table, column, ids)
-    _delete(transaction, tasks, "id", [step.id for step in removed.steps])
-    # Those inside before those around them, which the foreign key asks for where they are not deleted at once.
-    _delete(transaction, tasks, "id", [run.id for run in reversed(removed.runs)])
-    _delete(transaction, tasks, "id", [study.id for study in removed.studies])
+        transaction.count(_delete(table, column), {"ids": ids})
+    # At once, for the foreign key of what is inside to what is around it is looked at when all are gone.
+    transaction.count(_delete(tasks, "id"), {"ids": ids})
     uncount(transaction, removed.runs)
     for task in removed.tasks:
         data: dict[str, Any] = {
@@ -237,21 +240,18 @@ def _write(transaction: Transaction, removed: Removed) -> None:
         transaction.event(task.id, "deleted", data)
 
 
-def _seconds(connection: Connection, steps: Sequence[str]) -> dict[str, float]:
-    rows = (row for some in batches(steps) for row in connection.execute(_SECONDS, {"ids": some}))
-    return {task: finished - started for task, started, finished in rows}
+def _seconds(rows: Rows, steps: Sequence[str]) -> dict[str, float]:
+    return {task: finished - started for task, started, finished in rows(_SECONDS, {"ids": steps})}
 
 
-def _mirrors(connection: Connection, ids: Sequence[str]) -> dict[str, dict[str, str]]:
+def _mirrors(rows: Rows, ids: Sequence[str]) -> dict[str, dict[str, str]]:
     """Task → follower → what it made of the task: the followers read of it after it is gone."""
     found: dict[str, dict[str, str]] = {}
-    for some in batches(ids):
-        for follower, task, reference in connection.execute(_MIRRORS, {"ids": some}):
-            found.setdefault(task, {})[follower] = reference
+    for follower, task, reference in rows(_MIRRORS, {"ids": ids}):
+        found.setdefault(task, {})[follower] = reference
     return found
 
 
-def _delete(transaction: Transaction, table: Table, column: str, ids: Sequence[str]) -> None:
-    statement = delete(table).where(table.c[column].in_(_ids))
-    for some in batches(ids):
-        transaction.connection.execute(statement, {"ids": some})
+@once
+def _delete(table: Table, column: str) -> Delete:
+    return delete(table).where(within(table.c[column], "ids"))

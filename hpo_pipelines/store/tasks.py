@@ -24,14 +24,15 @@ from hpo_pipelines.store.references import find, not_found
 from hpo_pipelines.store.removal import Removal, inside
 from hpo_pipelines.store.schema import edges as edges_
 from hpo_pipelines.store.schema import tasks
+from hpo_pipelines.store.within import within
 from hpo_pipelines.task import TRANSITIONS, Edge, Task
 from hpo_pipelines.types import Kind, Status
 
 _INSERT = insert(tasks)
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("of"))
 _STATUS = select(tasks.c.status).where(tasks.c.id == bindparam("of"))
-_BY_IDS = select(tasks).where(tasks.c.id.in_(bindparam("ids", expanding=True)))
-_STATUSES = select(tasks.c.id, tasks.c.status).where(tasks.c.id.in_(bindparam("ids", expanding=True)))
+_BY_IDS = select(tasks).where(within(tasks.c.id, "ids"))
+_STATUSES = select(tasks.c.id, tasks.c.status).where(within(tasks.c.id, "ids"))
 _WITHDRAW = (
     update(tasks)
     .where(tasks.c.id == bindparam("of"))
@@ -46,9 +47,7 @@ _WITHDRAW = (
 _DROP_EDGES = delete(edges_).where(edges_.c.target == bindparam("of"))
 _CHILDREN = select(tasks).where(tasks.c.parent == bindparam("run")).order_by(tasks.c.position, tasks.c.id)
 _CHILDREN_OF = (
-    select(tasks)
-    .where(tasks.c.parent.in_(bindparam("runs", expanding=True)))
-    .order_by(tasks.c.parent, tasks.c.position, tasks.c.id)
+    select(tasks).where(within(tasks.c.parent, "runs")).order_by(tasks.c.parent, tasks.c.position, tasks.c.id)
 )
 
 
@@ -183,9 +182,8 @@ class Tasks(Details, Archiving, Removal):
 
     def get_all(self, task_ids: Sequence[str]) -> dict[str, Task]:
         """Each of these tasks by its id; those that are not there are left out."""
-        with self._database.read() as connection:
-            found = map(task_of, connection.execute(_BY_IDS, {"ids": builtins.list(task_ids)}))
-            return {task.id: task for task in found}
+        found = map(task_of, self._database.rows(_BY_IDS, {"ids": task_ids}))
+        return {task.id: task for task in found}
 
     def find(self, reference: str) -> Task:
         """The task that a person means by ``reference``.
@@ -214,9 +212,7 @@ class Tasks(Details, Archiving, Removal):
 
     def statuses(self, task_ids: Sequence[str]) -> dict[str, Status]:
         """Where each of these tasks stands; those that are not there are left out."""
-        with self._database.read() as connection:
-            rows = connection.execute(_STATUSES, {"ids": builtins.list(task_ids)})
-            return {task: Status(status) for task, status in rows}
+        return {task: Status(status) for task, status in self._database.rows(_STATUSES, {"ids": task_ids})}
 
     def status(self, task_id: str) -> Status:
         """Where one task stands. Raises TaskNotFound."""
@@ -231,15 +227,13 @@ class Tasks(Details, Archiving, Removal):
     def children_of(self, run_ids: Sequence[str]) -> dict[str, builtins.list[Task]]:
         """:meth:`children` of each of ``run_ids``."""
         found: dict[str, builtins.list[Task]] = {run_id: [] for run_id in run_ids}
-        with self._database.read() as connection:
-            for task in map(task_of, connection.execute(_CHILDREN_OF, {"runs": builtins.list(found)})):
-                found[str(task.parent)].append(task)
+        for task in map(task_of, self._database.rows(_CHILDREN_OF, {"runs": found})):
+            found[str(task.parent)].append(task)
         return found
 
     def below(self, run_ids: Sequence[str]) -> builtins.list[Task]:
         """Every step of these runs and of the runs inside them, those runs too, level by level."""
-        with self._database.read() as connection:
-            return inside(connection, run_ids)
+        return inside(self._database.rows, run_ids)
 
     def ancestry(self, task_id: str) -> builtins.list[Task]:
         """What a task came from, what that came from, and so on, nearest first: the attempts before it, then what the

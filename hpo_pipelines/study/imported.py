@@ -15,7 +15,6 @@ from optuna.trial import FrozenTrial, TrialState
 from hpo_pipelines.engine.rungs import Ladder
 from hpo_pipelines.run import Run
 from hpo_pipelines.store.chain import first
-from hpo_pipelines.store.filters import batches
 from hpo_pipelines.study import sampling
 from hpo_pipelines.study.fidelity import climbs
 from hpo_pipelines.study.goals import Goals
@@ -59,9 +58,7 @@ class Imported:
 
     def found(self, workspace: Workspace) -> Iterator[tuple[int, Run | None]]:
         """Each with its number; None for a run that has been deleted since."""
-        known: dict[str, Task] = {}
-        for some in batches(self.runs):
-            known |= workspace.store.tasks.get_all(some)
+        known = workspace.store.tasks.get_all(self.runs)
         for number, run in enumerate(self.runs):
             yield number, Run(workspace, known[run]) if run in known else None
 

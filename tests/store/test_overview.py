@@ -67,6 +67,25 @@ class OverviewContract:
         assert found["fit.auc"] == 0.8
         assert found["fit.loss"] != found["fit.loss"]
 
+    def test_a_run_has_metrics_of_its_own_too(self, store: Store, build) -> None:
+        run, other = build.run(), build.run()
+        step = build.step(run, "fit", component="fit", position=0)
+        store.metrics.add([Metric(step.id, "auc", 0.7, 0, 1.0)])
+        store.metrics.add([Metric(run.id, "auc", 0.1, step, float(step)) for step in range(3)])
+        store.metrics.add([Metric(run.id, "fit.auc", 0.2, 0, 4.0)])
+        found = store.overview.metrics([run.id, other.id])
+        assert found == {run.id: {"auc": 0.1, "fit.auc": 0.2}, other.id: {}}
+
+    def test_steps_of_runs_inside_count_for_all_around_them(self, store: Store, build) -> None:
+        outer = build.run()
+        inner = build.run(parent=outer.id)
+        innermost = build.run(parent=inner.id)
+        for run in (outer, inner, innermost):
+            build.step(run, "fit", status=Status.COMPLETED)
+        found = store.overview.steps([inner.id, outer.id])
+        assert {run: counts.total for run, counts in found.items()} == {outer.id: 3, inner.id: 2}
+        assert store.overview.steps([innermost.id])[innermost.id].statuses == {"completed": 1}
+
 
 class TestSqlite(OverviewContract):
     @pytest.fixture
