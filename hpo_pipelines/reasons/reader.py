@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.errors import HpoPipelinesError, TaskNotFound
 from hpo_pipelines.reasons.record import REMOVED, Origin
 from hpo_pipelines.snapshot import Content
-from hpo_pipelines.store import TaskFilter
 from hpo_pipelines.task import CacheEntry, Edge, Task
-from hpo_pipelines.types import ArtifactRef, Kind, Status
+from hpo_pipelines.types import ArtifactRef
 
 if TYPE_CHECKING:
     from hpo_pipelines.artifacts import ArtifactStore
@@ -24,7 +23,6 @@ _FEW, _MANY = 16, 200
 """How many runs are read at first, and at most at a time: a step that is executed each time is found in the first."""
 _MOST = 5000
 """How many steps are looked at."""
-_EXECUTED = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.ABORTED, Status.PRUNED)
 
 
 @dataclass(frozen=True)
@@ -148,21 +146,24 @@ class Reader:
         for entry in latest:
             self._entries.setdefault(entry.key, entry)
         wanted = list(dict.fromkeys(entry.task for entry in latest if entry.task < task.id and entry.task not in seen))
-        self._tasks |= self.store.tasks.get_all([id for id in wanted if id not in self._tasks])
-        return [self._tasks[id] for id in wanted if id in self._tasks and self._tasks[id].key is not None]
+        return [found for found in self._all(wanted) if found.key is not None]
+
+    def _all(self, ids: Sequence[str]) -> list[Task]:
+        """The tasks ``ids``, in their order; those that are not there any more left out."""
+        self._tasks |= self.store.tasks.get_all([id for id in ids if id not in self._tasks])
+        return [self._tasks[id] for id in ids if id in self._tasks]
 
     def _earlier_in_pipeline(self, task: Task) -> list[Task]:
-        found: list[Task] = []
+        found: list[str] = []
         for page in self._pages(task):
-            found += [
-                step for step in page if step.id < task.id and step.component == task.component and _was_executed(step)
-            ]
+            found += [step for step, component in page if step < task.id and component == task.component]
             if len(found) >= LATEST:
                 break
-        return sorted(found, key=lambda step: step.id, reverse=True)[:LATEST]
+        return self._all(sorted(found, reverse=True)[:LATEST])
 
-    def _pages(self, task: Task) -> Iterable[list[Task]]:
-        """The steps of the pipeline's runs up to the step's own, the newest runs first: read once for all its steps."""
+    def _pages(self, task: Task) -> Iterable[Sequence[tuple[str, str]]]:
+        """The steps executed in the pipeline's runs up to the step's own, the newest runs first: read once for all its
+        steps."""
         run = task.parent or task.id
         if run not in self._listed:
             self._listed[run] = _Steps(self.store, task, before=f"{run}~")  # sorts behind the run itself
@@ -170,32 +171,27 @@ class Reader:
 
 
 class _Steps:
-    """The steps of the runs of a pipeline, read as far as they are asked for: through its runs, which have an index."""
+    """The steps executed in the runs of a pipeline, read as far as they are asked for: through its runs, which have an
+    index."""
 
     def __init__(self, store: Store, like: Task, *, before: str) -> None:
         self._store = store
-        self._wanted = TaskFilter(kind=Kind.PIPELINE, project=like.project, pipeline=like.pipeline)
-        self._before = before
-        self._known: list[list[Task]] = []
+        self._project, self._pipeline = like.project, str(like.pipeline)
+        self._before: str | None = before
+        self._known: list[Sequence[tuple[str, str]]] = []
         self._runs, self._left = _FEW, _MOST
 
-    def __iter__(self) -> Iterator[list[Task]]:
+    def __iter__(self) -> Iterator[Sequence[tuple[str, str]]]:
         number = 0
         while number < len(self._known) or self._read_on():
             yield self._known[number]
             number += 1
 
     def _read_on(self) -> bool:
-        runs = self._store.tasks.list(self._wanted, limit=self._runs, before=self._before) if self._left > 0 else []
-        if not runs:
+        if self._before is None or self._left <= 0:
             return False
-        children = self._store.tasks.children_of([run.id for run in runs])
-        steps = [task for each in children.values() for task in each if task.kind is Kind.STEP]
-        self._known.append(steps)
-        self._before, self._runs = runs[-1].id, min(2 * self._runs, _MANY)
-        self._left -= len(steps)
-        return True
-
-
-def _was_executed(step: Task) -> bool:
-    return step.key is not None and step.reused_from is None and step.status in _EXECUTED
+        found = self._store.overview.executions(self._project, self._pipeline, before=self._before, runs=self._runs)
+        self._known.append(found.steps)
+        self._before, self._runs = found.last, min(2 * self._runs, _MANY)
+        self._left -= found.looked_at
+        return found.last is not None

@@ -63,7 +63,7 @@ def _whole(transaction: Transaction, task_ids: Sequence[str]) -> list[Task]:
     known = {task.id for task in wanted}
     for task_id in task_ids:
         if task_id not in known:
-            raise not_found(transaction.connection, task_id)
+            raise not_found(transaction.rows, task_id)
     for task in wanted:
         if task.parent is not None:
             around = "its run" if task.kind is Kind.STEP else "the run around it"
@@ -76,8 +76,8 @@ def _whole(transaction: Transaction, task_ids: Sequence[str]) -> list[Task]:
 
 
 def _refuse_under_way(transaction: Transaction, task: Task) -> None:
-    if task.parent is None and is_under_way(transaction.connection, task, transaction.now):
-        lines = [event.line for event in story(transaction.connection, task.id)]
+    if task.parent is None and is_under_way(transaction.rows, task, transaction.now):
+        lines = [event.line for event in story(transaction.rows, task.id)]
         cure = "stop its driver" if task.kind is Kind.STUDY else "abort it"
         raise IllegalTransition(
             f"{task.label} is {task.status}, so it cannot be archived; wait for it, or {cure}.", lines

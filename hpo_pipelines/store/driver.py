@@ -19,6 +19,8 @@ from sqlalchemy.sql.elements import ClauseElement
 from hpo_pipelines.store.within import Texts, encoded
 
 Values = Mapping[str, Any]
+Rows = Callable[[Executable, Values], Sequence[Sequence[Any]]]
+"""How the rows of a statement are read: in a transaction, or outside one."""
 
 
 @dataclass(frozen=True)

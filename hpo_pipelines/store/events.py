@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import bindparam, func, select
 
 from hpo_pipelines.store.database import Database
+from hpo_pipelines.store.driver import Rows
 from hpo_pipelines.store.records import event_of
 from hpo_pipelines.store.schema import events
 from hpo_pipelines.store.within import within
@@ -20,9 +22,9 @@ _STORIES = select(events).where(within(events.c.task, "tasks")).order_by(events.
 _LAST = select(func.max(events.c.id))
 
 
-def story(connection: Connection, task_id: str) -> list[Event]:
+def story(rows: Rows, task_id: str) -> list[Event]:
     """Every event of a task, oldest first."""
-    return [event_of(row) for row in connection.execute(_STORY, {"of": task_id})]
+    return [event_of(row) for row in rows(_STORY, {"of": task_id})]
 
 
 class Events:
@@ -52,8 +54,7 @@ class Events:
 
     def story(self, task_id: str) -> list[Event]:
         """Every event of a task, oldest first."""
-        with self._database.read(ordered=True) as connection:
-            return story(connection, task_id)
+        return story(partial(self._database.rows, ordered=True), task_id)
 
     def stories(self, task_ids: Sequence[str]) -> dict[str, list[Event]]:
         """:meth:`story` of each of ``task_ids``."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -14,7 +15,6 @@ from sqlalchemy import (
     bindparam,
     case,
     func,
-    literal,
     literal_column,
     null,
     or_,
@@ -23,12 +23,15 @@ from sqlalchemy import (
 
 from hpo_pipelines.errors import ParameterError
 from hpo_pipelines.store.database import Database
-from hpo_pipelines.store.filters import TaskFilter
+from hpo_pipelines.store.filters import Shape, TaskFilter
 from hpo_pipelines.store.records import metric_value, task_of
 from hpo_pipelines.store.schema import SECONDS, metrics, run_numbers, tasks
 from hpo_pipelines.store.within import within
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
+
+EXECUTED = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.ABORTED, Status.PRUNED)
+"""Where a step can stand that was executed."""
 
 _IS_RUN = (tasks.c.kind == literal_column("'pipeline'")) & tasks.c.parent.is_(None)
 
@@ -49,6 +52,28 @@ def _pipelines(*, archived: bool) -> Select[Any]:
 _PIPELINES, _ARCHIVED = _pipelines(archived=False), _pipelines(archived=True)
 _COUNTS = select(run_numbers.c.runs, run_numbers.c.archived).where(
     run_numbers.c.project == bindparam("of_project"), run_numbers.c.pipeline == bindparam("of_pipeline")
+)
+_latest = (
+    select(tasks.c.id)
+    .where(
+        tasks.c.kind == literal_column("'pipeline'"),
+        tasks.c.project == bindparam("of_project"),
+        tasks.c.pipeline == bindparam("of_pipeline"),
+        tasks.c.id < bindparam("before"),
+    )
+    .order_by(tasks.c.id.desc())
+    .limit(bindparam("limit"))
+    .subquery("latest")
+)
+_was_executed = and_(
+    tasks.c.key.is_not(None),
+    tasks.c.reused_from.is_(None),
+    or_(*(tasks.c.status == literal_column(f"'{status}'") for status in EXECUTED)),
+)
+_EXECUTIONS = (
+    select(_latest.c.id, tasks.c.id, tasks.c.component, case((_was_executed, 1), else_=0))
+    .select_from(_latest.outerjoin(tasks, tasks.c.parent == _latest.c.id))
+    .order_by(_latest.c.id.desc())
 )
 _around = tasks.alias("around")
 _UNDER_WAY = (
@@ -126,6 +151,18 @@ class StepCounts:
         return sum(self.statuses.values())
 
 
+@dataclass(frozen=True)
+class Executions:
+    """Steps of some runs that were computed under a key, not reused: id and component of each.
+
+    ``looked_at`` counts all that the runs have, ``last`` is the id of the oldest run, None where there was none.
+    """
+
+    steps: Sequence[tuple[str, str]]
+    looked_at: int
+    last: str | None
+
+
 class Overview:
     """Reads for lists and pages. Every method raises StoreError if the database refuses."""
 
@@ -142,11 +179,8 @@ class Overview:
             values = {"of_project": where.project, "of_pipeline": where.pipeline}
             runs, archived = next(iter(self._database.rows(_COUNTS, values)), (0, 0))
             return int(runs + archived if where.archived is None else archived if where.archived else runs)
-        statement = select(func.count()).select_from(tasks)
-        for condition in where.conditions():
-            statement = statement.where(condition)
-        with self._database.read() as connection:
-            return int(connection.execute(statement).scalar_one())
+        ((count,),) = self._database.rows(_count(where.shape), where.values)
+        return int(count)
 
     def page(
         self,
@@ -164,19 +198,11 @@ class Overview:
         """
         if order not in _ORDERS:
             raise ParameterError(f"runs cannot be sorted by {order!r}; sort by {', '.join(_ORDERS)}.")
-        # All runs of one pipeline are equal in it; said so, for the databases sort 100,000 rows to find that out.
-        key = tasks.c.id if order == "pipeline" and where.pipeline is not None else _ORDERS[order]
-        ordered = [tasks.c.id] if key is tasks.c.id else [key, tasks.c.id]
-        statement = select(key, *tasks.c).limit(limit + 1)
-        statement = statement.order_by(*(each.desc() if descending else each for each in ordered))
-        if key is tasks.c.number:
-            statement = statement.where(key.is_not(None))  # as each run's is, and as the index of numbers says
-        for condition in where.conditions():
-            statement = statement.where(condition)
+        statement = _page(where.shape, order, descending=descending, behind=after is not None)
+        values = {**where.values, "limit": limit + 1}
         if after is not None:
-            statement = statement.where(_behind(key, after, descending=descending))
-        with self._database.read() as connection:
-            rows = connection.execute(statement).all()
+            values |= {"after": after[0], "after_id": after[1]}
+        rows = self._database.rows(statement, values)
         found = [task_of(row[1:]) for row in rows[:limit]]
         return found, (rows[limit - 1][0], found[-1].id) if len(rows) > limit else None
 
@@ -184,6 +210,14 @@ class Overview:
         """The newest ``limit`` steps of this ``status`` of runs that have not ended, newest first."""
         values = {"of_status": str(status), "limit": limit}
         return [task_of(row) for row in self._database.rows(_UNDER_WAY, values)]
+
+    def executions(self, project: str, pipeline: str, *, before: str, runs: int) -> Executions:
+        """The steps that were executed in the newest ``runs`` of a pipeline with ids before ``before``, in whichever
+        runs those are."""
+        values = {"of_project": project, "of_pipeline": pipeline, "before": before, "limit": runs}
+        rows = self._database.rows(_EXECUTIONS, values)
+        executed = [(task, component) for _, task, component, was in rows if was]
+        return Executions(executed, len(rows), rows[-1][0] if rows else None)
 
     def steps(self, run_ids: Sequence[str]) -> dict[str, StepCounts]:
         """How the steps of each of these runs stand, those of runs inside it included."""
@@ -234,11 +268,28 @@ def _upwards(run: str, parents: Mapping[str, str]) -> Iterator[str]:
         at = parents.get(at)
 
 
-def _behind(key: ColumnElement[Any], after: tuple[Any, str], *, descending: bool) -> ColumnElement[bool]:
-    value, ident = after
+@cache
+def _count(shape: Shape) -> Select[Any]:
+    return select(func.count()).select_from(tasks).where(*shape.conditions())
+
+
+@cache
+def _page(shape: Shape, order: str, *, descending: bool, behind: bool) -> Select[Any]:
+    # All runs of one pipeline are equal in it; said so, for the databases sort 100,000 rows to find that out.
+    key = tasks.c.id if order == "pipeline" and "pipeline" in shape.equal else _ORDERS[order]
+    ordered = [tasks.c.id] if key is tasks.c.id else [key, tasks.c.id]
+    statement = select(key, *tasks.c).where(*shape.conditions()).limit(bindparam("limit"))
+    if key is tasks.c.number:
+        statement = statement.where(key.is_not(None))  # as each run's is, and as the index of numbers says
+    if behind:
+        statement = statement.where(_behind(key, descending=descending))
+    return statement.order_by(*(each.desc() if descending else each for each in ordered))
+
+
+def _behind(key: ColumnElement[Any], *, descending: bool) -> ColumnElement[bool]:
+    value, ident = bindparam("after", type_=key.type), bindparam("after_id", type_=tasks.c.id.type)
     if key is tasks.c.id:
         return tasks.c.id < ident if descending else tasks.c.id > ident
-    value = literal(value)  # else it is called after the expression that it is compared with
     # The first condition says no more than the second; it is what an index can begin at.
     if descending:
         return and_(key <= value, or_(key < value, tasks.c.id < ident))

@@ -7,15 +7,16 @@ given again; code; artifacts, which are swept once nobody needs them. What other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache as once
 from typing import Any
 
-from sqlalchemy import Connection, Delete, Executable, Table, bindparam, delete, or_, select, update
+from sqlalchemy import Delete, Executable, Table, bindparam, delete, or_, select, update
 
 from hpo_pipelines.errors import IllegalTransition, StudyError, TaskError
 from hpo_pipelines.store.database import Database, Transaction
+from hpo_pipelines.store.driver import Rows
 from hpo_pipelines.store.events import story
 from hpo_pipelines.store.numbering import uncount
 from hpo_pipelines.store.records import task_of
@@ -45,9 +46,6 @@ _NAMES = select(tasks.c.name).where(within(tasks.c.id, "ids"))
 _CLONES = select(tasks.c.cloned_from, tasks.c.study, tasks.c.kind, tasks.c.id).where(
     within(tasks.c.cloned_from, "ids"), or_(tasks.c.study.is_not(None), tasks.c.kind == str(Kind.STUDY))
 )
-Rows = Callable[[Executable, Mapping[str, Any]], Sequence[Sequence[Any]]]
-"""How a statement's rows are read: in a transaction, or outside one."""
-
 _MADE = select(cache.c.key).where(within(cache.c.task, "ids"))
 _REUSED = select(tasks.c.reused_from).where(tasks.c.reused_from.is_not(None)).distinct()
 _REUSES = (
@@ -61,6 +59,7 @@ _SECONDS = select(attempts.c.task, attempts.c.started_at, attempts.c.finished_at
     within(attempts.c.task, "ids"), attempts.c.status == str(Status.COMPLETED), attempts.c.finished_at.is_not(None)
 )
 _MIRRORS = select(mirrors.c.follower, mirrors.c.task, mirrors.c.reference).where(within(mirrors.c.task, "ids"))
+_DRIVEN = select(leases.c.name).where(leases.c.name == bindparam("lease"), leases.c.expires_at > bindparam("now"))
 _HANGING: tuple[tuple[Table, str], ...] = (
     (metrics, "task"), (outputs, "task"), (attempts, "task"), (edges, "target"), (edges, "source"), (mirrors, "task"),
     (queued, "task"), (consoles, "run"),
@@ -113,14 +112,15 @@ class Removal:
             # Locked, so that none is started again while it goes.
             by_ids(transaction.rows, THESE_LOCKED, task_ids)
             by_ids(transaction.rows, TRIALS_LOCKED, task_ids)
-            removed = _removal(transaction.connection, transaction.rows, task_ids, transaction.now)
+            removed = _removal(transaction.rows, task_ids, transaction.now)
             _write(transaction, removed)
         return removed
 
     def removal(self, *task_ids: str) -> Removed:
         """What :meth:`delete` would delete; raises what it would raise."""
         with self._database.read() as connection:
-            return _removal(connection, self._database.rows, task_ids, self._database.dialect.now(connection))
+            now = self._database.dialect.now(connection)
+        return _removal(self._database.rows, task_ids, now)
 
     def trials(self, study_ids: Sequence[str]) -> list[Task]:
         """The runs of these studies, without those inside them."""
@@ -132,17 +132,17 @@ class Removal:
         return wanted.intersection(step for (step,) in self._database.rows(_REUSED, {}))
 
 
-def _removal(connection: Connection, rows: Rows, task_ids: Sequence[str], now: float) -> Removed:
+def _removal(rows: Rows, task_ids: Sequence[str], now: float) -> Removed:
     wanted = by_ids(rows, THESE, task_ids)
     found = {task.id for task in wanted}
     for task_id in task_ids:
         if task_id not in found:
-            raise not_found(connection, task_id)
+            raise not_found(rows, task_id)
     studies = tuple(task for task in wanted if task.kind is Kind.STUDY)
     trials = by_ids(rows, _TRIALS, [study.id for study in studies])
     roots = {task.id: task for task in (*wanted, *trials) if task.kind is not Kind.STUDY}
     for task in (*studies, *roots.values()):
-        _refuse(connection, rows, task, {study.id for study in studies}, now)
+        _refuse(rows, task, {study.id for study in studies}, now)
     _refuse_bases(rows, roots, {study.id for study in studies})
     below = inside(rows, roots)
     runs = (*roots.values(), *(task for task in below if task.kind is Kind.PIPELINE))
@@ -168,13 +168,13 @@ def inside(rows: Rows, runs: Iterable[str]) -> list[Task]:
     return found
 
 
-def _refuse(connection: Connection, rows: Rows, task: Task, studies: Collection[str], now: float) -> None:
+def _refuse(rows: Rows, task: Task, studies: Collection[str], now: float) -> None:
     """Raise what :meth:`Removal.delete` says of ``task``, where ``studies`` go too."""
     if task.parent is not None:
         around = "its run" if task.kind is Kind.STEP else "the run around it"
         raise TaskError(f"{task.label} is part of another run and stays as long as that; delete {around}.")
-    if is_under_way(connection, task, now):
-        lines = [event.line for event in story(connection, task.id)]
+    if is_under_way(rows, task, now):
+        lines = [event.line for event in story(rows, task.id)]
         what, cure = ("study", "stop its driver") if task.kind is Kind.STUDY else ("run", "abort it")
         raise IllegalTransition(
             f"{what} {task.label} is {task.status}, so it cannot be deleted; wait for it, or {cure}.", lines
@@ -185,12 +185,11 @@ def _refuse(connection: Connection, rows: Rows, task: Task, studies: Collection[
         raise StudyError(f"{task.label} is {what} of study {name}, which counts on it; delete the study.")
 
 
-def is_under_way(connection: Connection, task: Task, now: float) -> bool:
+def is_under_way(rows: Rows, task: Task, now: float) -> bool:
     if task.status not in (Status.QUEUED, Status.RUNNING):
         return False
     # Nothing ends a study whose driver was killed, but its lease ends by itself.
-    lease = select(leases.c.name).where(leases.c.name == f"study:{task.id}", leases.c.expires_at > now)
-    return task.kind is not Kind.STUDY or connection.execute(lease).first() is not None
+    return task.kind is not Kind.STUDY or bool(rows(_DRIVEN, {"lease": f"study:{task.id}", "now": now}))
 
 
 def _refuse_bases(rows: Rows, roots: Mapping[str, Task], studies: Collection[str]) -> None:

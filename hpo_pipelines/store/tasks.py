@@ -5,9 +5,10 @@ from __future__ import annotations
 import builtins
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
-from sqlalchemy import Double, bindparam, delete, insert, select, update
+from sqlalchemy import Double, Select, bindparam, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from hpo_pipelines.errors import IllegalTransition, StudyError
@@ -16,7 +17,7 @@ from hpo_pipelines.store.changes import PREVIOUS, change, move, refuse_fixed, va
 from hpo_pipelines.store.database import Transaction
 from hpo_pipelines.store.details import Details, write_edges
 from hpo_pipelines.store.events import story
-from hpo_pipelines.store.filters import TaskFilter
+from hpo_pipelines.store.filters import Shape, TaskFilter
 from hpo_pipelines.store.numbering import next_number
 from hpo_pipelines.store.queues import LEAVE
 from hpo_pipelines.store.records import task_of, task_row
@@ -49,6 +50,14 @@ _CHILDREN = select(tasks).where(tasks.c.parent == bindparam("run")).order_by(tas
 _CHILDREN_OF = (
     select(tasks).where(within(tasks.c.parent, "runs")).order_by(tasks.c.parent, tasks.c.position, tasks.c.id)
 )
+
+
+@cache
+def _listing(shape: Shape, *, limited: bool, behind: bool) -> Select[Any]:
+    statement = select(tasks).where(*shape.conditions()).order_by(tasks.c.id.desc())
+    if behind:
+        statement = statement.where(tasks.c.id < bindparam("before"))
+    return statement.limit(bindparam("limit")) if limited else statement
 
 
 class Tasks(Details, Archiving, Removal):
@@ -154,8 +163,8 @@ class Tasks(Details, Archiving, Removal):
             message = f"{task.label} was to go from {wanted} to {status}, but is {task.status}."
         else:
             message = f"{task.label} is {task.status} and cannot become {status}. What can follow: {after}."
-        with self._database.read(ordered=True) as connection:
-            return IllegalTransition(message, [event.line for event in story(connection, task_id)])
+        told = story(partial(self._database.rows, ordered=True), task_id)
+        return IllegalTransition(message, [event.line for event in told])
 
     def update(self, task_id: str, **changes: Any) -> Task:
         """Change fields of a task other than its status and its identity; an event ``changed`` names them.
@@ -167,7 +176,7 @@ class Tasks(Details, Archiving, Removal):
         with self._database.transaction() as transaction:
             changed = transaction.rows(change(names), {"of": task_id, **values_of(changes)})
             if not changed:
-                raise not_found(transaction.connection, task_id)
+                raise not_found(transaction.rows, task_id)
             transaction.event(task_id, "changed", {"fields": names})
         return task_of(changed[0])
 
@@ -177,8 +186,7 @@ class Tasks(Details, Archiving, Removal):
         """The task with this id. Raises TaskNotFound, which names what is near."""
         for row in self._database.rows(_BY_ID, {"of": task_id}):
             return task_of(row)
-        with self._database.read() as connection:
-            raise not_found(connection, task_id)
+        raise not_found(self._database.rows, task_id)
 
     def get_all(self, task_ids: Sequence[str]) -> dict[str, Task]:
         """Each of these tasks by its id; those that are not there are left out."""
@@ -192,8 +200,7 @@ class Tasks(Details, Archiving, Removal):
         latest run, or the study of this name), ``project/churn``. Raises TaskNotFound, naming what is near, or all
         that could be meant.
         """
-        with self._database.read() as connection:
-            return find(connection, reference)
+        return find(self._database.rows, reference)
 
     def list(
         self, where: TaskFilter | None = None, *, limit: int | None = 100, before: str | None = None
@@ -202,13 +209,11 @@ class Tasks(Details, Archiving, Removal):
 
         ``before``, an id, goes on from where an earlier list ended.
         """
-        statement = select(tasks).order_by(tasks.c.id.desc()).limit(limit)
-        for condition in (where or TaskFilter()).conditions():
-            statement = statement.where(condition)
-        if before is not None:
-            statement = statement.where(tasks.c.id < before)
-        with self._database.read() as connection:
-            return [task_of(row) for row in connection.execute(statement)]
+        where = where or TaskFilter()
+        statement = _listing(where.shape, limited=limit is not None, behind=before is not None)
+        given = {"limit": limit, "before": before}
+        values = where.values | {name: value for name, value in given.items() if value is not None}
+        return [task_of(row) for row in self._database.rows(statement, values)]
 
     def statuses(self, task_ids: Sequence[str]) -> dict[str, Status]:
         """Where each of these tasks stands; those that are not there are left out."""

@@ -18,6 +18,7 @@ from hpo_pipelines.server.security import saved_as
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import is_part, onward, rendered
 from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.store.overview import PipelineSummary
 from hpo_pipelines.study.keeping import members
 from hpo_pipelines.types import Kind, Status
 
@@ -57,16 +58,16 @@ def remove(request: Request, site: SiteOf, project: str, pipeline: str) -> Respo
 
 def _cards(site: Site, q: str, *, archived: bool) -> list[dict[str, Any]]:
     store = site.workspace.store
+    found = [
+        (each, store.tasks.list(_runs_of(each, archived=archived), limit=_RECENT))
+        for each in store.overview.pipelines(archived=archived)
+        if q.lower() in f"{each.project}/{each.pipeline}".lower()
+    ]
+    found = [(each, recent) for each, recent in found if recent]  # its last run may have gone just now
+    rows = rows_of(site, [recent[0] for _, recent in found])
     cards = []
-    for each in store.overview.pipelines(archived=archived):
-        if q.lower() not in f"{each.project}/{each.pipeline}".lower():
-            continue
-        where = TaskFilter(
-            kind=Kind.PIPELINE, project=each.project, pipeline=each.pipeline, top=True, archived=archived
-        )
-        recent = store.tasks.list(where, limit=_RECENT)
-        latest = rows_of(site, recent[:1])[0]
-        longest = max((task.seconds or 0.0 for task in recent), default=0.0) or 1.0
+    for (each, recent), latest in zip(found, rows, strict=True):
+        longest = max(task.seconds or 0.0 for task in recent) or 1.0
         bars = [
             {"status": str(task.status), "height": 4 + 20 * (task.seconds or 0.0) / longest, "label": task.label,
              "id": task.id, "seconds": task.seconds}
@@ -74,6 +75,12 @@ def _cards(site: Site, q: str, *, archived: bool) -> list[dict[str, Any]]:
         ]  # fmt: skip
         cards.append({"summary": each, "latest": latest, "bars": bars})
     return cards
+
+
+def _runs_of(summary: PipelineSummary, *, archived: bool) -> TaskFilter:
+    return TaskFilter(
+        kind=Kind.PIPELINE, project=summary.project, pipeline=summary.pipeline, top=True, archived=archived
+    )
 
 
 @router.get("/pipelines/{project}/{pipeline}")
