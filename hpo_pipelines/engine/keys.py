@@ -66,6 +66,7 @@ def differences(old_parts: Mapping[str, Any], new_parts: Mapping[str, Any]) -> t
     return tuple(
         Difference(kind, name, old[kind].get(name), new[kind].get(name))
         for kind in _KINDS
+        if old[kind] != new[kind]
         for name in sorted(old[kind].keys() | new[kind].keys())
         if old[kind].get(name) != new[kind].get(name)
     )

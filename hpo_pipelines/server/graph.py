@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hpo_pipelines.run import Run
 from hpo_pipelines.server.layout import Drawing, Edge, drawing
 from hpo_pipelines.store import Store, TaskFilter
 from hpo_pipelines.task import Edge as StoredEdge
@@ -112,10 +111,8 @@ class Graph:
         }
 
 
-def graph_of(store: Store, run: Run) -> Graph:
-    """The graph of ``run`` as it stands now."""
-    task = run.task
-    children = store.tasks.children(task.id)
+def graph_of(store: Store, task: Task, children: Sequence[Task]) -> Graph:
+    """The graph of the run ``task`` with these ``children`` as it stands now."""
     nodes = _nodes(store, children)
     names = {child.id: child.name if child.kind is Kind.STEP else child.label for child in children}
     links: dict[tuple[str, str, str], list[StoredEdge]] = {}

@@ -9,6 +9,7 @@ from hpo_pipelines.errors import HpoPipelinesError
 from hpo_pipelines.failure import readable
 from hpo_pipelines.reasons import Why
 from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.server.runview import RunView
 from hpo_pipelines.server.site import Site
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import ArtifactRef, Kind
@@ -17,10 +18,10 @@ _POINTS = 300
 """Of a sparkline."""
 
 
-def inspected_run(site: Site, run: Run) -> dict[str, Any]:
+def inspected_run(view: RunView) -> dict[str, Any]:
     """What there is to say of the whole run."""
-    task = run.task
-    store = site.workspace.store
+    task = view.run.task
+    store = view.site.workspace.store
     base = store.tasks.get_all([task.cloned_from]).get(task.cloned_from) if task.cloned_from else None
     commit = str((task.git or {}).get("commit") or "")
     return {
@@ -28,11 +29,11 @@ def inspected_run(site: Site, run: Run) -> dict[str, Any]:
         "params": changed(task.params, None if base is None else base.params),
         "base": base,
         "commit": f"{commit[:10]}{' with changes' if (task.git or {}).get('dirty') else ''}" if commit else None,
-        "metrics": run.metrics,
-        "accounting": run.accounting,
-        "outputs": outputs_of(site, run.id),
+        "metrics": view.metrics,
+        "accounting": view.accounting,
+        "outputs": outputs_of(view.site, task.id),
         "error": readable(task.error),
-        "failed": _failed(run),
+        "failed": [step for step in view.steps.values() if step.task.error],
     }
 
 
@@ -47,15 +48,10 @@ def changed(params: Mapping[str, Any], base: Mapping[str, Any] | None) -> list[d
     return rows
 
 
-def _failed(run: Run) -> list[RunStep]:
-    return [step for step in run.steps.values() if step.task.error]
-
-
-def inspected_step(site: Site, run: Run, name: str) -> dict[str, Any]:
+def inspected_step(view: RunView, name: str) -> dict[str, Any]:
     """What there is to say of one step, or of a run inside. A step that is only expected is ``planned``."""
-    child = next(
-        (task for task in site.workspace.store.tasks.children(run.id) if name in (task.name, task.label)), None
-    )
+    site = view.site
+    child = next((task for task in view.children if name in (task.name, task.label)), None)
     if child is None:
         return {"kind": "planned", "name": name}
     if child.kind is Kind.PIPELINE:
@@ -69,28 +65,27 @@ def inspected_step(site: Site, run: Run, name: str) -> dict[str, Any]:
         "step": step,
         "shown": "reused" if child.reused_from and child.status == "completed" else str(child.status),
         "attempts": step.attempts,
-        "inputs": inputs_of(site, run, child),
+        "inputs": inputs_of(view, child),
         "outputs": outputs_of(site, child.id),
         "metrics": sparks_of(site, child.id),
-        "why": _why(step),
+        "why": _why(view, step),
         "error": readable(child.error),
         "mlflow": site.mlflow_page(child),
     }
 
 
-def _why(step: RunStep) -> Why | None:
+def _why(view: RunView, step: RunStep) -> Why | None:
     try:
-        return step.why()
+        return view.why(step)
     except HpoPipelinesError:  # what it would be compared with is being deleted, say
         return None
 
 
-def inputs_of(site: Site, run: Run, step: Task) -> list[dict[str, Any]]:
+def inputs_of(view: RunView, step: Task) -> list[dict[str, Any]]:
     """The arguments of a step: literals as they are, outputs of other steps with where they come from."""
-    edges = [
-        edge for edge in site.workspace.store.tasks.edges(run.id) if edge.target == step.id and edge.kind == "data"
-    ]
-    tasks = site.workspace.store.tasks.get_all([edge.source for edge in edges])
+    store = view.site.workspace.store
+    edges = [edge for edge in store.tasks.edges(view.run.id) if edge.target == step.id and edge.kind == "data"]
+    tasks = store.tasks.get_all([edge.source for edge in edges])
     sources: dict[str, list[str]] = {}
     for edge in edges:
         if edge.source in tasks:

@@ -23,7 +23,9 @@ _BETWEEN = (
     .order_by(metrics.c.id)
 )
 _newest = select(func.max(metrics.c.id)).where(_any_of).group_by(metrics.c.task, metrics.c.name)
-_LATEST = select(metrics.c.task, metrics.c.name, metrics.c.value).where(metrics.c.id.in_(_newest))
+_LATEST = (
+    select(metrics.c.task, metrics.c.name, metrics.c.value).where(metrics.c.id.in_(_newest)).order_by(metrics.c.id)
+)
 
 _WITHDRAW = delete(metrics).where(metrics.c.task == bindparam("of"))
 _WITHDRAW_ONE = _WITHDRAW.where(metrics.c.name == bindparam("name"), metrics.c.step == bindparam("step"))

@@ -4,7 +4,7 @@ import pytest
 
 from hpo_pipelines.errors import ParameterError
 from hpo_pipelines.store import Store, TaskFilter
-from hpo_pipelines.store.overview import ORDERS
+from hpo_pipelines.store.overview import ORDERS, Executions
 from hpo_pipelines.task import Metric
 from hpo_pipelines.types import Kind, Status
 
@@ -56,6 +56,26 @@ class OverviewContract:
         assert found[run.id].statuses == {"completed": 2, "failed": 1}
         assert (found[run.id].reused, found[run.id].total) == (1, 3)
         assert found[empty.id].total == 0
+
+    def test_executions_are_what_was_computed_before_under_a_key(self, store: Store, build) -> None:
+        first, empty, second, other = build.run(), build.run(), build.run(), build.run(pipeline="other")
+        ran = build.step(first, "fit", status=Status.FAILED, key="k1")
+        build.step(first, "fit.2", status=Status.COMPLETED, key="k1", reused_from=ran.id)
+        build.step(first, "fit.3", status=Status.COMPLETED)
+        build.step(first, "fit.4", status=Status.QUEUED, key="k2")
+        later = build.step(second, "load", status=Status.RUNNING, key="k3")
+        build.step(other, "load", status=Status.COMPLETED, key="k4")
+
+        def found(before: str, runs: int = 9) -> Executions:
+            return store.overview.executions(str(first.project), str(first.pipeline), before=before, runs=runs)
+
+        whole = found(f"{second.id}~")
+        assert whole.steps == [(later.id, later.component), (ran.id, ran.component)]
+        assert whole.last == first.id
+        assert whole.looked_at == 6, "the steps of both, and that one has none"
+        assert found(f"{second.id}~", 1).last == second.id
+        assert found(second.id, 1) == Executions([], 1, empty.id)
+        assert found(first.id) == Executions([], 0, None)
 
     def test_metrics_are_the_last_of_the_last_call(self, store: Store, build) -> None:
         run = build.run()

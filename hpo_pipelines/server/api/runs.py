@@ -10,10 +10,10 @@ from starlette.responses import Response
 from hpo_pipelines.description import described, described_step
 from hpo_pipelines.server.api.fresh import described_pipeline
 from hpo_pipelines.server.etags import UNCHANGED, IfNoneMatch, tagged
-from hpo_pipelines.server.graph import graph_of
 from hpo_pipelines.server.listing import MOST, listed
 from hpo_pipelines.server.listing import Query as RunQuery
 from hpo_pipelines.server.plainjson import PlainJson
+from hpo_pipelines.server.runview import RunView
 from hpo_pipelines.server.site import SiteOf
 
 router = APIRouter(tags=["runs"])
@@ -79,7 +79,7 @@ def step(site: SiteOf, run: str, step: str, *, if_none_match: IfNoneMatch = None
 @router.get("/runs/{run}/graph", response_model=dict[str, Any])
 def graph(site: SiteOf, run: str) -> PlainJson:
     """Steps and edges with their places; while the run goes on also the steps that are expected."""
-    return PlainJson(graph_of(site.workspace.store, site.run(run)).record())
+    return PlainJson(RunView(site, site.run(run)).graph.record())
 
 
 @router.get("/runs/{run}/edges", response_model=dict[str, Any])

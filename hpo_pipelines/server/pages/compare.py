@@ -11,7 +11,8 @@ from starlette.responses import Response
 
 from hpo_pipelines.errors import ParameterError
 from hpo_pipelines.run import Run
-from hpo_pipelines.server.graph import Graph, graph_of
+from hpo_pipelines.server.graph import Graph
+from hpo_pipelines.server.runview import RunView
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import rendered
 from hpo_pipelines.store import TaskFilter
@@ -46,8 +47,8 @@ def _recent(site: Site, found: Sequence[Run]) -> list[Run]:
 
 
 def _sections(site: Site, runs: Sequence[Run], base: int, *, everything: bool) -> list[dict[str, Any]]:
-    metrics = [run.metrics for run in runs]
-    graphs = [graph_of(site.workspace.store, run) for run in runs]
+    views = [RunView(site, run) for run in runs]
+    metrics, graphs = [view.metrics for view in views], [view.graph for view in views]
     facts: dict[str, Callable[[Run], Any]] = {
         "status": lambda run: str(run.status),
         "code": lambda run: (run.task.snapshot or "")[:10] or None,

@@ -14,8 +14,8 @@ from hpo_pipelines.errors import TaskNotFound
 from hpo_pipelines.run import Run
 from hpo_pipelines.server.api.actions import RerunRequest, reran, resumed
 from hpo_pipelines.server.api.keeping import deleted
-from hpo_pipelines.server.graph import graph_of
 from hpo_pipelines.server.listing import rows_of
+from hpo_pipelines.server.runview import RunView
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.stepview import inspected_run, inspected_step, outputs_of
 from hpo_pipelines.server.templating import onward, rendered
@@ -42,8 +42,9 @@ def page(request: Request, site: SiteOf, run: str, *, step: str = "", view: str 
     state = _state(step, view, tab)
     # Before anything is read: what happens while the parts are read is told to the page again.
     context: dict[str, Any] = {"cursor": site.workspace.store.events.last()}
+    seen = RunView(site, found)
     for part in PARTS.values():
-        context |= part(site, found, state)
+        context |= part(seen, state)
     return rendered(request, "run.html", **context)
 
 
@@ -54,7 +55,7 @@ def part(
     """One part of the page, as it stands now."""
     if part not in PARTS:
         raise TaskNotFound(f"the page of a run has no part {part!r}; it has {', '.join(PARTS)}.")
-    return rendered(request, f"run_{part}.html", **PARTS[part](site, site.run(run), _state(step, view, tab)))
+    return rendered(request, f"run_{part}.html", **PARTS[part](RunView(site, site.run(run)), _state(step, view, tab)))
 
 
 @router.post("/runs/{run}/do/{action}")
@@ -99,7 +100,8 @@ def _state(step: str, view: str, tab: str) -> dict[str, str]:
     return {"step": step, "view": view if view in VIEWS else "", "tab": tab if tab in TABS else ""}
 
 
-def _head(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
+def _head(view: RunView, state: Mapping[str, str]) -> dict[str, Any]:
+    site, run = view.site, view.run
     task = run.task
     attempts = chain(site.workspace.store.tasks, task)
     study = None if task.study is None else site.workspace.store.tasks.get_all([task.study]).get(task.study)
@@ -137,8 +139,8 @@ def _possible(run: Run) -> set[str]:
     return found | ({"abort"} if not status.finished else set())
 
 
-def _list(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
-    task = run.task
+def _list(view: RunView, state: Mapping[str, str]) -> dict[str, Any]:
+    site, task = view.site, view.run.task
     hidden = task.archived_at is not None  # the list is of its like
     where = TaskFilter(kind=Kind.PIPELINE, project=task.project, pipeline=task.pipeline, top=True, archived=hidden)
     tasks = site.workspace.store.tasks.list(where, limit=_LISTED)
@@ -152,33 +154,37 @@ def _list(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _center(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
-    graph = graph_of(site.workspace.store, run)
-    view = state["view"] or ("steps" if len(graph.nodes) > MANY else "graph")
-    accounting = run.accounting
+def _center(view: RunView, state: Mapping[str, str]) -> dict[str, Any]:
+    store, run, graph = view.site.workspace.store, view.run, view.graph
+    shown = state["view"] or ("steps" if len(graph.nodes) > MANY else "graph")
+    steps = [node.id for node in graph.nodes if node.id and not node.run]
+    metrics: dict[str, dict[str, float]] = {}
+    for (step, name), value in store.metrics.latest(steps).items():
+        metrics.setdefault(step, {})[name] = value
     return {
         "run": run,
         "task": run.task,
         "state": state,
-        "view": view,
+        "view": shown,
         "graph": graph,
-        "drawn": graph.drawing if view == "graph" else None,
-        "timeline": timeline_of(site.workspace.store, run, graph) if view == "timeline" else None,
-        "metrics": site.workspace.store.metrics.latest([node.id for node in graph.nodes if node.id and not node.run]),
-        "accounting": accounting,
+        "drawn": graph.drawing if shown == "graph" else None,
+        "timeline": timeline_of(store, run, graph) if shown == "timeline" else None,
+        "metrics": metrics,
+        "accounting": view.accounting,
     }
 
 
-def _inspector(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
-    about = inspected_step(site, run, state["step"]) if state["step"] else inspected_run(site, run)
-    return {"run": run, "task": run.task, "state": state, "about": about}
+def _inspector(view: RunView, state: Mapping[str, str]) -> dict[str, Any]:
+    about = inspected_step(view, state["step"]) if state["step"] else inspected_run(view)
+    return {"run": view.run, "task": view.run.task, "state": state, "about": about}
 
 
-def _drawer(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
+def _drawer(view: RunView, state: Mapping[str, str]) -> dict[str, Any]:
+    site, run = view.site, view.run
     context: dict[str, Any] = {"run": run, "task": run.task, "state": state, "tab": state["tab"], "tabs": TABS}
     context |= {"code": None, "outputs": [], "why": (), "ended": run.status.finished, "planned": False}
     name = state["step"]
-    step = run.steps.get(name) if name else None
+    step = view.steps.get(name) if name else None
     if not state["tab"]:
         return context
     if name and step is None:
@@ -191,11 +197,11 @@ def _drawer(site: Site, run: Run, state: Mapping[str, str]) -> dict[str, Any]:
     elif state["tab"] == "outputs":
         context["outputs"] = outputs_of(site, step.id if step is not None else run.id)
     elif state["tab"] == "why":
-        context["why"] = (step.why(),) if step is not None else run.why()
+        context["why"] = (view.why(step),) if step is not None else run.why()
     return context
 
 
-PARTS: Mapping[str, Callable[[Site, Run, Mapping[str, str]], dict[str, Any]]] = {
+PARTS: Mapping[str, Callable[[RunView, Mapping[str, str]], dict[str, Any]]] = {
     "head": _head,
     "list": _list,
     "center": _center,
