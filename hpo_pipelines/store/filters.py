@@ -38,10 +38,15 @@ class TaskFilter:
     """Only the run that this one ended by asking for."""
 
     @property
+    def _statuses(self) -> list[str]:
+        given = self.status or ()
+        return [str(given)] if isinstance(given, str) else sorted(map(str, given))
+
+    @property
     def shape(self) -> Shape:
         """What its SQL depends on."""
         given = tuple(name for name in _EQUAL if getattr(self, name) is not None)
-        single = None if self.status is None else isinstance(self.status, str)
+        single = None if self.status is None else len(self._statuses) == 1
         return Shape(self.kind, given, single, self.top, self.archived, self.tag is not None)
 
     @property
@@ -49,7 +54,8 @@ class TaskFilter:
         """What is bound in its SQL."""
         found = {name: getattr(self, name) for name in _EQUAL if getattr(self, name) is not None}
         if self.status is not None:
-            found |= {"status": str(self.status)} if isinstance(self.status, str) else {"statuses": sorted(self.status)}
+            statuses = self._statuses
+            found |= {"status": statuses[0]} if len(statuses) == 1 else {"statuses": statuses}
         # `,"a","b",` holds `,"a",` only as a whole tag, since JSON escapes every quote inside one.
         return found if self.tag is None else {**found, "tag": f",{to_json(self.tag)},"}
 
@@ -62,7 +68,7 @@ class Shape:
     equal: tuple[str, ...]
     """The columns that have one value each."""
     single: bool | None
-    """Whether it has one status, or any of several."""
+    """Whether it has one status, for which an index has the order too, or any of several."""
     top: bool
     archived: bool | None
     tagged: bool

@@ -17,6 +17,7 @@ LISTS: dict[str, tuple[dict[str, Any], str]] = {
     "one pipeline": (OF, "created number pipeline seconds status"),
     "a pipeline of any project": ({"pipeline": "churn"}, "created pipeline"),
     "one status": ({"status": Status.FAILED}, "created status"),
+    "one status, in a list": ({**OF, "status": [Status.FAILED]}, "created status"),
     "one status of a pipeline": ({**OF, "status": Status.RUNNING}, "created status"),
     "archived": ({"archived": True}, "created"),
     "archived of a pipeline": ({**OF, "archived": True}, "created"),
