@@ -18,6 +18,7 @@ from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.events import Events
 from hpo_pipelines.store.leases import Lease, Leases
 from hpo_pipelines.store.metrics import Metrics
+from hpo_pipelines.store.overview import Executions, Overview
 from hpo_pipelines.store.queues import Entry, Queues, QueueState
 from hpo_pipelines.store.snapshots import Snapshots
 from hpo_pipelines.store.tasks import Tasks
@@ -57,6 +58,7 @@ class RemoteStore(Store):
         self.events = RemoteEvents(connection)
         self.artifacts = RemoteArtifacts(connection)
         self.metrics = RemoteMetrics(connection)
+        self.overview = RemoteOverview(connection)
         self.cache = RemoteCache(connection)
         self.consoles = RemoteConsoles(connection)
         self.leases = RemoteLeases(connection)
@@ -224,6 +226,15 @@ class RemoteMetrics(_Part, Metrics):
     def latest(self, task_ids: Sequence[str]) -> dict[tuple[str, str], float]:
         pages = self._server.get_all("/records/metrics", "task", task_ids, {"latest": True})
         return {(each["task"], each["name"]): float(each["value"]) for page in pages for each in page["items"]}
+
+
+class RemoteOverview(_Part, Overview):
+    """See :class:`hpo_pipelines.store.overview.Overview`."""
+
+    def executions(self, project: str, pipeline: str, *, before: str, runs: int) -> Executions:
+        wanted = {"project": project, "pipeline": pipeline, "before": before, "runs": runs}
+        found = self._server.get("/records/executions", wanted)
+        return Executions([(task, component) for task, component in found["steps"]], found["looked_at"], found["last"])
 
 
 class RemoteArtifacts(_Part, Artifacts):

@@ -48,6 +48,8 @@ READS: dict[str, Callable[[Store, dict[str, str]], Any]] = {
     "last": lambda store, ids: store.events.last(),
     "metrics": lambda store, ids: store.metrics.of([ids["fit"]]),
     "latest": lambda store, ids: store.metrics.latest([ids["fit"], ids["run"]]),
+    "executions": lambda store, ids: store.overview.executions("shop", "churn", before="~", runs=2),
+    "executions of none": lambda store, ids: store.overview.executions("shop", "none", before="~", runs=2),
     "lookup": lambda store, ids: store.cache.lookup(ids["key"]),
     "lookup none": lambda store, ids: store.cache.lookup("none"),
     "latest outcomes": lambda store, ids: store.cache.latest("fit", 3),

@@ -197,6 +197,8 @@ def test_how_far_a_study_of_others_is_they_say_and_what_has_ended_is_not_stopped
         ("/records/called?reference=none", 404),
         ("/records/children", 422),
         ("/records/children?run=none", 200),
+        ("/records/executions?project=none&pipeline=none&before=0", 200),
+        ("/records/executions?project=none", 422),
         ("/records/edges?run=none", 200),
         ("/records/runs/none/consoles", 404),
         ("/records/runs/none/consoles/x", 404),

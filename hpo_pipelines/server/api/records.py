@@ -111,6 +111,19 @@ def children(site: SiteOf, run: Runs) -> PlainJson:
     return PlainJson({"items": [wire.task_record(task) for each in found.values() for task in each]})
 
 
+@router.get("/executions", response_model=Records)
+def executions(
+    site: SiteOf,
+    *,
+    project: str,
+    pipeline: str,
+    before: Annotated[str, Query(description="Only runs with ids before this one, which need not be one.")],
+    runs: Annotated[int, Query(ge=1, le=MOST_IDS)] = 16,
+) -> PlainJson:
+    """The steps that the newest runs of a pipeline executed under a key, not reused: id and component of each."""
+    return PlainJson(vars(site.workspace.store.overview.executions(project, pipeline, before=before, runs=runs)))
+
+
 @router.get("/edges", response_model=Records)
 def edges(site: SiteOf, run: str) -> PlainJson:
     """The edges into the steps of a run, in the order of the steps."""
