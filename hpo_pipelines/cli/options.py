@@ -172,7 +172,7 @@ def refreshed(steps: tuple[str, ...]) -> bool | list[str]:
 # -- names
 
 
-_OF_STORES = ("agent", "cache", "import", "mlflow", "rm", "schedule", "submit", "up")
+_OF_STORES = ("agent", "cache", "import", "mlflow", "schedule", "submit", "up")
 """Commands that need the store itself, not a server in front of it."""
 
 

@@ -11,7 +11,7 @@ from hpo_pipelines.cli.completion import complete_run
 from hpo_pipelines.cli.options import json_option, print_json, workspace
 
 if TYPE_CHECKING:
-    from hpo_pipelines.store import Removed
+    from hpo_pipelines.study.keeping import Deletion
 
 
 @click.command()
@@ -25,44 +25,36 @@ def rm(*, references: tuple[str, ...], yes: bool, as_json: bool) -> int:
     reused stays reusable; `hpo cache gc` frees the files that nobody needs any more. In MLflow they are deleted, too;
     `mlflow gc` frees what it keeps of them.
     """
-    from hpo_pipelines.study.keeping import delete
+    from hpo_pipelines.study.keeping import delete, removal
 
     place = workspace()
     wanted = list(dict.fromkeys(place.store.tasks.find(reference).id for reference in references))
     if not yes:
-        _ask(place.store.tasks.removal(*wanted), can_ask=not as_json)
+        _ask(removal(place, *wanted), can_ask=not as_json)
     done = delete(place, *wanted)
-    removed = done.removed
     for line in done.left:
         click.echo(line, err=True)
     if as_json:
-        print_json(
-            {
-                "studies": [study.name for study in removed.studies],
-                "runs": [run.label for run in removed.runs],
-                "steps": len(removed.steps),
-                "outcomes": list(removed.outcomes),
-            }
-        )
+        print_json({name: value for name, value in vars(done).items() if name != "left"})
     else:
-        click.echo(f"deleted {_text(removed)}")
+        click.echo(f"deleted {_text(done)}")
     return 0
 
 
-def _ask(removed: Removed, *, can_ask: bool) -> None:
+def _ask(removed: Deletion, *, can_ask: bool) -> None:
     if not can_ask or not sys.stdin.isatty():
         raise click.UsageError(f"this deletes {_text(removed)}: say --yes where nobody can be asked.")
     click.confirm(f"delete {_text(removed)}?", abort=True, err=True)
 
 
-def _text(removed: Removed) -> str:
+def _text(removed: Deletion) -> str:
     """``study lr, churn#1 and 3 more runs, 12 steps``"""
     from hpo_pipelines.cli.kept import counted
 
-    labels = [run.label for run in removed.runs]
-    parts = [f"study {study.name}" for study in removed.studies]
+    labels = removed.runs
+    parts = [f"study {name}" for name in removed.studies]
     parts += labels if len(labels) <= 4 else [*labels[:3], f"{len(labels) - 3} more runs"]
-    return ", ".join([*parts, counted(len(removed.steps), "step")])
+    return ", ".join([*parts, counted(removed.steps, "step")])
 
 
 @click.command()

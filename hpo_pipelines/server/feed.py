@@ -131,7 +131,7 @@ def records_of(store: Store, events: Sequence[Event], wanted: Wanted) -> list[di
         task = tasks.get(event.task)
         record: dict[str, Any] = {"id": event.id, "at": event.at, "task": event.task, "kind": event.kind}
         if task is None:  # deleted since, or never a task of its own
-            if wanted.everything or event.task in wanted.runs:
+            if wanted.everything or event.task in wanted.runs or event.task == wanted.study:
                 found.append({**record, "data": dict(event.data)})
             continue
         run = task if task.kind is not Kind.STEP else runs.get(task.parent or "", task)

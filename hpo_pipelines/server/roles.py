@@ -90,6 +90,7 @@ _RUNNER: _Rules = {
                 "/runs/{run}/resume", "/runs/{run}/abort", "/runs/{run}/archive", "/runs/{run}/restore",
                 "/pipelines/{project}/{pipeline}/archive", "/pipelines/{project}/{pipeline}/restore",
                 "/studies", "/studies/{study}/stop", "/studies/{study}/resume", "/studies/{study}/extend",
+                "/studies/{study}/archive", "/studies/{study}/restore",
                 "/studies/{study}/trials", "/studies/{study}/trials/{number}/continue",
             )
         ),
@@ -102,9 +103,12 @@ _RUNNER: _Rules = {
 }  # fmt: skip
 
 _AUTHOR: _Rules = {
-    ("DELETE",): [f"{_API}/runs/{{run}}", f"{_API}/pipelines/{{project}}/{{pipeline}}"],
-    ("POST",): [f"{_API}/snapshots", "/runs/{run}/delete", "/pipelines/{project}/{pipeline}/delete"],
-}
+    ("DELETE",): [f"{_API}/runs/{{run}}", f"{_API}/studies/{{study}}", f"{_API}/pipelines/{{project}}/{{pipeline}}"],
+    ("POST",): [
+        f"{_API}/snapshots", f"{_API}/records/delete",
+        "/runs/{run}/delete", "/studies/{study}/delete", "/pipelines/{project}/{pipeline}/delete",
+    ],
+}  # fmt: skip
 
 TABLE: Mapping[Role | None, _Rules] = {
     None: _OPEN, Role.VIEWER: _VIEWER, Role.RUNNER: _RUNNER, Role.AUTHOR: _AUTHOR,

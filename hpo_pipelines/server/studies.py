@@ -61,6 +61,7 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
         "started_at": task.started_at,
         "finished_at": task.finished_at,
         "seconds": task.seconds,
+        "archived_at": task.archived_at,
     }
 
 
@@ -158,14 +159,19 @@ def facts(site: Site, study: Study, *, patient: bool) -> dict[str, Any]:
 
 
 def possible(task: Task, status: str, *, abandoned: bool) -> dict[str, bool]:
-    """What can be done with the study now."""
+    """What can be done with the study now; with an archived one nothing before it is restored."""
     asked = task.params.get("asked") or {}
     sampler = asked.get("sampler")
-    recorded = not isinstance(sampler, dict) or "object" not in sampler
+    hidden = task.archived_at is not None
+    recorded = not hidden and (not isinstance(sampler, dict) or "object" not in sampler)
+    driven = status == "running" and not abandoned
     return {
-        "stop": status == "running" and not abandoned,
+        "stop": driven,
         "resume": recorded and (abandoned or status in ("aborted", "failed")),
         "extend": recorded and bool(asked) and not (recorded and exhaustive(sampler)),
+        "archive": not hidden and not driven,
+        "restore": hidden,
+        "delete": not driven,
     }
 
 

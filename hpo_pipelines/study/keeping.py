@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hpo_pipelines.cache import delete_runs
 from hpo_pipelines.errors import TaskNotFound
+from hpo_pipelines.remote import RemoteWorkspace
 from hpo_pipelines.store import Removed, Store, TaskFilter
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind
@@ -16,11 +17,22 @@ _RUNS_AT_ONCE = 50  # In one transaction: on SQLite nobody else writes meanwhile
 
 
 @dataclass(frozen=True)
-class Deleted:
-    """What went; ``left`` says of each study that stays in its Optuna storage why."""
+class Deletion:
+    """What went, or would go: studies by their names, runs by their labels, how many steps, outcomes by their keys."""
 
-    removed: Removed
+    studies: tuple[str, ...] = ()
+    runs: tuple[str, ...] = ()
+    steps: int = 0
+    outcomes: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
+    """A line for each study that stays in its Optuna storage, which says why."""
+
+    @classmethod
+    def of(cls, removed: Removed, left: Sequence[str] = ()) -> Deletion:
+        """``removed`` by name."""
+        studies = tuple(study.name for study in removed.studies)
+        runs = tuple(run.label for run in removed.runs)
+        return cls(studies, runs, len(removed.steps), removed.outcomes, tuple(left))
 
 
 def archive(place: Workspace, *task_ids: str) -> list[Task]:
@@ -40,18 +52,34 @@ def restore(place: Workspace, *task_ids: str) -> list[Task]:
     return changed
 
 
-def delete(place: Workspace, *task_ids: str) -> Deleted:
+def removal(place: Workspace, *task_ids: str) -> Deletion:
+    """What :func:`delete` would delete; raises what it would raise."""
+    if isinstance(place, RemoteWorkspace):
+        return _deleted_there(place, task_ids, dry_run=True)
+    return Deletion.of(place.store.tasks.removal(*task_ids))
+
+
+def delete(place: Workspace, *task_ids: str) -> Deletion:
     """Delete runs and studies as :meth:`hpo_pipelines.store.tasks.Tasks.delete` does, also where Optuna has them.
 
     What is refused is refused before anything goes; many runs go in parts, between which others may write. MLflow
-    follows. Artifacts that only they needed stay until :func:`hpo_pipelines.cache.collect` sweeps them.
+    follows. Artifacts that only they needed stay until :func:`hpo_pipelines.cache.collect` sweeps them; a server does
+    that by itself.
     """
+    if isinstance(place, RemoteWorkspace):
+        return _deleted_there(place, task_ids, dry_run=False)
     told = place.store.tasks.removal(*task_ids)
     removed = Removed()
     for part in _parts(told, task_ids):
         removed += delete_runs(place.store, place.home, *part)
     place.follow()
-    return Deleted(removed, tuple(forget_in_optuna(place, removed.studies)))
+    return Deletion.of(removed, forget_in_optuna(place, removed.studies))
+
+
+def _deleted_there(place: RemoteWorkspace, task_ids: Sequence[str], *, dry_run: bool) -> Deletion:
+    said = place.server.post("/records/delete", {"tasks": list(task_ids), "dry_run": dry_run})
+    lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
+    return Deletion(**lists, steps=said["steps"])
 
 
 def _parts(told: Removed, task_ids: Sequence[str]) -> list[Sequence[str]]:

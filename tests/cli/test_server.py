@@ -138,6 +138,13 @@ ACTS = [
     ["ls", "-n", "50", "--archived"],
     ["restore", "simple#1", "--json"],
     ["ls", "-n", "50"],
+    ["restore", "xs"],
+    ["rm", "xs"],  # where nobody can be asked
+    ["rm", "simple#1", "--yes"],  # over which a study was started
+    ["rm", "xs", "training#1", "--yes"],
+    ["rm", "of-a-run", "--yes", "--json"],
+    ["rm", "xs", "--yes"],
+    ["ls", "-n", "50"],
 ]
 """One after the other: later ones name what earlier ones made."""
 
@@ -185,9 +192,7 @@ def test_where_there_is_nothing_the_server_is_named(hpo: Hpo, tmp_path: Path, mo
         assert server.workspace.store.queues.states()["services"].paused
 
 
-@pytest.mark.parametrize(
-    "command", [["up"], ["agent"], ["mlflow"], ["cache", "ls"], ["cache", "gc"], ["rm", "simple#1"]], ids=" ".join
-)
+@pytest.mark.parametrize("command", [["up"], ["agent"], ["mlflow"], ["cache", "ls"], ["cache", "gc"]], ids=" ".join)
 def test_what_needs_the_store_itself_is_refused_with_the_cure(
     hpo: Hpo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: list[str]
 ) -> None:

@@ -15,10 +15,11 @@ from server.conftest import LIMIT_MS, Watch
 from server_process import Served, start
 from services import wait_until
 
-from hpo_pipelines import Workspace
+from hpo_pipelines import Float, Workspace, optimize
 from hpo_pipelines.run import Run
 from hpo_pipelines.server.roles import Role
 from hpo_pipelines.server.tokens import TokenFile
+from hpo_pipelines.study.keeping import delete
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
 
@@ -146,6 +147,47 @@ def test_archive_restore_and_delete_with_a_dialog(team: Team, browser_page: tupl
     assert doomed.id not in [run.id for run in team.workspace.runs()]
 
 
+def test_a_study_is_archived_restored_and_deleted_with_a_dialog(team: Team, browser_page: tuple[Page, Watch]) -> None:
+    page, _ = browser_page
+    space = {"lr": Float(0.1, 1.0)}
+    study = optimize(team.run, space, "fit.auc", n_trials=2, name="doomed", executor="inline", progress=False)
+    trials = {run.id for run in study.runs}
+    page.goto("/login")
+    log_in(page, team.token("keeper of studies", Role.AUTHOR))
+    expect(page).to_have_url(f"{team.server.url}/pipelines")
+    page.goto(f"/studies/{study.id}")
+    more = page.locator("#head summary", has_text="More")
+    more.click()
+    page.get_by_role("button", name="Archive").click()
+    expect(page.locator("#ask-text")).to_contain_text("Archive doomed with its 2 trials?")
+    with page.expect_navigation():
+        page.locator("#ask").get_by_role("button", name="Yes").click()
+    expect(page.locator("h1")).to_contain_text("Archived")
+    expect(page.get_by_role("button", name="More trials")).to_have_count(0)
+    page.goto("/studies")
+    expect(page.get_by_role("heading", name="All studies are archived")).to_be_visible()
+    page.get_by_role("link", name="Archived", exact=True).click()
+    page.get_by_role("link", name="doomed").click()
+    more.click()
+    with page.expect_navigation():
+        page.get_by_role("button", name="Restore").click()
+    expect(page.get_by_role("button", name="More trials")).to_be_visible()
+    more.click()
+    page.get_by_role("button", name="Delete…").click()
+    page.locator("#ask").get_by_role("button", name="Cancel").click()
+    assert study.task.archived_at is None
+    other = page.context.new_page()
+    other.goto(f"/studies/{study.id}")
+    expect(other.locator("#live")).to_have_text("Live")
+    page.get_by_role("button", name="Delete…").click()
+    expect(page.locator("#ask-text")).to_contain_text("This cannot be undone")
+    page.locator("#ask").get_by_role("button", name="Yes").click()
+    expect(page).to_have_url(f"{team.server.url}/studies")
+    expect(page.get_by_role("heading", name="No study yet")).to_be_visible()
+    expect(other.locator("#live")).to_have_text("Deleted")
+    assert not trials & {run.id for run in team.workspace.runs()}
+
+
 def test_a_page_whose_run_is_deleted_elsewhere_says_so(team: Team, browser_page: tuple[Page, Watch]) -> None:
     page, _ = browser_page
     doomed = team.run.clone(lr=0.7).run()
@@ -170,6 +212,12 @@ def test_a_runner_starts_runs_and_deletes_none(team: Team, browser_page: tuple[P
     expect(page.get_by_role("button", name="Delete…")).to_be_hidden()
     page.get_by_role("button", name="New run").click()
     expect(page.get_by_role("heading", name="New run")).to_be_visible()
+    study = optimize(team.run, {"lr": [0.1]}, "fit.auc", n_trials=1, name="left", executor="inline", progress=False)
+    page.goto(f"/studies/{study.id}")
+    page.locator("#head summary", has_text="More").click()
+    expect(page.get_by_role("button", name="Archive")).to_be_visible()
+    expect(page.get_by_role("button", name="Delete…")).to_be_hidden()
+    delete(team.workspace, study.id)
 
 
 def test_a_live_stream_ends_when_its_token_is_revoked(team: Team) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from fastapi.testclient import TestClient
 from samples import shown
 from services import wait_until
 
-from hpo_pipelines import Float, Workspace, optimize
+from hpo_pipelines import Float, Study, Workspace, optimize
 from hpo_pipelines.run import Run
 from hpo_pipelines.server import create_app
+from hpo_pipelines.study.lease import leased
+from hpo_pipelines.types import Status, new_id
 
 API = "/api/v1"
 
@@ -138,6 +141,77 @@ def test_a_pipeline_is_archived_restored_and_deleted_with_its_studies(
     assert ask(client, "DELETE", "/pipelines/shop/churn", 404)["type"] == "TaskNotFound"
 
 
+@pytest.fixture
+def study(run: Run) -> Study:
+    space = {"lr": Float(0.1, 1.0)}
+    return optimize(run, space, "fit.auc", n_trials=2, seed=1, name="kept", progress=False, executor="inline")
+
+
+def test_a_study_is_archived_restored_and_deleted_with_its_trials(client: TestClient, run: Run, study: Study) -> None:
+    trials = {trial.id for trial in study.runs}
+    archived = ask(client, "POST", "/studies/kept/archive")
+    assert archived["archived_at"] == pytest.approx(time.time(), abs=600)
+    assert (archived["name"], archived["trials"]) == ("kept", 2)
+    assert ask(client, "POST", f"/studies/{study.id}/archive")["archived_at"] == archived["archived_at"]
+    assert listed(client) == [run.id]
+    assert set(listed(client, archived=True)) == trials
+    assert ask(client, "GET", "/studies")["items"] == []
+    assert ask(client, "POST", "/studies/kept/restore")["archived_at"] is None
+    assert set(listed(client)) == {run.id, *trials}
+    gone = ask(client, "DELETE", "/studies/kept")
+    assert (gone["studies"], len(gone["runs"]), gone["steps"]) == (["kept"], 2, 10)
+    assert listed(client) == [run.id], "what it was started over stays"
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/archive"), ("POST", "/restore")):
+        assert ask(client, method, f"/studies/kept{path}", 404)["type"] == "TaskNotFound"
+
+
+def test_a_study_under_way_is_neither_archived_nor_deleted(client: TestClient, run: Run, study: Study) -> None:
+    store, record = run.workspace.store, study.task
+    driven = store.tasks.create(replace(record, id=new_id(), name="driven", status=Status.RUNNING, finished_at=None))
+    with leased(Study(run.workspace, driven)):
+        for method, path in (("POST", "/studies/driven/archive"), ("DELETE", "/studies/driven")):
+            assert ask(client, method, path, 409)["type"] == "IllegalTransition"
+        assert "/do/archive" not in client.get(f"/studies/{driven.id}").text
+        assert {item["name"] for item in ask(client, "GET", "/studies")["items"]} == {"driven", "kept"}
+    # What nobody drives any more can go.
+    assert "/do/archive" in client.get(f"/studies/{driven.id}").text
+    assert ask(client, "DELETE", "/studies/driven")["studies"] == ["driven"]
+
+
+def test_what_would_go_is_said_before(client: TestClient, run: Run, study: Study) -> None:
+    wanted = {"tasks": [study.id], "dry_run": True}
+    told = ask(client, "POST", "/records/delete", json=wanted)
+    assert (told["studies"], told["steps"]) == (["kept"], 10)
+    assert ask(client, "GET", "/studies/kept")["id"] == study.id
+    assert (
+        ask(client, "POST", "/records/delete", 409, json={"tasks": [run.id], "dry_run": True})["type"] == "StudyError"
+    )
+    assert ask(client, "POST", "/records/delete", json={"tasks": [study.id]}) == told
+    assert ask(client, "POST", "/records/delete", 404, json={"tasks": [study.id, run.id]})["type"] == "TaskNotFound"
+    assert listed(client) == [run.id], "all or none"
+
+
+def test_the_buttons_of_a_study_do_the_same(client: TestClient, run: Run, study: Study) -> None:
+    assert client.post(f"/studies/{study.id}/do/archive").headers["location"] == f"/studies/{study.id}"
+    page = client.get(f"/studies/{study.id}").text
+    assert ">Archived<" in page
+    assert "/do/restore" in page
+    assert not any(f"/studies/{study.id}/do/{action}" in page for action in ("archive", "extend", "resume"))
+    trial = client.get(f"/runs/{study.runs[0].id}").text
+    assert "/do/restore" in trial
+    assert "/delete" not in trial, "a trial goes with its study"
+    assert "All studies are archived" in client.get("/studies").text
+    assert "kept" in client.get("/studies?archived=1").text
+    assert client.post(f"/studies/{study.id}/do/restore").status_code == 303
+    assert "Nothing is archived" in client.get("/studies?archived=1").text
+    assert "kept" in client.get("/studies").text
+    problem = client.post(f"/studies/{study.id}/do/burn")
+    assert problem.status_code == 404
+    assert client.post(f"/studies/{study.id}/delete").headers["location"] == "/studies"
+    assert "No study yet" in client.get("/studies").text
+    assert listed(client) == [run.id]
+
+
 def test_the_buttons_do_the_same(client: TestClient, workspace: Workspace, run: Run) -> None:
     assert client.post(f"/runs/{run.id}/do/archive").headers["location"] == f"/runs/{run.id}"
     assert listed(client) == []
@@ -181,6 +255,14 @@ def test_a_study_has_one_too(client: TestClient, run: Run) -> None:
     optimize(run, {"lr": Float(0.1, 1.0)}, "fit.auc", n_trials=1, name="tagged", progress=False, executor="inline")
     tag = client.get(f"{API}/studies/tagged").headers["etag"]
     assert client.get(f"{API}/studies/tagged", headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_a_study_is_changed_on_a_fresh_view_only(client: TestClient, study: Study) -> None:
+    old = client.get(f"{API}/studies/kept").headers["etag"]
+    ask(client, "POST", "/studies/kept/archive", headers={"If-Match": old})
+    for method, path in (("POST", "/studies/kept/restore"), ("DELETE", "/studies/kept")):
+        assert "Read it again" in ask(client, method, path, 412, headers={"If-Match": old})["detail"]
+    ask(client, "DELETE", "/studies/kept", headers={"If-Match": client.get(f"{API}/studies/kept").headers["etag"]})
 
 
 def test_a_change_made_on_an_old_view_is_refused(client: TestClient, run: Run) -> None:

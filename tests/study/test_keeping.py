@@ -9,7 +9,7 @@ from samples import bodies
 from hpo_pipelines import Workspace, optimize
 from hpo_pipelines.errors import IllegalTransition, StudyError, TaskNotFound
 from hpo_pipelines.study import keeping
-from hpo_pipelines.study.keeping import archive, delete, members, restore
+from hpo_pipelines.study.keeping import archive, delete, members, removal, restore
 
 
 @pytest.fixture
@@ -35,9 +35,11 @@ def test_a_pipeline_goes_in_parts_and_whole(place: Workspace, monkeypatch: pytes
     ids = members(place.store, kept.task.project, "simple")
     assert xs in ids
     assert len(ids) == 6, "trials go with their study"
+    told = removal(place, *ids)
     done = delete(place, *ids)
-    assert len(done.removed.runs) == 8
-    assert [each.name for each in done.removed.studies] == ["xs"]
+    assert (sorted(told.runs), told.studies, told.steps) == (sorted(done.runs), done.studies, done.steps)
+    assert len(done.runs) == 8
+    assert done.studies == ("xs",)
     assert done.left == ()
     assert [run.id for run in place.runs()] == [kept.id]
     with pytest.raises(TaskNotFound, match="no pipeline 'simple'"):

@@ -1,14 +1,16 @@
-"""``If-Match`` of whatever changes a run or a pipeline: 412 when it is not what the asker has seen."""
+"""``If-Match`` of whatever changes a run, a study or a pipeline: 412 when it is not what the asker has seen."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from hpo_pipelines.description import described
+from hpo_pipelines.description import described, described_accounting
 from hpo_pipelines.errors import TaskNotFound
 from hpo_pipelines.server.etags import IfMatch, demand
 from hpo_pipelines.server.site import Site, SiteOf
+from hpo_pipelines.server.studies import accounting, finished, importances, summary
 from hpo_pipelines.store import TaskFilter
+from hpo_pipelines.study import Study
 from hpo_pipelines.types import Kind
 
 
@@ -18,10 +20,29 @@ def fresh_run(site: SiteOf, run: str, if_match: IfMatch = None) -> None:
         demand(described(site.run(run)), if_match)
 
 
+def fresh_study(site: SiteOf, study: str, if_match: IfMatch = None) -> None:
+    """Raise 412 when the study is no longer what ``GET /studies/{study}`` gave with this tag."""
+    if if_match is not None:
+        demand(described_study(site, site.study(study)), if_match)
+
+
 def fresh_pipeline(site: SiteOf, project: str, pipeline: str, if_match: IfMatch = None) -> None:
     """Raise 412 when the pipeline is no longer what ``GET /pipelines/{project}/{pipeline}`` gave with this tag."""
     if if_match is not None:
         demand(described_pipeline(site, project, pipeline), if_match)
+
+
+def described_study(site: Site, study: Study) -> dict[str, Any]:
+    """A study as it stands: where its trials stand, its space, what it cost, which parameters mattered."""
+    said = summary(site, study.task)
+    version = finished(said["counts"])
+    return {
+        **said,
+        "space": study.task.params["space"],
+        "base": study.task.params["base"],
+        "accounting": described_accounting(accounting(site, study, version, exact=True)),
+        "importances": importances(site, study, version, exact=True),
+    }
 
 
 def described_pipeline(site: Site, project: str, pipeline: str) -> dict[str, Any]:

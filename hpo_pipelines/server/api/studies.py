@@ -8,15 +8,16 @@ from fastapi import APIRouter, Body, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
-from hpo_pipelines.description import described, described_accounting
+from hpo_pipelines.description import described
 from hpo_pipelines.errors import StudyError
+from hpo_pipelines.server.api.fresh import described_study
 from hpo_pipelines.server.api.runs import Archived
 from hpo_pipelines.server.api.wanted import StudyOptions
 from hpo_pipelines.server.etags import UNCHANGED, IfNoneMatch, tagged
 from hpo_pipelines.server.listing import MOST
 from hpo_pipelines.server.plainjson import LARGEST, PlainJson
 from hpo_pipelines.server.site import Site, SiteOf
-from hpo_pipelines.server.studies import accounting, columns, finished, importances, summary
+from hpo_pipelines.server.studies import columns, summary
 from hpo_pipelines.study import Study, continue_trial
 from hpo_pipelines.study import enqueue as enqueue_trial
 from hpo_pipelines.study import extend as extend_study
@@ -68,19 +69,7 @@ def start(site: SiteOf, wanted: Annotated[StudyRequest, Body()]) -> PlainJson:
 @router.get("/studies/{study}", response_model=dict[str, Any], responses=UNCHANGED)
 def study(site: SiteOf, study: str, *, if_none_match: IfNoneMatch = None) -> Response:
     """One study, by its id or name: direction, objective, space, counts, best value, cost."""
-    found = site.study(study)
-    said = summary(site, found.task)
-    version = finished(said["counts"])
-    return tagged(
-        {
-            **said,
-            "space": found.task.params["space"],
-            "base": found.task.params["base"],
-            "accounting": described_accounting(accounting(site, found, version, exact=True)),
-            "importances": importances(site, found, version, exact=True),
-        },
-        if_none_match,
-    )
+    return tagged(described_study(site, site.study(study)), if_none_match)
 
 
 @router.get("/studies/{study}/trials", response_model=dict[str, Any])

@@ -126,9 +126,10 @@ def _possible(run: Run) -> set[str]:
     task, status = run.task, run.status
     if task.parent is not None:
         return set()
+    removal = {"delete"} if task.study is None else set()  # a trial goes with its study
     if task.archived_at is not None:
-        return {"restore", "delete"}
-    kept = {"archive"} | ({"delete"} if task.study is None else set())
+        return {"restore"} | removal
+    kept = {"archive"} | removal
     if status is Status.DRAFT:
         return {"submit"} | kept
     if not status.finished and not run.is_abandoned:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -10,12 +11,14 @@ from starlette.responses import RedirectResponse, Response
 
 from hpo_pipelines.errors import ParameterError, TaskNotFound
 from hpo_pipelines.server import studies
+from hpo_pipelines.server.api.keeping import deleted
 from hpo_pipelines.server.api.studies import extended
 from hpo_pipelines.server.pages.newrun import given_in
 from hpo_pipelines.server.site import Site, SiteOf
 from hpo_pipelines.server.templating import onward, query, rendered
 from hpo_pipelines.server.trials import brushes
 from hpo_pipelines.study import Study, stop
+from hpo_pipelines.study.keeping import archive, restore
 
 router = APIRouter()
 
@@ -26,14 +29,17 @@ _DIGITS = 6
 
 
 @router.get("/studies")
-def overview(request: Request, site: SiteOf) -> Response:
-    """Every study, newest first."""
+def overview(request: Request, site: SiteOf, *, archived: str = "") -> Response:
+    """Every study, newest first; those that are archived for who asks."""
+    hidden = bool(archived)
     found = []
-    for task in site.studies(archived=False):
+    for task in site.studies(archived=hidden):
         said = studies.summary(site, task)
         costs = studies.accounting(site, Study(site.workspace, task), studies.finished(said["counts"]))
         found.append({**said, "accounting": costs})
-    return rendered(request, "studies.html", studies=found)
+    return rendered(
+        request, "studies.html", studies=found, archived=hidden, others=len(site.studies(archived=not hidden))
+    )
 
 
 @router.get("/studies/{study}")
@@ -94,18 +100,28 @@ def part(
 
 @router.post("/studies/{study}/do/{action}")
 async def act(request: Request, site: SiteOf, study: str, action: str) -> Response:
-    """What the buttons of the page do: stop, abort, resume, extend; then the page again."""
+    """What the buttons of the page do: stop, abort, resume, extend, archive, restore; then the page again."""
     given = given_in(await request.body())
     found = site.study(study)
-    if action in ("stop", "abort"):
-        await run_in_threadpool(stop, found, abort=action == "abort")
-    elif action == "resume":
-        await run_in_threadpool(site.drives.go_on, found)
-    elif action == "extend":
-        await run_in_threadpool(extended, site, found, _count(given.get("trials", "")))
-    else:
-        raise TaskNotFound(f"there is nothing called {action!r} to be done with a study: stop, abort, resume, extend.")
+    actions: dict[str, Callable[[], object]] = {
+        "stop": lambda: stop(found),
+        "abort": lambda: stop(found, abort=True),
+        "resume": lambda: site.drives.go_on(found),
+        "extend": lambda: extended(site, found, _count(given.get("trials", ""))),
+        "archive": lambda: archive(site.workspace, found.id),
+        "restore": lambda: restore(site.workspace, found.id),
+    }
+    if action not in actions:
+        raise TaskNotFound(f"there is nothing called {action!r} to be done with a study: {', '.join(actions)}.")
+    await run_in_threadpool(actions[action])
     return onward(request, f"/studies/{found.id}")
+
+
+@router.post("/studies/{study}/delete")
+def remove(request: Request, site: SiteOf, study: str) -> Response:
+    """Delete a study with its trials; then the page of the others."""
+    deleted(site, [site.study(study).id])
+    return onward(request, "/studies")
 
 
 def _count(text: str) -> int:

@@ -172,11 +172,17 @@ async function open() {
 open();
 // Left before it was whole, and come back to as it was left.
 addEventListener("pageshow", (event) => { if (event.persisted) open(); });
+let gone = false;
 const again = throttled(2000, async () => {
+  if (gone) return;
   await load();
   await morph($("#head"), await fragment(`${base}/part/head`));
   if (started()) await drawTable(Math.max(60, $$("#trials tr[data-trial]").length));
   if (selected === null) await inspect();
   await rest();
 });
-listen({ study }, (records) => { if (records.length) again(); }, Number($("#head").dataset.cursor));
+listen({ study }, (records) => {
+  gone ||= records.some((record) => record.kind === "deleted" && record.task === study);
+  // Deleted, here or elsewhere: there is nothing to be read any more.
+  if (gone) $("#live").textContent = "Deleted"; else if (records.length) again();
+}, Number($("#head").dataset.cursor));
