@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.errors import HpoPipelinesError, IllegalTransition, StoreError, TaskNotFound
 from hpo_pipelines.failure import Failure
-from hpo_pipelines.nodes import NodeWatch
 from hpo_pipelines.owner import is_gone
 from hpo_pipelines.store.queues import Entry
 from hpo_pipelines.types import Status
@@ -129,8 +128,8 @@ class Agent:
         An exception that ends it, such as KeyboardInterrupt, leaves the runs under way to other agents, which go on
         from their journals; the process is to end then.
         """
-        nodes = NodeWatch(self.workspace.engine)
-        nodes.start()
+        nodes = self.workspace.nodes
+        nodes.stays = True
         try:
             while not (self._draining.is_set() and not self._runs):
                 if self._reach.pause > 0:
@@ -152,7 +151,7 @@ class Agent:
             self.hand_over()
             raise
         finally:
-            nodes.close()
+            nodes.stays = False
             self._liveness.give_up(self.listening.lease)
 
     def drain(self) -> None:

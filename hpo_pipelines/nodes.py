@@ -1,11 +1,11 @@
-"""What is in use of the nodes where steps run, as each agent sees it and says it in the note of a lease."""
+"""What is in use of the nodes where steps run, as whoever drives runs sees it and says it in the note of a lease."""
 
 from __future__ import annotations
 
 import json
 import logging
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hpo_pipelines.engine import Engine
 from hpo_pipelines.errors import HpoPipelinesError
@@ -19,11 +19,12 @@ LOOK_SECONDS = 1.0
 """How often what is in use is looked at; it is written where it has changed."""
 
 _NODES = "nodes:"
+_NOTHING = "[]"
 
 
 @dataclass(frozen=True)
 class SeenNode:
-    """A node of ``executor``, as ``agent`` sees it."""
+    """A node of ``executor``, as ``agent`` sees it: an agent, or a process that drives runs of its own."""
 
     agent: str
     executor: str
@@ -31,38 +32,58 @@ class SeenNode:
 
 
 class NodeWatch:
-    """Says what the executors of ``engine`` use, from a thread of its own: to ask a cluster takes its time."""
+    """Says what the executors of ``engine`` use while it drives runs, from a thread of its own: to ask a cluster takes
+    its time. A run that is over before the first look costs nothing, and is not seen."""
 
     def __init__(self, engine: Engine) -> None:
+        self.stays = False
+        """Whether it is said between runs, too: what an agent has waits for them."""
         self._engine = engine
+        self._lease = ""
+        self._said = _NOTHING
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="hpo-nodes", daemon=True)
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Look from now on."""
-        self._thread.start()
+        """Look from now on; idempotent."""
+        with self._lock:
+            if not self._closed.is_set() and (self._thread is None or not self._thread.is_alive()):
+                self._thread = threading.Thread(target=self._watch, name="hpo-nodes", daemon=True)
+                self._thread.start()
 
     def close(self) -> None:
         """Look no more; what was said is taken back."""
-        self._closed.set()
+        with self._lock:
+            self._closed.set()
+            if self._said != _NOTHING:
+                self._engine.liveness.give_up(self._lease)
+                self._said = _NOTHING
 
     def _watch(self) -> None:
-        liveness, said = self._engine.liveness, "[]"
-        lease = f"{_NODES}{liveness.owner}"
         while not self._closed.wait(LOOK_SECONDS):
             try:
-                seen = json.dumps([[name, vars(node)] for name, node in self._engine.nodes()], sort_keys=True)
-                if seen != said and not self._closed.is_set():
-                    liveness.claim(lease, seen)
-                    said = seen
+                self._look()
             except HpoPipelinesError:
                 log.debug("what is in use cannot be said", exc_info=True)
-        if said != "[]":
-            liveness.give_up(lease)
+
+    def _look(self) -> None:
+        found = self._engine.nodes() if self.stays or self._engine.is_driving else []
+        seen = json.dumps([[name, vars(node)] for name, node in found], sort_keys=True)
+        with self._lock:
+            if seen == self._said or self._closed.is_set():
+                return
+            liveness = self._engine.liveness
+            if seen == _NOTHING:
+                liveness.release(self._lease)
+            else:
+                self._lease = f"{_NODES}{liveness.owner}"
+                liveness.claim(self._lease, seen)
+            self._said = seen
 
 
 def nodes_in_use(store: Store) -> list[SeenNode]:
-    """The nodes of every agent that lives; one that several agents use, as a cluster's, once, with the steps of all."""
+    """The nodes of everybody who lives; one that several use, as a cluster's, once, with the steps of all."""
     found: dict[tuple[str, str, str], SeenNode] = {}
     for lease in store.leases.named(_NODES):
         if is_gone(lease.owner):
@@ -78,4 +99,4 @@ def nodes_in_use(store: Store) -> list[SeenNode]:
 def _joined(one: SeenNode, other: SeenNode) -> SeenNode:
     use = one.use
     held = {**use.holders, **other.use.holders}
-    return SeenNode(one.agent, one.executor, NodeUse(use.name, use.resources, use.used, held))
+    return SeenNode(one.agent, one.executor, replace(use, holders=held))

@@ -19,6 +19,7 @@ from hpo_pipelines.engine.options import asked_again, completed
 from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, StoreError, TaskNotFound
 from hpo_pipelines.lookup import called
+from hpo_pipelines.nodes import NodeWatch
 from hpo_pipelines.pipeline import Pipeline, components_of
 from hpo_pipelines.planning import Plan, plan
 from hpo_pipelines.provenance import git_state
@@ -70,6 +71,8 @@ class Workspace:
         self.engine.default_executor = settings.executor
         self.engine.queue = settings.queue
         self.engine.pages = settings.pages.rstrip("/")
+        self.nodes = NodeWatch(self.engine)
+        """Tells others what the runs that are driven here use."""
         self._mirror = MirrorProcess(settings)
         self._notifier = NotifierProcess(settings)
         self._tracking = StepTracking(settings, self.store)
@@ -198,6 +201,7 @@ class Workspace:
         """What drives the run ``task``, not yet started, and its decoded parameters."""
         pipeline, code = self.code(task)
         self.follow()
+        self.nodes.start()
         options = replace(options or RunOptions(), executor=task.executor, first_party=frozenset(pipeline.first_party))
         return Controller(self.engine, task, pipeline, code, options), pipeline.parameters.decode(task.params)
 
@@ -399,6 +403,7 @@ class Workspace:
 
     def close(self) -> None:
         """Stop executors and close the store; idempotent. The mirror into MLflow finishes by itself, within seconds."""
+        self.nodes.close()
         self.engine.close()
         self._tracking.close()
         self._mirror.stop()

@@ -112,6 +112,8 @@ class Head:
         self._environment = {**os.environ, **ray_keeper.DEFAULTS, **self.variables, **variables, MARK: str(folder)}
         self._environment["PYTHONPATH"] = os.pathsep.join(sys.path)
         self._options = options
+        self.dashboard = ""
+        """Where its own pages are, if ``options`` say that it has some."""
 
     def start(self) -> None:
         """Start the head, and wait until it answers."""

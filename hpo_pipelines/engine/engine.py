@@ -192,6 +192,11 @@ class Engine:
         timer.start()
 
     @property
+    def is_driving(self) -> bool:
+        """Whether runs are under way here."""
+        return bool(self._active)
+
+    @property
     def is_closed(self) -> bool:
         """Whether its workspace was closed."""
         return self._stop.is_set()

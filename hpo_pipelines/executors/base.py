@@ -145,6 +145,8 @@ class NodeUse:
     """By anybody, as far as the executor knows."""
     holders: Mapping[str, Mapping[str, float]]
     """Our own steps there: a step's task -> what is promised to it."""
+    dashboard: str = ""
+    """Where the pages of the cluster are that it belongs to (``host:port``, or a URL); empty where there are none."""
 
 
 class Executor(ABC):

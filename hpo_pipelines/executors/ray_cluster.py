@@ -106,8 +106,11 @@ def uses(running: Sequence[tuple[str, str, Demand]]) -> list[NodeUse]:
     from ray.autoscaler.v2.sdk import get_cluster_status
 
     try:
-        status = get_cluster_status(ray.get_runtime_context().gcs_address, ANSWER_SECONDS)
+        # Not by the functions of ray itself: where the connection was just closed, they start a Ray of their own.
+        head = ray._private.worker.global_worker.gcs_client
+        status = get_cluster_status(head.address, ANSWER_SECONDS)
         hosts = {each["NodeID"]: each["NodeManagerHostname"] for each in ray.nodes()}
+        pages = head.internal_kv_get(b"webui:url", b"dashboard", timeout=ANSWER_SECONDS) or b""
     except Exception:  # noqa: BLE001 - of many kinds, by what of Ray is away
         _log.debug("the cluster could not be looked at", exc_info=True)
         return []
@@ -119,7 +122,7 @@ def uses(running: Sequence[tuple[str, str, Demand]]) -> list[NodeUse]:
         alone = len(living) == 1 or list(hosts.values()).count(host) == 1
         held = {task: demand for task, where, demand in running if len(living) == 1 or (alone and where == host)}
         name = host if alone else f"{host} {str(each.node_id)[:6]}"
-        found.append(NodeUse(name, _told(node.resources), _told(node.used), held))
+        found.append(NodeUse(name, _told(node.resources), _told(node.used), held, pages.decode()))
     return sorted(found, key=lambda each: each.name)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from hpo_pipelines.nodes import SeenNode, nodes_in_use
 from hpo_pipelines.server.site import Site
@@ -64,6 +65,33 @@ def pictured(site: Site) -> list[dict[str, Any]]:
     ]
 
 
+@dataclass(frozen=True)
+class Dashboard:
+    """The pages that a Ray cluster has of its own."""
+
+    url: str
+    is_local: bool
+    """Whether they answer only on the machine of the cluster's head."""
+
+
+def dashboards(nodes: Sequence[dict[str, Any]]) -> list[Dashboard]:
+    """Those of the clusters of ``nodes``, as :func:`pictured` gives them; what is no address is left out."""
+    told = dict.fromkeys(each["node"].use.dashboard for each in nodes)
+    return [found for address in told if (found := _dashboard(address)) is not None]
+
+
+def _dashboard(address: str) -> Dashboard | None:
+    url = address if "://" in address else f"http://{address}"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not host:
+        return None
+    return Dashboard(url, host == "localhost" or host == "::1" or host.startswith("127."))
+
+
 def described(site: Site) -> list[dict[str, Any]]:
     """:func:`pictured` as JSON; memory in bytes."""
     return [
@@ -71,6 +99,7 @@ def described(site: Site) -> list[dict[str, Any]]:
             "node": each["node"].use.name,
             "executor": each["node"].executor,
             "agent": each["node"].agent,
+            "dashboard": next((found.url for found in dashboards([each])), None),
             "resources": {bar.resource: {"used": bar.used, "total": bar.total} for bar in each["bars"]},
             "steps": [
                 {

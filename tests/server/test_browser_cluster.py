@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -65,3 +67,21 @@ def test_a_step_waits_for_what_another_holds_and_starts_when_it_is_free(
     (tmp_path / "two").touch()
     expect(node.get_by_role("img", name="0 of 1 CPU in use")).to_be_visible()
     expect(node).to_contain_text("No step of ours is there")
+
+
+def test_what_another_process_runs_by_itself_is_seen_while_it_runs(
+    page: Page, workspace: Workspace, tmp_path: Path
+) -> None:
+    draft = workspace.draft(shown.churn, {"folder": str(tmp_path), "gate": "bare"})
+    driving = threading.Thread(target=lambda: workspace.start(draft.id))
+    driving.start()
+    page.goto("/cluster")
+    node = page.get_by_role("region", name=re.compile("^Node ")).filter(has_text=draft.label)
+    try:
+        expect(node).to_contain_text(f"fit of {draft.label}")
+        expect(node).to_contain_text(f"local, of the process {os.getpid()} on ")
+        expect(page.get_by_role("link", name="Ray dashboard")).to_have_count(0)
+    finally:
+        (tmp_path / "bare").touch()
+        driving.join(60)
+    expect(page.get_by_text(f"of the process {os.getpid()} on ")).to_have_count(0)

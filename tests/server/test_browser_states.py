@@ -45,7 +45,7 @@ def test_pages_of_an_empty_home_say_what_to_do(chromium: Browser, empty: Served,
         ("/pipelines?q=nothing", "No pipeline is called like that"),
         ("/studies", "hpo optimize"),
         ("/compare", "Choose two runs or more"),
-        ("/cluster", "Nodes appear here when an agent has begun its first step"),
+        ("/cluster", "Nodes appear here while steps run"),
     ):
         page.goto(path)
         expect(page.locator("main")).to_contain_text(said)

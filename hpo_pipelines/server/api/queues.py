@@ -64,7 +64,8 @@ def agents(site: SiteOf) -> PlainJson:
 
 @router.get("/nodes", response_model=dict[str, Any])
 def nodes(site: SiteOf) -> PlainJson:
-    """The nodes where steps run, as agents see them: what is in use of each resource (memory in bytes), and by what."""
+    """The nodes where steps run, as whoever drives runs sees them: what is in use of each resource (memory in bytes),
+    and by what; with the address of Ray's own pages, where a cluster has some."""
     return PlainJson({"items": described(site)})
 
 

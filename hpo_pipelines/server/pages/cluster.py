@@ -32,6 +32,7 @@ def page(request: Request, site: SiteOf) -> Response:
         lines=lines,
         agents=agents(site.workspace.store),
         nodes=pictured,
+        dashboards=nodes.dashboards(pictured),
         busy=nodes.under_way(site),
         waiting=nodes.waiting(site, pictured),
     )
