@@ -14,6 +14,7 @@ from services import wait_until
 
 from hpo_pipelines import Workspace
 from hpo_pipelines.server import create_app
+from hpo_pipelines.tracking import MlflowServer
 
 
 @dataclass(frozen=True)
@@ -25,12 +26,12 @@ class Serving:
 
 
 @contextmanager
-def serving(home: Path, *, executor: str = "inline") -> Iterator[Serving]:
-    """Serve ``home`` until the block ends."""
+def serving(home: Path, *, executor: str = "inline", mlflow: MlflowServer | None = None) -> Iterator[Serving]:
+    """Serve ``home`` until the block ends, with the pages of ``mlflow`` beside ours."""
     (home / "config.toml").write_text(f'executor = "{executor}"\ntracking_uri = ""\n')
     with Workspace(home=home) as workspace, socket.socket(proto=socket.IPPROTO_TCP) as listening:
         listening.bind(("127.0.0.1", 0))
-        app = create_app(workspace)
+        app = create_app(workspace, mlflow=mlflow)
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3))
         thread = threading.Thread(target=server.run, args=([listening],))
         thread.start()

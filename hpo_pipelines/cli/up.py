@@ -12,6 +12,7 @@ from hpo_pipelines.cli.token import ROLES
 
 if TYPE_CHECKING:
     from hpo_pipelines.server.access import Access
+    from hpo_pipelines.workspace import Workspace
 
 
 @click.command()
@@ -57,8 +58,8 @@ def up(
         else:
             click.echo(f"Pages   {click.style(url, bold=True)}")
             click.echo(f"REST    {url}/api/v1  (described by {url}/api/v1/openapi.json)")
-            if mlflow and place.settings.tracking_uri.strip():
-                click.echo(f"MLflow  {url}/mlflow")
+            if mlflow and (tracking := _tracking(place, url)):
+                click.echo(f"MLflow  {tracking}")
             click.echo("Ctrl-C ends it.", err=True)
         from hpo_pipelines.cli.tracking import has_browser
 
@@ -70,6 +71,16 @@ def up(
     except KeyboardInterrupt:
         return 0  # that is how it is meant to end
     return 0
+
+
+def _tracking(place: Workspace, url: str) -> str:
+    """Where MLflow's pages are: below ``url``, unless they are served elsewhere; empty without any."""
+    from hpo_pipelines.tracking.backend import Backend
+
+    if not place.settings.tracking_uri.strip():
+        return ""
+    backend = Backend.of(place.settings)
+    return backend.shown if backend.is_http else f"{url}/mlflow"
 
 
 def _access(token_file: str | None, header: str | None, proxies: Sequence[str], role: str | None) -> Access:

@@ -198,7 +198,7 @@ def inspected(site: Site, study: Study, number: int | None) -> dict[str, Any]:
     task = None if row is None else site.workspace.store.tasks.get_all([row.run]).get(row.run)
     names = trials.space.order()
     base = flattened(names, trials.rows[0].params) if trials.rows else {}
-    mine = flattened(names, row.params) if row is not None else {}
+    mine = trials.given(row) if row is not None else {}
     values = None if row is None else trials.values.get(row.trial)
     return {
         "study": study.task,

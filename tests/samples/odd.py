@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 
 from hpo_pipelines import component, pipeline, report
 
@@ -32,3 +34,14 @@ def infinite() -> float:
 @pipeline(project="odd")
 def outer() -> None:
     nothing()
+
+
+@component(cache=False)
+def dies() -> int:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return 1
+
+
+@pipeline(project="shop")
+def lost() -> int:
+    return dies()

@@ -85,20 +85,6 @@ def test_axe_finds_nothing(chromium: Browser, served: Any, base: Run, broken: Ru
     assert not found, "\n".join(found[:20])
 
 
-@pytest.mark.parametrize("width", [1024, 1440, 1920])
-def test_no_page_scrolls_sideways(page: Page, base: Run, study: Study, width: int) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
-    for address in (
-        "/pipelines",
-        "/pipelines/shop/churn",
-        f"/runs/{base.id}?step=fit&tab=code",
-        f"/studies/{study.id}",
-    ):
-        page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
-        assert page.evaluate("document.body.scrollWidth") <= width, address
-
-
 def test_markup_in_names_values_and_logs_stays_text(page: Page, workspace: Workspace) -> None:
     run = workspace.run(shown.markup, {})
     for address in (

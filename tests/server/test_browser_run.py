@@ -5,7 +5,10 @@ from __future__ import annotations
 import inspect
 import itertools
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +116,17 @@ def test_steps_run_before_ones_eyes(page: Page, base: Run, gated: tuple[Run, Pat
     expect(page.locator("#head .pill")).to_have_text("Completed")
     expect(page.locator(f"#run-{run.id} svg.s")).to_have_attribute("aria-label", "Completed")
     assert page.evaluate("window.stayed"), "the page was loaded anew"
+
+
+def test_what_waits_for_nothing_goes_on_beside_what_waits(page: Page, served: Any, base: Run, folder: Path) -> None:
+    gate = next(gates)
+    run = submitted(served.url, base, gate=gate, rows=77)
+    page.goto(f"/runs/{run.id}")
+    expect(node(page, "audit")).to_have_attribute("data-shown", "completed")
+    expect(node(page, "fit")).to_have_attribute("data-shown", "running")
+    assert not (folder / gate).exists()
+    (folder / gate).touch()
+    expect(page.locator("#head .pill")).to_have_text("Completed")
 
 
 def test_without_a_selection_the_run_itself_is_described(page: Page, base: Run) -> None:
@@ -296,6 +310,59 @@ def test_the_keyboard_is_enough(page: Page, base: Run) -> None:
     assert page.evaluate("document.activeElement.id") == "new"
 
 
+def test_a_run_is_started_by_keys_alone(page: Page, base: Run) -> None:
+    page.goto(f"/runs/{base.id}")
+    expect(page.locator("#live")).to_have_text("Live")
+    page.keyboard.press("n")
+    field = page.locator("#dialog").get_by_label("lr", exact=True)
+    for _ in range(30):
+        if field.evaluate("field => field === document.activeElement"):
+            break
+        page.keyboard.press("Tab")
+    page.keyboard.press("Control+a")
+    page.keyboard.type("0.275")
+    page.keyboard.press("Enter")
+    page.wait_for_url(lambda url: base.id not in url)
+    expect(page.locator("#head .pill")).to_have_text("Completed")
+    assert base.workspace.run_called(page.url.rpartition("/")[2]).params["lr"] == 0.275
+
+
+EDITED = """
+from hpo_pipelines import component, pipeline
+
+@component
+def base() -> int:
+    return {value}
+
+@component
+def twice(number: int) -> int:
+    return 2 * number
+
+@pipeline(project="edits")
+def edited() -> int:
+    return twice(base())
+"""
+
+
+def test_an_edit_is_why_a_step_ran_and_its_value_why_the_next_did(
+    page: Page, workspace: Workspace, tmp_path: Path
+) -> None:
+    source = tmp_path / "edited.py"
+    for value in (20, 21):
+        source.write_text(EDITED.format(value=value))
+        command = [sys.executable, "-m", "hpo_pipelines", "run", f"{source}:edited", "--executor", "inline"]
+        subprocess.run(command, env={**os.environ, "HPO_HOME": str(workspace.home)}, check=True, capture_output=True)
+    run = workspace.run_called("edited")
+    page.goto(f"/runs/{run.id}?step=base&tab=why")
+    reason = page.locator("#out")
+    expect(reason).to_contain_text("component base in edited.py changed")
+    expect(reason.locator(".diff")).to_contain_text("return 21")
+    expect(page.locator("#inspector")).to_contain_text("component base in edited.py changed")
+    node(page, "twice").click()
+    expect(reason).to_contain_text("20 → 21")
+    expect(reason).to_contain_text("base")
+
+
 def test_the_palette_finds_a_step_by_its_name(page: Page, base: Run) -> None:
     page.goto("/studies")
     page.keyboard.press("Control+k")
@@ -319,6 +386,16 @@ def test_compare_shows_differences_and_the_base_can_be_another(
     expect(row.locator(".delta")).to_have_text("+0.04")
     page.get_by_label("Differences only").uncheck()
     expect(table).to_contain_text("share")
+    fit = table.locator("tr", has=page.get_by_text("fit", exact=True))
+    expect(fit.locator("svg.b")).to_have_count(2)
+    third = submitted(served.url, base)
+    wait_until(lambda: third.refreshed().status.finished, "the run to end")
+    page.goto(f"/compare?runs={base.id},{third.id}&all=1")
+    expect(fit.locator("svg.b")).to_have_count(1)
+    expect(fit.locator("td").nth(1)).to_have_text(re.compile(r"\d"))
+    expect(fit.locator("td").nth(2)).to_have_text(re.compile(f"from {base.label}"))
+    expect(fit.get_by_role("link", name=base.label)).to_have_attribute("href", f"/runs/{base.id}")
+    page.goto(f"/compare?runs={base.id},{other.id}&all=1")
     page.get_by_role("link", name="make base").click()
     expect(row.locator(".delta")).to_have_text("-0.04")
     assert json.loads(httpx2.get(f"{served.url}/api/v1/runs/{other.id}").text)["params"]["rows"] == 44

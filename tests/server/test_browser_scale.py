@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 from samples import shown
 
 from benchmarks.trials import many_trials
-from hpo_pipelines import Float, Study, Workspace
+from hpo_pipelines import Float, Study, Workspace, optimize
 from hpo_pipelines.study import Analysis, sampling
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status, new_id
@@ -160,6 +160,34 @@ def test_the_front_of_two_objectives_is_optunas(page: Page, served: Any, workspa
     expect(page.locator("#trials tr[data-trial]").first).to_have_attribute("data-trial", str(lowest))
     found = httpx2.get(f"{served.url}/api/v1/studies/{study.id}/trials").json()
     assert found["values"] == [list(each) for each in values]
+    inside = sum(0.45 <= one <= 0.85 for one, _ in values)
+    page.goto(f"/studies/{study.id}?brush=fit.auc:0.45..0.85")
+    expect(page.locator("#trial-count")).to_have_text(f"{inside} of {len(values)}")
+    for chart in ("#pareto", "#history"):
+        expect(page.locator(chart)).to_have_attribute("data-lit", str(inside))
+
+
+def test_a_space_whose_parameters_come_and_go_has_a_page(page: Page, workspace: Workspace) -> None:
+    space = {"model": ["tree", "linear"], "share": Float(0.2, 0.6, when={"model": "linear"})}
+    study = optimize(
+        shown.churn, space, "fit.auc", n_trials=8, seed=2, name="comes and goes", sampler="random", executor="inline",
+        progress=False, workspace=workspace,
+    )  # fmt: skip
+    linear = {trial.number for trial in study.optuna_study.trials if "share" in trial.params}
+    assert 0 < len(linear) < 8
+    page.goto(f"/studies/{study.id}")
+    page.wait_for_function("performance.getEntriesByName('drawn').length")
+    heads = page.locator("#trials thead th").all_inner_texts()
+    place = next(i for i, head in enumerate(heads) if head.startswith("share"))
+    cells = page.locator("#trials tr[data-trial]").evaluate_all(
+        f"rows => rows.map(row => [Number(row.dataset.trial), row.cells[{place}].innerText])"
+    )
+    assert {number for number, text in cells if text != "–"} == linear
+    assert _is_inked(page, "#parallel .lines")
+    # Of trials without the parameter none lies within any range of it.
+    page.goto(f"/studies/{study.id}?brush=share:0..1")
+    expect(page.locator("#trial-count")).to_have_text(f"{len(linear)} of 8")
+    expect(page.locator("#history")).to_have_attribute("data-lit", str(len(linear)))
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

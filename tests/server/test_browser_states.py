@@ -10,11 +10,15 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from samples import odd, shown
+from server.conftest import Watch
 from server_process import Served, start
 from services import wait_until
+from serving import serving
 
 from hpo_pipelines import Workspace
 from hpo_pipelines.run import Run
+from hpo_pipelines.settings import Settings
+from hpo_pipelines.tracking import MlflowServer
 from hpo_pipelines.types import Status
 
 pytestmark = [pytest.mark.integration, pytest.mark.browser]
@@ -71,8 +75,8 @@ def abandoned(workspace: Workspace) -> Run:
     return run.refreshed()
 
 
-def ran(pipeline: Any) -> Callable[[Workspace], Run]:
-    return lambda workspace: workspace.run(pipeline, {}, executor="inline")
+def ran(pipeline: Any, executor: str = "inline") -> Callable[[Workspace], Run]:
+    return lambda workspace: workspace.run(pipeline, {}, executor=executor)
 
 
 ODD: dict[str, tuple[Callable[[Workspace], Run], str]] = {
@@ -81,6 +85,7 @@ ODD: dict[str, tuple[Callable[[Workspace], Run], str]] = {
     "abandoned": (abandoned, "its driver is gone; resume it"),
     "without-steps": (ran(odd.nothing), "It returned nothing."),
     "failed-in-its-body": (ran(odd.refuses), "no step will ever run"),
+    "lost-its-worker": (ran(odd.lost, "local"), "killed by signal 9"),
     "not-a-number": (ran(odd.infinite), "nan"),
     "nested": (ran(odd.outer), "nothing"),
 }
@@ -99,6 +104,30 @@ def test_runs_in_odd_states_have_a_page(page: Page, workspace: Workspace, state:
     if state == "queued":
         workspace.store.queues.pause("services", False)
         wait_until(lambda: run.refreshed().status.finished, "the run to end")
+
+
+def test_where_mlflow_is_down_the_pages_are_there_and_say_it(
+    chromium: Browser, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hpo_pipelines.tracking.process.RESTARTS", ())  # down for good the first time
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////proc/nowhere/mlflow.db")
+    with MlflowServer(Settings.load(tmp_path)) as mlflow, serving(tmp_path, mlflow=mlflow) as server:
+        run = server.workspace.run(shown.churn, {}, executor="inline")
+        context, watch = chromium.new_context(base_url=server.url), Watch(server.url)
+        page = context.new_page()
+        watch.on(page)
+        for path in ("/pipelines", f"/runs/{run.id}?step=fit", "/studies"):
+            page.goto(path)
+            expect(page.locator("#live")).to_have_text("Live")
+        wait_until(lambda: mlflow.problem() is not None, "MLflow to have ended")
+        watch.allow("status of 502")
+        page.get_by_role("link", name="MLflow").click()
+        expect(page.locator("main")).to_contain_text("MLflow does not answer: the server process ended")
+        assert violations(page) == []
+        page.get_by_role("link", name="Studies").click()
+        expect(page.locator("h1")).to_have_text("Studies")
+        context.close()
+        assert watch.left() == []
 
 
 def test_a_step_that_was_not_called_says_so(page: Page, workspace: Workspace, tmp_path: Path) -> None:

@@ -74,6 +74,7 @@ def test_a_brush_filters_as_python_would_and_is_kept_in_the_address(page: Page, 
         expect(page.locator("#trial-count")).to_have_text(f"{len(inside)} of 14")
         shown_rows = page.locator("#trials tbody tr").evaluate_all("rows => rows.map(row => Number(row.dataset.trial))")
         assert set(shown_rows) == inside
+        expect(page.locator("#history")).to_have_attribute("data-lit", str(len(inside)))
         page.reload()
     page.get_by_role("button", name="Clear").click()
     expect(page.locator("#trials tbody tr")).to_have_count(14)

@@ -168,6 +168,28 @@ def test_a_running_study_is_stopped_resumed_and_extended(page: Page, held: Held)
     expect(page.locator("h1")).to_contain_text("Completed")
 
 
+def test_trials_come_by_themselves_and_the_line_of_the_best_only_climbs(page: Page, held: Held) -> None:
+    study = started(page, held.run, "live", 6)
+    wait_until(held.began.exists, "the first trial to begin")
+    rows = page.locator("#trials tr[data-trial]")
+    expect(rows).to_have_count(1)
+    page.evaluate("window.stayed = true")
+    held.gate.touch()
+    expect(page.locator("h1")).to_contain_text("Completed")
+    expect(rows).to_have_count(6)
+    best: list[tuple[int, float]] = []
+    for trial in study.trials:
+        assert trial.value is not None
+        if not best or trial.value > best[-1][1]:
+            best.append((trial.number, trial.value))
+    last = re.compile(rf"(^| ){best[-1][0]}:\S+$")
+    expect(page.locator("#history")).to_have_attribute("data-best", last)
+    drawn = [point.split(":") for point in (page.locator("#history").get_attribute("data-best") or "").split()]
+    assert [int(number) for number, _ in drawn] == [number for number, _ in best]
+    assert [float(value) for _, value in drawn] == pytest.approx([value for _, value in best], rel=1e-4)
+    assert page.evaluate("window.stayed"), "the page was loaded anew"
+
+
 def test_stopping_twice_aborts_what_runs(page: Page, held: Held) -> None:
     study = started(page, held.run, "to be aborted", trials=3)
     wait_until(held.began.exists, "the first trial to begin")

@@ -80,9 +80,10 @@ def test_mlflows_rest_is_there_and_behind_our_guard(
         timeout=90,
     )
     (found,) = answer.json()["runs"]
-    assert {metric["key"]: metric["value"] for metric in found["data"]["metrics"]}["fit.auc"] == pytest.approx(
-        run.metrics["fit.auc"]
-    )
+    metrics = {metric["key"]: metric["value"] for metric in found["data"]["metrics"]}
+    assert {name: metrics.get(name) for name in run.metrics} == pytest.approx(dict(run.metrics))
+    params = {param["key"]: param["value"] for param in found["data"]["params"]}
+    assert {name: params.get(name) for name in run.params} == {name: str(value) for name, value in run.params.items()}
     assert httpx2.post(search, json={}, timeout=90).status_code == 401
     tag = {"run_id": found["info"]["run_id"], "key": "seen", "value": "by a runner"}
     refused = httpx2.post(change, json=tag, headers=known["viewer"], timeout=90)

@@ -41,6 +41,15 @@ def test_the_ranking_is_by_value_and_the_earlier_of_equals_is_first(values: list
     assert sorted(found.ordered(range(len(values)), "value")) == list(range(len(values)))
 
 
+def test_a_parameter_that_a_condition_leaves_out_has_no_value() -> None:
+    space = Space({"model": Categorical(["tree", "linear"]), "share": Float(0.2, 0.6, when={"model": "linear"})})
+    rows = [row(0, share=0.25), row(1, share=0.5, model="linear")]
+    found = Trials((UP,), space, rows, {0: (1.0,), 1: (2.0,)})
+    assert found.columns["share"].values == [None, 0.5]
+    assert [dict(found.given(each)) for each in rows] == [{"model": "tree"}, {"model": "linear", "share": 0.5}]
+    assert found.kept({"share": (0.0, 1.0)}) == [1]
+
+
 @given(st.lists(st.tuples(numbers, numbers)))
 def test_the_front_is_what_nothing_dominates(values: list[tuple[float, float]]) -> None:
     found = trials(*values, goals=(UP, DOWN))

@@ -83,6 +83,8 @@ export function drawHistory(data, kept, selected) {
     if (top === null || (maximize ? value > top : value < top)) best.push([data.number[i], top = value]);
   }
   const last = data.number[count - 1];
+  // What is drawn, for whoever cannot look: which trials were the best when they ended, and how many are lit.
+  Object.assign($("#history").dataset, { best: best.map((point) => point.join(":")).join(" "), lit: lit.length + out.length });
   if (best.length) best.push([last, top]);
   const at = data.number.indexOf(selected);
   charts.history.setOption({
@@ -129,6 +131,7 @@ export function drawPareto(data, kept, selected) {
       ring(all.filter((point) => point[2] === at), c),
     ],
   }, { notMerge: true });
+  $("#pareto").dataset.lit = all.filter((point) => kept[point[2]]).length;
   $("#pareto").dataset.front = best.map((point) => data.number[point[2]]).sort((a, b) => a - b).join(",");
 }
 
