@@ -234,7 +234,7 @@ class Controller:
         unseen = self.scheduler.unseen_failures()
         if unseen:
             return self._fail(self._error(unseen[0]), reason=f"step {unseen[0].name} failed and nobody looked")
-        if isinstance(self.value, Retriggered):
+        if type(self.value) is Retriggered:
             wanted, self.value = self.value, None
             return retriggers.superseded(self, wanted)
         # A run that is resumed has kept the error that it ended with before.
@@ -283,7 +283,7 @@ class Controller:
 
     def _run_outputs(self, value: Any) -> dict[str, ArtifactRef]:
         """The run's own outputs; what is a step's output is named again, not loaded."""
-        if isinstance(value, Retriggered):
+        if type(value) is Retriggered:  # not isinstance, which would look at an output
             return {}
         if type(value) is dict and value and all(isinstance(key, str) for key in value):
             return {f"{VALUE}.{key}": self._stored(item, f"{VALUE}.{key}") for key, item in value.items()}
@@ -333,7 +333,7 @@ class Controller:
             try:
                 self.run = tasks.transition(self.run.id, status, **changes)
                 if outputs:
-                    tasks.set_outputs(self.run.id, outputs)
+                    tasks.set_outputs(self.run.id, outputs, first=self.options.journal is None)
             except IllegalTransition:
                 # Someone else ended the run first (abort marks it at once): that is how it ended.
                 self.run = tasks.get(self.run.id)
