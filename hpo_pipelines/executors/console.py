@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any, TextIO
 
 from hpo_pipelines.errors import StoreError
@@ -53,9 +52,13 @@ def flushed() -> Iterator[None]:
 
 def _opened(path: str) -> int:
     """A descriptor that appends to the file ``path``, made with its folder. Raises StoreError."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     try:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            return os.open(path, flags, 0o644)
+        except FileNotFoundError:  # the first of its run
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return os.open(path, flags, 0o644)
     except OSError as error:
         raise StoreError(
             f"The console file {path} cannot be written: {error.strerror or error}. Make room there, or give this user "
