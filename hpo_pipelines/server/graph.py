@@ -41,7 +41,8 @@ class Node:
 
     @property
     def seconds(self) -> float | None:
-        if self.started_at is None or self.finished_at is None:
+        """None where it is not known, and of what was skipped, which did nothing."""
+        if self.started_at is None or self.finished_at is None or self.shown == Status.SKIPPED:
             return None
         return self.finished_at - self.started_at
 
