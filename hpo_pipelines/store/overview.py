@@ -30,7 +30,7 @@ from hpo_pipelines.store.within import within
 from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
-EXECUTED = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.ABORTED, Status.PRUNED)
+_EXECUTED = (Status.COMPLETED, Status.FAILED, Status.RUNNING, Status.ABORTED, Status.PRUNED)
 """Where a step can stand that was executed."""
 
 _IS_RUN = (tasks.c.kind == literal_column("'pipeline'")) & tasks.c.parent.is_(None)
@@ -68,7 +68,7 @@ _latest = (
 _was_executed = and_(
     tasks.c.key.is_not(None),
     tasks.c.reused_from.is_(None),
-    or_(*(tasks.c.status == literal_column(f"'{status}'") for status in EXECUTED)),
+    or_(*(tasks.c.status == literal_column(f"'{status}'") for status in _EXECUTED)),
 )
 _EXECUTIONS = (
     select(_latest.c.id, tasks.c.id, tasks.c.component, case((_was_executed, 1), else_=0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from clusters import Head, free_address, short_folder
 from playwright.sync_api import Page, expect
 from samples import shown
 from server_process import Served, start
+from services import missing
 
 from hpo_pipelines import Workspace
 
@@ -20,7 +22,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.browser]
 @pytest.fixture(scope="module")
 def head() -> Iterator[Head]:
     """A cluster with a dashboard, as ``ray start --head`` makes it."""
-    pytest.importorskip("aiohttp_cors", reason="the dashboard is a part of ray[default]")
+    if importlib.util.find_spec("aiohttp_cors") is None:
+        missing("Ray's dashboard", "pip install 'ray[default]'")
     with short_folder() as folder:
         port = free_address().partition(":")[2]
         options = ("--include-dashboard=true", "--dashboard-host=127.0.0.1", f"--dashboard-port={port}")
