@@ -97,17 +97,28 @@ def accounting(store: Store, *tasks: Task) -> Accounting:
 
     As recorded now: what is under way counts when it has ended. Raises StoreError.
     """
-    return account(_work(store, tasks))
-
-
-def _work(store: Store, tasks: Sequence[Task]) -> list[Worked]:
     runs = [task for task in tasks if task.kind is Kind.PIPELINE] + store.tasks.trials(
         [task.id for task in tasks if task.kind is Kind.STUDY]
     )
     below = store.tasks.below([run.id for run in runs])
+    attempts = store.tasks.attempts_of([task.id for task in below if task.kind is Kind.STEP])
+    return account(_work(store, runs, below, attempts))
+
+
+def accounting_of(
+    store: Store, run: Task, children: Sequence[Task], attempts: Mapping[str, Sequence[Attempt]]
+) -> Accounting:
+    """:func:`accounting` of ``run`` for who has read its ``children`` and the ``attempts`` of its steps already."""
+    if any(child.kind is Kind.PIPELINE for child in children):
+        return accounting(store, run)
+    return account(_work(store, [run], children, attempts))
+
+
+def _work(
+    store: Store, runs: Sequence[Task], below: Sequence[Task], attempts: Mapping[str, Sequence[Attempt]]
+) -> list[Worked]:
     whole = _whole({run.id: run.status for run in runs}, below)
     steps = [task for task in below if task.kind is Kind.STEP]
-    attempts = store.tasks.attempts_of([step.id for step in steps])
     recorded = _recorded(store, [step for step in steps if step.reused_from is not None])
     pruned = [step.id for step in steps if whole[step.id] is Status.PRUNED]
     shared = store.tasks.reused(pruned) if pruned else frozenset()

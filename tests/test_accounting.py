@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from samples.bodies import simple
 
 from hpo_pipelines import Int, Workspace, component, optimize, pipeline, report
-from hpo_pipelines.accounting import Accounting, Worked, account, accounting
+from hpo_pipelines.accounting import Accounting, Worked, account, accounting, accounting_of
 from hpo_pipelines.store import Store
 from hpo_pipelines.task import Attempt, CacheEntry, Task
 from hpo_pipelines.types import Kind, Status, new_id
@@ -133,6 +133,20 @@ class ReadingContract:
         assert (sums.spent, sums.useful, sums.wasted, sums.executions) == (7.0, 6.0, 1.0, 3)
         assert accounting(store, inner).spent == 4.0
         assert accounting(store) == accounting(store, self.run(store)) == Accounting()
+
+    @pytest.mark.parametrize("inside", [False, True])
+    @pytest.mark.parametrize("status", [Status.COMPLETED, Status.PRUNED])
+    def test_it_is_the_same_from_what_was_read_already(self, store: Store, inside: bool, status: Status) -> None:
+        run = self.run(store, status)
+        first = self.step(store, run, 2.0)
+        self.step(store, run, 1.0, status=Status.FAILED)
+        self.step(store, run, reused_from=first.id)
+        if inside:
+            self.step(store, self.run(store, parent=run.id), 4.0)
+        children = store.tasks.children(run.id)
+        attempts = store.tasks.attempts_of([child.id for child in children])
+        assert accounting_of(store, run, children, attempts) == accounting(store, run)
+        assert accounting(store, run).executions == 2 + inside
 
     def test_a_study_counts_its_trials(self, store: Store) -> None:
         study = store.tasks.create(Task(new_id(), Kind.STUDY, "lr", "p"))

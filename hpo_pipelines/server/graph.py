@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hpo_pipelines.server.layout import Drawing, Edge, drawing
 from hpo_pipelines.store import Store, TaskFilter
+from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.task import Edge as StoredEdge
-from hpo_pipelines.task import Task
 from hpo_pipelines.types import Kind, Status
 
 PLANNED = "planned"
 """Where a step stands that the run has not called yet."""
 REUSED = "reused"
 """What a reused step is shown as, whose status is completed."""
+_ORDER = ("completed", REUSED, "running", "queued", "failed", "aborted", "pruned", "skipped", "draft", PLANNED)
 
 
 @dataclass(frozen=True)
@@ -66,20 +69,24 @@ class Graph:
     """Nodes in the order of the calls, with the edges between them."""
 
     nodes: tuple[Node, ...]
-    links: tuple[Link, ...]
-    like: str | None = None
+    like: str | None
     """Label of the run that tells what to expect."""
+    linked: Callable[[], tuple[Link, ...]]
+    """Reads the edges, which only a drawing needs."""
 
-    @property
+    @cached_property
+    def links(self) -> tuple[Link, ...]:
+        return self.linked()
+
+    @cached_property
     def drawing(self) -> Drawing:
         return drawing(len(self.nodes), tuple(Edge(link.source, link.target) for link in self.links))
 
-    @property
+    @cached_property
     def counts(self) -> dict[str, int]:
         """How many nodes stand where, in the order in which a bar shows them."""
-        order = ("completed", REUSED, "running", "queued", "failed", "aborted", "pruned", "skipped", "draft", PLANNED)
-        found = {shown: sum(node.shown == shown for node in self.nodes) for shown in order}
-        return {shown: count for shown, count in found.items() if count}
+        found = Counter(node.shown for node in self.nodes)
+        return {shown: found[shown] for shown in _ORDER if shown in found}
 
     @property
     def done(self) -> int:
@@ -112,27 +119,27 @@ class Graph:
         }
 
 
-def graph_of(store: Store, task: Task, children: Sequence[Task]) -> Graph:
-    """The graph of the run ``task`` with these ``children`` as it stands now."""
-    nodes = _nodes(store, children)
+def graph_of(store: Store, task: Task, children: Sequence[Task], attempts: Mapping[str, Sequence[Attempt]]) -> Graph:
+    """The graph of the run ``task`` with these ``children`` as it stands now; ``attempts`` by the ids of its steps."""
+    called = _nodes(store, children, attempts)
     names = {child.id: child.name if child.kind is Kind.STEP else child.label for child in children}
-    links: dict[tuple[str, str, str], list[StoredEdge]] = {}
-    for edge in store.tasks.edges(task.id):
-        if edge.source in names and edge.target in names:
-            links.setdefault((names[edge.source], names[edge.target], edge.kind), []).append(edge)
     like = None if task.status.finished else _expectation(store, task)
-    planned: list[Node] = []
-    if like is not None:
-        planned, more = _planned(store, like, {node.name for node in nodes})
-        for key in more:
+    planned, expected = _planned(store, like, {node.name for node in called}) if like is not None else ([], [])
+    nodes = (*called, *planned)
+
+    def linked() -> tuple[Link, ...]:
+        links: dict[tuple[str, str, str], list[StoredEdge]] = {}
+        for edge in store.tasks.edges(task.id):
+            if edge.source in names and edge.target in names:
+                links.setdefault((names[edge.source], names[edge.target], edge.kind), []).append(edge)
+        for key in expected:
             links.setdefault(key, [])
-    nodes = [*nodes, *planned]
-    place = {node.name: i for i, node in enumerate(nodes)}
-    made = _links(links, place)
-    return Graph(tuple(nodes), tuple(made), like.label if like is not None and planned else None)
+        return _links(links, {node.name: i for i, node in enumerate(nodes)})
+
+    return Graph(nodes, like.label if like is not None and planned else None, linked)
 
 
-def _links(links: Mapping[tuple[str, str, str], Sequence[StoredEdge]], place: Mapping[str, int]) -> list[Link]:
+def _links(links: Mapping[tuple[str, str, str], Sequence[StoredEdge]], place: Mapping[str, int]) -> tuple[Link, ...]:
     """One link between two nodes: data where there is any, else control. Those against the order are left out."""
     best: dict[tuple[int, int], Link] = {}
     for (source, target, kind), edges in links.items():
@@ -140,14 +147,12 @@ def _links(links: Mapping[tuple[str, str, str], Sequence[StoredEdge]], place: Ma
         labels = tuple(dict.fromkeys(f"{edge.output} → {edge.input}" for edge in edges if edge.input))
         if pair[0] != pair[1] and (pair not in best or kind == "data"):
             best[pair] = Link(*pair, kind, labels)
-    return list(best.values())
+    return tuple(best.values())
 
 
-def _nodes(store: Store, children: Sequence[Task]) -> list[Node]:
+def _nodes(store: Store, children: Sequence[Task], attempts: Mapping[str, Sequence[Attempt]]) -> list[Node]:
     origins = store.tasks.get_all([task.reused_from for task in children if task.reused_from])
     runs = store.tasks.get_all([task.parent for task in origins.values() if task.parent])
-    steps = [task.id for task in children if task.kind is Kind.STEP]
-    attempts = store.tasks.attempts_of(steps)
     return [_node(task, origins, runs, len(attempts.get(task.id, ()))) for task in children if _is_called(task)]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from hpo_pipelines.accounting import Accounting
+from hpo_pipelines.accounting import Accounting, accounting_of
 from hpo_pipelines.reasons import Why
 from hpo_pipelines.run import Run, RunStep
 from hpo_pipelines.server.graph import Graph, graph_of
 from hpo_pipelines.server.site import Site
-from hpo_pipelines.task import Task
+from hpo_pipelines.task import Attempt, Task
+from hpo_pipelines.types import Kind
 
 
 class RunView:
@@ -31,9 +32,15 @@ class RunView:
         return {task.name: RunStep(self.site.workspace, task) for task in self.children if task.component is not None}
 
     @cached_property
+    def attempts(self) -> dict[str, list[Attempt]]:
+        """Those of its steps, by the steps' ids."""
+        steps = [task.id for task in self.children if task.kind is Kind.STEP]
+        return self.site.workspace.store.tasks.attempts_of(steps)
+
+    @cached_property
     def graph(self) -> Graph:
         """Its steps and edges, and what is expected yet."""
-        return graph_of(self.site.workspace.store, self.run.task, self.children)
+        return graph_of(self.site.workspace.store, self.run.task, self.children, self.attempts)
 
     @cached_property
     def metrics(self) -> dict[str, float]:
@@ -43,7 +50,7 @@ class RunView:
     @cached_property
     def accounting(self) -> Accounting:
         """What its steps took, wasted, and saved by reuse."""
-        return self.run.accounting
+        return accounting_of(self.site.workspace.store, self.run.task, self.children, self.attempts)
 
     def why(self, step: RunStep) -> Why:
         """Why ``step`` ran, or was reused. Raises TaskNotFound when it is no longer there."""

@@ -69,6 +69,11 @@ def number(value: Any) -> str:
     return str(value) if isinstance(value, int) else f"{value:.5g}"
 
 
+def values(metrics: Mapping[str, Any]) -> str:
+    """``loss 0.31, auc 0.9``."""
+    return ", ".join([f"{name} {number(value)}" for name, value in metrics.items()])
+
+
 def value_text(value: Any) -> str:
     """An encoded parameter, short enough for a cell."""
     if isinstance(value, Mapping) and "$from" in value:
@@ -111,7 +116,8 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        duration=duration, ago=ago, when=when, number=number, value_text=value_text, size=size, word=word,
+        duration=duration, ago=ago, when=when, number=number, values=values, value_text=value_text,
+        size=size, word=word,
         picture=picture, quoted=lambda text: quote(str(text), safe=""),
         python=lambda text: Markup(highlight.python(text)),  # Pygments has escaped it
         diff=lambda text: Markup(highlight.diff(text)),

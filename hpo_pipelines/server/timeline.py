@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hpo_pipelines.run import Run
 from hpo_pipelines.server.graph import Graph, Node
-from hpo_pipelines.store import Store
 from hpo_pipelines.task import Attempt
 
 
@@ -43,14 +42,13 @@ _ROOM = 1.14
 """The axis goes on past the end, so that what is written behind the last bars fits."""
 
 
-def timeline_of(store: Store, run: Run, graph: Graph) -> Timeline:
-    """The timeline of ``run`` as it stands now; of one that goes on up to this moment."""
+def timeline_of(run: Run, graph: Graph, attempts: Mapping[str, Sequence[Attempt]]) -> Timeline:
+    """The timeline of ``run`` as it stands now; of one that goes on up to this moment. ``attempts`` by steps' ids."""
     task = run.task
     start = task.started_at or task.created_at
     ends = [node.finished_at or node.started_at or start for node in graph.nodes]
     end = max([task.finished_at or (start if task.started_at is None else time.time()), *ends])
     whole = max((end - start) * _ROOM, 1e-3)
-    attempts = store.tasks.attempts_of([node.id for node in graph.nodes if node.id and not node.run])
     rows = [_row(node, attempts.get(node.id or "", ()), start, end, whole) for node in graph.nodes]
     return Timeline(rows, _ticks(whole), whole)
 

@@ -133,6 +133,6 @@ class Details:
     def attempts_of(self, task_ids: Sequence[str]) -> dict[str, list[Attempt]]:
         """:meth:`attempts` of each of ``task_ids``."""
         found: dict[str, list[Attempt]] = {task_id: [] for task_id in task_ids}
-        for attempt in map(attempt_of, self._database.rows(_ATTEMPTS_OF, {"tasks": found})):
+        for attempt in map(attempt_of, self._database.rows(_ATTEMPTS_OF, {"tasks": found}) if found else ()):
             found[attempt.task].append(attempt)
         return found

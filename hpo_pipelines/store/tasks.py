@@ -190,7 +190,7 @@ class Tasks(Details, Archiving, Removal):
 
     def get_all(self, task_ids: Sequence[str]) -> dict[str, Task]:
         """Each of these tasks by its id; those that are not there are left out."""
-        found = map(task_of, self._database.rows(_BY_IDS, {"ids": task_ids}))
+        found = map(task_of, self._database.rows(_BY_IDS, {"ids": task_ids}) if task_ids else ())
         return {task.id: task for task in found}
 
     def find(self, reference: str) -> Task:

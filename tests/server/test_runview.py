@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 
 from hpo_pipelines import Workspace
 from hpo_pipelines.server import create_app
-from hpo_pipelines.store import overview, removal, tasks
+from hpo_pipelines.store import details, overview, removal, tasks
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.task import Metric, Task
 from hpo_pipelines.types import Kind, Status, new_id
@@ -63,7 +63,19 @@ def test_the_page_of_a_step_reads_the_steps_and_the_reason_once(workspace: Works
         assert page.status_code == 200
         assert asked[id(tasks._CHILDREN)] == 1
         assert asked[id(overview._EXECUTIONS)] == 2, "two runs, and that there are no more"
-        assert asked[id(removal._INSIDE)] == 1, "for what they cost"
+        assert not asked[id(removal._INSIDE)], "nothing runs inside, so its steps are all that it cost"
+
+
+@pytest.mark.parametrize(("view", "times"), [("steps", 0), ("timeline", 0), ("graph", 1)])
+def test_attempts_are_read_once_and_edges_where_they_are_drawn(
+    workspace: Workspace, asked: Counter[int], view: str, times: int
+) -> None:
+    run = recorded(workspace, 3)
+    with TestClient(create_app(workspace), base_url="http://127.0.0.1") as opened:
+        asked.clear()
+        assert opened.get(f"/runs/{run.id}?view={view}").status_code == 200
+        assert asked[id(details._ATTEMPTS_OF)] == 1
+        assert asked[id(details._EDGES_OF_RUN)] == times
 
 
 @pytest.mark.parametrize("view", ["steps", "graph"])

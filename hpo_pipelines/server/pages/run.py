@@ -169,7 +169,7 @@ def _center(view: RunView, state: Mapping[str, str]) -> dict[str, Any]:
         "view": shown,
         "graph": graph,
         "drawn": graph.drawing if shown == "graph" else None,
-        "timeline": timeline_of(store, run, graph) if shown == "timeline" else None,
+        "timeline": timeline_of(run, graph, view.attempts) if shown == "timeline" else None,
         "metrics": metrics,
         "accounting": view.accounting,
     }
