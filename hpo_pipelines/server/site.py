@@ -94,15 +94,15 @@ class Site:
         if before is not None and before[0] == news:
             return before[1]
         rows = [] if before is None else before[1].rows
-        counts = store.studies.counts(study.id)
+        runs = sum(store.studies.counts(study.id).values())
         analysis = self.analysis(study)
-        values = analysis.values
+        values = analysis.values_among(runs)
         violations = analysis.violations if analysis.goals.constraints else {}
         found = None
         if before is not None:
             first = rows[before[1].settled - 1].trial + 1 if before[1].settled else 0
             found = before[1].read_on(store.studies.rows(study.id, first=first), values, violations)
-        if found is None or len(found.rows) != sum(counts.values()):  # some were deleted, say
+        if found is None or len(found.rows) != runs:  # some were deleted, say
             found = Trials(goals(study.task), study.space, store.studies.rows(study.id), values, violations)
         self._trials[study.id] = news, found
         return found

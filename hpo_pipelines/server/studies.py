@@ -32,7 +32,7 @@ def summary(site: Site, task: Task) -> dict[str, Any]:
     counts = site.workspace.store.studies.counts(task.id)
     (goal, *others) = goals(task)
     analysis = site.analysis(study)
-    values, infeasible = analysis.values, analysis.infeasible
+    values, infeasible = analysis.values_among(sum(counts.values())), analysis.infeasible
     best = _best(site, task.id, goal, values, infeasible)
     run = None if best is None else _run_of(site, task, best)
     return {
@@ -236,7 +236,7 @@ def columns(site: Site, study: Study, *, after: int = -1, limit: int = MOST) -> 
     trials: Trials = site.trials(study)
     begin = bisect_right(trials.rows, after, key=lambda row: row.trial)
     rows, task = trials.rows[begin : begin + limit], study.task
-    steps = site.workspace.store.overview.steps([row.run for row in rows])
+    steps = site.workspace.store.overview.totals([row.run for row in rows])
     values = [trials.values.get(row.trial) for row in rows]
     return {
         "name": study.name,
@@ -250,8 +250,8 @@ def columns(site: Site, study: Study, *, after: int = -1, limit: int = MOST) -> 
         "run": [row.run for row in rows],
         "label": [_label(task, row) for row in rows],
         "seconds": [None if row.seconds is None else round(row.seconds, 3) for row in rows],
-        "steps": [steps[row.run].total for row in rows],
-        "reused": [steps[row.run].reused for row in rows],
+        "steps": [steps[row.run][0] for row in rows],
+        "reused": [steps[row.run][1] for row in rows],
         "params": {
             column.name: {
                 "type": "number" if column.choices is None else "category",

@@ -38,15 +38,16 @@ class TaskFilter:
     """Only the run that this one ended by asking for."""
 
     @property
-    def _statuses(self) -> list[str]:
+    def statuses(self) -> tuple[str, ...]:
+        """Those of :attr:`status`, whether it is one or several."""
         given = self.status or ()
-        return [str(given)] if isinstance(given, str) else sorted(map(str, given))
+        return (str(given),) if isinstance(given, str) else tuple(sorted({str(status) for status in given}))
 
     @property
     def shape(self) -> Shape:
         """What its SQL depends on."""
         given = tuple(name for name in _EQUAL if getattr(self, name) is not None)
-        single = None if self.status is None else len(self._statuses) == 1
+        single = None if self.status is None else len(self.statuses) == 1
         return Shape(self.kind, given, single, self.top, self.archived, self.tag is not None)
 
     @property
@@ -54,8 +55,7 @@ class TaskFilter:
         """What is bound in its SQL."""
         found = {name: getattr(self, name) for name in _EQUAL if getattr(self, name) is not None}
         if self.status is not None:
-            statuses = self._statuses
-            found |= {"status": statuses[0]} if len(statuses) == 1 else {"statuses": statuses}
+            found |= {"status": self.statuses[0]} if len(self.statuses) == 1 else {"statuses": list(self.statuses)}
         # `,"a","b",` holds `,"a",` only as a whole tag, since JSON escapes every quote inside one.
         return found if self.tag is None else {**found, "tag": f",{to_json(self.tag)},"}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -19,6 +19,7 @@ from sqlalchemy import (
     null,
     or_,
     select,
+    union_all,
 )
 
 from hpo_pipelines.errors import ParameterError
@@ -99,6 +100,11 @@ _STEPS = (
     )
     .where(within(tasks.c.parent, "runs"))
     .group_by(tasks.c.parent, literal_column("2"), tasks.c.status, literal_column("4"))
+)
+_TOTALS = (
+    select(tasks.c.parent, func.count(tasks.c.component), func.count(tasks.c.reused_from), func.count())
+    .where(within(tasks.c.parent, "runs"))
+    .group_by(tasks.c.parent)
 )
 _reporting = (
     select(tasks.c.id.label("task"), tasks.c.parent.label("run"), tasks.c.component, tasks.c.position)
@@ -198,7 +204,11 @@ class Overview:
         """
         if order not in _ORDERS:
             raise ParameterError(f"runs cannot be sorted by {order!r}; sort by {', '.join(_ORDERS)}.")
-        statement = _page(where.shape, order, descending=descending, behind=after is not None)
+        if order == "created" and len(where.statuses) > 1:
+            statuses, where = where.statuses, replace(where, status=None)
+            statement = _page_of(where.shape, statuses, descending=descending, behind=after is not None)
+        else:
+            statement = _page(where.shape, order, descending=descending, behind=after is not None)
         values = {**where.values, "limit": limit + 1}
         if after is not None:
             values |= {"after": after[0], "after_id": after[1]}
@@ -230,6 +240,13 @@ class Overview:
                     statuses[status] = statuses.get(status, 0) + count
                     shared[0] += count if reused else 0
         return {run: StepCounts(statuses, shared[0]) for run, (statuses, shared) in found.items()}
+
+    def totals(self, run_ids: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """How many steps each of these runs has, as :meth:`steps` counts them, and how many of them were reused."""
+        rows = self._database.rows(_TOTALS, {"runs": run_ids})
+        if any(steps != children for _, steps, _, children in rows):  # some have runs inside
+            return {run: (counts.total, counts.reused) for run, counts in self.steps(run_ids).items()}
+        return dict.fromkeys(run_ids, (0, 0)) | {run: (steps, reused) for run, steps, reused, _ in rows}
 
     def _children(self, run_ids: Sequence[str]) -> tuple[list[Sequence[Any]], dict[str, str]]:
         """Counts of the steps of these runs, and of those inside them; and the run around each that is inside one."""
@@ -279,11 +296,25 @@ def _page(shape: Shape, order: str, *, descending: bool, behind: bool) -> Select
     key = tasks.c.id if order == "pipeline" and "pipeline" in shape.equal else _ORDERS[order]
     ordered = [tasks.c.id] if key is tasks.c.id else [key, tasks.c.id]
     statement = select(key, *tasks.c).where(*shape.conditions()).limit(bindparam("limit"))
+    if key is tasks.c.id and shape.top and shape.tagged:
+        # None of them has a parent; said so, PostgreSQL takes their index in its order instead of sorting all of them.
+        ordered = [tasks.c.parent, tasks.c.id]
     if key is tasks.c.number:
         statement = statement.where(key.is_not(None))  # as each run's is, and as the index of numbers says
     if behind:
         statement = statement.where(_behind(key, descending=descending))
     return statement.order_by(*(each.desc() if descending else each for each in ordered))
+
+
+@cache
+def _page_of(shape: Shape, statuses: tuple[str, ...], *, descending: bool, behind: bool) -> Select[Any]:
+    """The newest, or oldest, of any of ``statuses``: an index has the order within one status only, so that of several
+    rare ones all other runs would be read."""
+    page = _page(shape, "created", descending=descending, behind=behind)
+    parts = [page.where(tasks.c.status == literal_column(f"'{Status(status)}'")).subquery() for status in statuses]
+    whole = union_all(*map(select, parts)).subquery("whole")
+    ordered = whole.c.id.desc() if descending else whole.c.id
+    return select(whole).order_by(ordered).limit(bindparam("limit"))
 
 
 def _behind(key: ColumnElement[Any], *, descending: bool) -> ColumnElement[bool]:

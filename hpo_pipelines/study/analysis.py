@@ -41,10 +41,8 @@ class Analysis:
     def _optuna(self) -> optuna.Study:
         return self._study.optuna_study
 
-    def _values(self) -> Mapping[int, tuple[float, ...]]:
+    def _values(self, runs: int) -> Mapping[int, tuple[float, ...]]:
         if self._journal is not None:
-            # Counted first: a trial is in the file before its run is in our store, unless another machine drives it.
-            runs = sum(self._study.workspace.store.studies.counts(self._study.id).values())
             values = self._journal.values()
             if self._journal.trials >= runs + self._brought:
                 return values
@@ -53,8 +51,16 @@ class Analysis:
     @property
     def values(self) -> dict[int, tuple[float, ...]]:
         """The values of each completed trial, one for each objective, by its number."""
+        return self.values_among(sum(self._study.workspace.store.studies.counts(self._study.id).values()))
+
+    def values_among(self, runs: int) -> dict[int, tuple[float, ...]]:
+        """:attr:`values` for who has counted the runs of the trials, and found so many ``runs``, before this call.
+
+        A trial is in this machine's file before its run is in our store; fewer there than ``runs`` say that another
+        machine drives the study.
+        """
         with self._lock:
-            return dict(self._values())
+            return dict(self._values(runs))
 
     @property
     def violations(self) -> dict[int, dict[str, float]]:
@@ -91,8 +97,8 @@ class Analysis:
         Empty where Optuna cannot say: fewer than two completed trials, or all of one value. Computed anew when more
         have completed: seconds for thousands of trials. The method is that of Watanabe, Bansal, Hutter (IJCAI 2023).
         """
+        done = len(self.values)
         with self._lock:
-            done = len(self._values())
             known = self._importances.get(objective)
             if known is None or known[0] != done:
                 trials = self._done()  # which may make Optuna's side anew

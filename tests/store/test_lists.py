@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hpo_pipelines.store import Store, TaskFilter, migrate, schema
-from hpo_pipelines.store.overview import _UNDER_WAY, ORDERS, _page
+from hpo_pipelines.store.overview import _UNDER_WAY, ORDERS, _page, _page_of
 from hpo_pipelines.types import Kind, Status
 
 OF = {"project": "retention", "pipeline": "churn"}
@@ -22,6 +22,9 @@ LISTS: dict[str, tuple[dict[str, Any], str]] = {
     "archived": ({"archived": True}, "created"),
     "archived of a pipeline": ({**OF, "archived": True}, "created"),
 }
+
+NUMBERS = ("number", "seconds")
+"""The orders by a number."""
 
 
 def plans(store: Store, where: TaskFilter, order: str, *, behind: bool = False) -> str:
@@ -46,6 +49,49 @@ def test_a_page_is_read_in_the_order_of_an_index(sqlite_store: Store, name: str)
             assert "TEMP B-TREE FOR ORDER BY" not in plan, (order, plan)
             if given.get("archived"):
                 assert "hpo_tasks_top_archived" in plan, (order, plan)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", [*LISTS, "tagged"])
+def test_postgresql_too_can_read_a_page_in_the_order_of_an_index(postgresql_store: Store, name: str) -> None:
+    given, orders = LISTS.get(name, ({"tag": "nightly"}, "created"))
+    where = TaskFilter(**{"kind": Kind.PIPELINE, "top": True, "archived": False, **given})
+    for order in orders.split():
+        for behind in (False, True):
+            statement = _page(where.shape, order, descending=True, behind=behind)
+            with postgresql_store._database.transaction() as transaction:
+                connection = transaction.connection
+                for dear in ("sort", "incremental_sort", "seqscan", "bitmapscan"):
+                    connection.exec_driver_sql(f"SET LOCAL enable_{dear} = off")
+                after = 1 if order in NUMBERS else "1"
+                given_here = {**where.values, "after": after, "after_id": "1", "limit": 51}
+                compiled = statement.compile(dialect=connection.dialect)
+                values = {name: given_here.get(name, own) for name, own in compiled.params.items()}
+                plan = [row[0] for row in connection.exec_driver_sql(f"EXPLAIN {compiled}", values)]
+            assert not any("Sort" in line for line in plan), (order, behind, plan)
+            if name == "tagged":
+                assert any("hpo_tasks_top_tagged" in line for line in plan), (behind, plan)
+
+
+@pytest.mark.parametrize("given", [{}, OF])
+def test_of_several_statuses_each_is_read_in_the_order_of_an_index(sqlite_store: Store, given: dict[str, Any]) -> None:
+    where = TaskFilter(kind=Kind.PIPELINE, top=True, archived=False, **given)
+    statement = _page_of(where.shape, ("queued", "running"), descending=True, behind=False)
+    with sqlite_store._database.read() as connection:
+        compiled = statement.compile(dialect=connection.dialect)
+        plan = [
+            row[3]
+            for row in connection.exec_driver_sql(
+                f"EXPLAIN QUERY PLAN {compiled}", {**compiled.params, **where.values, "limit": 51}
+            )
+        ]
+    index = "hpo_tasks_top_status (project=? AND pipeline=? AND kind=? AND status=?)"
+    index = index if given else "hpo_tasks_runs_status (status=?)"
+    # Nothing is sorted between the index and the page of a status; pages are, which have 51 rows.
+    of_one = [f"SEARCH hpo_tasks USING INDEX {index}", "SCAN page"]
+    steps = [re.sub("anon_[0-9]", "page", line) for line in plan]
+    read = [steps[i : i + 2] for i, line in enumerate(steps) if line.startswith("SEARCH")]
+    assert read == [of_one, of_one], plan
 
 
 def test_tagged_runs_are_looked_for_among_those_with_tags(sqlite_store: Store, build: Any) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from hpo_pipelines.errors import ParameterError
@@ -43,6 +45,20 @@ class OverviewContract:
         assert [task for task in seen if task in known] == [task.id for task in every]
         assert len(set(seen)) == len(seen)
 
+    @pytest.mark.parametrize("descending", [True, False])
+    def test_pages_of_several_statuses_are_in_one_order(self, store: Store, build, descending: bool) -> None:
+        statuses = [Status.FAILED, Status.COMPLETED, Status.ABORTED]
+        runs = [build.run(status=statuses[i % 3], pipeline=f"p{i % 2}", project="shop").id for i in range(12)]
+        for given, picked in (({}, runs), ({"pipeline": "p0", "project": "shop"}, runs[::2])):
+            where = replace(RUNS, status=[Status.ABORTED, Status.FAILED, Status.ABORTED, Status.RUNNING], **given)
+            expected = [run for run in picked if runs.index(run) % 3 != 1]
+            seen, after = [], None
+            while after is not None or not seen:
+                page, after = store.overview.page(where, descending=descending, after=after, limit=3)
+                seen += [task.id for task in page]
+            assert seen == (expected[::-1] if descending else expected)
+            assert store.overview.count(where) == len(expected)
+
     def test_an_unknown_order_is_refused(self, store: Store) -> None:
         with pytest.raises(ParameterError, match="sorted by 'colour'"):
             store.overview.page(RUNS, order="colour")
@@ -56,6 +72,7 @@ class OverviewContract:
         assert found[run.id].statuses == {"completed": 2, "failed": 1}
         assert (found[run.id].reused, found[run.id].total) == (1, 3)
         assert found[empty.id].total == 0
+        assert store.overview.totals([run.id, empty.id]) == {run.id: (3, 1), empty.id: (0, 0)}
 
     def test_executions_are_what_was_computed_before_under_a_key(self, store: Store, build) -> None:
         first, empty, second, other = build.run(), build.run(), build.run(), build.run(pipeline="other")
@@ -105,6 +122,8 @@ class OverviewContract:
         found = store.overview.steps([inner.id, outer.id])
         assert {run: counts.total for run, counts in found.items()} == {outer.id: 3, inner.id: 2}
         assert store.overview.steps([innermost.id])[innermost.id].statuses == {"completed": 1}
+        assert store.overview.totals([inner.id, outer.id]) == {outer.id: (3, 0), inner.id: (2, 0)}
+        assert store.overview.totals([innermost.id]) == {innermost.id: (1, 0)}
 
 
 class TestSqlite(OverviewContract):
