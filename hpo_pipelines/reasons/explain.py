@@ -47,11 +47,14 @@ def why(workspace: Workspace, task: Task) -> Why:
 
 def why_run(workspace: Workspace, run: Task) -> tuple[Why, ...]:
     """:func:`why` of every step of the run ``run``, in the order of the calls, those of runs inside it too."""
-    explainer = _Explainer(Reader(workspace.store, workspace.artifacts))
+    reader = Reader(workspace.store, workspace.artifacts)
+    reader.know([run])
+    explainer = _Explainer(reader)
 
     def steps(task: Task, prefix: str) -> Iterator[tuple[str, Task]]:
         # By id, which is the order of the calls: a run inside has no position among the steps.
         children = sorted(workspace.store.tasks.children(task.id), key=lambda child: child.id)
+        reader.know(children)
         names = names_within(children)
         for child in children:
             path = f"{prefix}{names[child.id]}"
@@ -183,8 +186,8 @@ def _repeated(reader: Reader, task: Task, before: Task) -> str:
         return f"never completed: {label} did the same work and failed"
     if before.status in (Status.ABORTED, Status.PRUNED):
         return f"never completed: {label} did the same work and was stopped"
-    entry = reader.entry(str(task.key))
-    if entry is not None and entry.created_at < (task.started_at or 0.0):
+    made_of = reader.made_of(str(task.key))
+    if made_of is not None and made_of.created_at < (task.started_at or 0.0):
         return f"anew, though its outcome was recorded by {label}"
     if before.finished_at is None or (task.started_at or 0.0) < before.finished_at:
         return f"{label} had begun the same work and was not done"

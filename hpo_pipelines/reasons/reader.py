@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from hpo_pipelines.errors import HpoPipelinesError, TaskNotFound
 from hpo_pipelines.reasons.record import REMOVED, Origin
 from hpo_pipelines.snapshot import Content
-from hpo_pipelines.task import CacheEntry, Edge, Task
+from hpo_pipelines.store.cache import MadeOf
+from hpo_pipelines.task import Edge, Task
 from hpo_pipelines.types import ArtifactRef
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 LATEST = 50
 """How many earlier executions of a component are looked at."""
 
-_FEW, _MANY = 16, 200
+_FEW, _MANY = 32, 200
 """How many runs are read at first, and at most at a time: a step that is executed each time is found in the first."""
 _MOST = 5000
 """How many steps are looked at."""
@@ -56,7 +57,7 @@ class Reader:
         self._tasks: dict[str, Task] = {}
         self._edges: dict[str, dict[str, list[Edge]]] = {}
         self._outputs: dict[str, dict[str, ArtifactRef]] = {}
-        self._entries: dict[str, CacheEntry | None] = {}
+        self._made_of: dict[str, MadeOf | None] = {}
         self._contents: dict[str, Content | None] = {}
         self._listed: dict[str, _Steps] = {}
 
@@ -78,16 +79,23 @@ class Reader:
             return Origin(id, id, REMOVED, None, None)
         return Origin(id, self.label(task), str(task.status), task.finished_at or task.started_at, task.seconds)
 
-    def entry(self, key: str) -> CacheEntry | None:
-        """The outcome recorded under ``key``."""
-        if key not in self._entries:
-            self._entries[key] = self.store.cache.lookup(key)
-        return self._entries[key]
+    def know(self, tasks: Iterable[Task]) -> None:
+        """``tasks`` were read already, and need not be again."""
+        self._tasks |= {task.id: task for task in tasks}
+
+    def made_of(self, key: str) -> MadeOf | None:
+        """What the outcome recorded under ``key`` was made of."""
+        self._read_parts([key])
+        return self._made_of[key]
+
+    def _read_parts(self, keys: Sequence[str]) -> None:
+        fresh = [key for key in keys if key not in self._made_of]
+        self._made_of |= dict.fromkeys(fresh) | self.store.cache.made_of(fresh)
 
     def execution(self, task: Task) -> Execution:
         """``task``, a step, with the parts of its key."""
-        entry = self.entry(task.key) if task.key is not None else None
-        return Execution(task, None if entry is None else entry.parts)
+        made_of = self.made_of(task.key) if task.key is not None else None
+        return Execution(task, None if made_of is None else made_of.parts)
 
     def fed(self, task: Task) -> dict[str, list[Fed]]:
         """The inputs of a step that were outputs, by argument; those inside containers stand under ``""``."""
@@ -136,15 +144,14 @@ class Reader:
         """The latest executions of the step's component that began before it: in its own pipeline, then in others."""
         own = self._earlier_in_pipeline(task)
         found = own if len(own) == LATEST else own + self._recorded(task, {task.id, *(each.id for each in own)})
-        keys = [each.key for each in found if each.key is not None and each.key not in self._entries]
-        self._entries |= dict.fromkeys(keys) | self.store.cache.lookup_all(keys)
+        self._read_parts([each.key for each in found if each.key is not None])
         return found
 
     def _recorded(self, task: Task, seen: Collection[str]) -> list[Task]:
         """The executions before ``task`` whose outcomes are the latest of its component, in whatever pipeline."""
         latest = self.store.cache.latest(str(task.component), LATEST)
         for entry in latest:
-            self._entries.setdefault(entry.key, entry)
+            self._made_of.setdefault(entry.key, MadeOf(entry.task, entry.parts, entry.created_at))
         wanted = list(dict.fromkeys(entry.task for entry in latest if entry.task < task.id and entry.task not in seen))
         return [found for found in self._all(wanted) if found.key is not None]
 

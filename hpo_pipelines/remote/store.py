@@ -12,7 +12,7 @@ from hpo_pipelines.remote import wire
 from hpo_pipelines.remote.connection import Connection, quoted
 from hpo_pipelines.store import Store, TaskFilter
 from hpo_pipelines.store.artifacts import Artifacts
-from hpo_pipelines.store.cache import Cache
+from hpo_pipelines.store.cache import Cache, MadeOf
 from hpo_pipelines.store.consoles import Consoles, Piece
 from hpo_pipelines.store.database import Database
 from hpo_pipelines.store.events import Events
@@ -251,9 +251,9 @@ class RemoteCache(_Part, Cache):
     def lookup(self, key: str) -> CacheEntry | None:
         return next(iter(self._outcomes(key=key)), None)
 
-    def lookup_all(self, keys: Sequence[str]) -> dict[str, CacheEntry]:
+    def made_of(self, keys: Sequence[str]) -> dict[str, MadeOf]:
         found = ((key, self.lookup(key)) for key in keys)
-        return {key: entry for key, entry in found if entry is not None}
+        return {key: MadeOf(entry.task, entry.parts, entry.created_at) for key, entry in found if entry is not None}
 
     def latest(self, component: str, limit: int = 10) -> builtins.list[CacheEntry]:
         return self._outcomes(component=component, limit=limit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cache as memoised
 from typing import Any
 
@@ -13,13 +13,13 @@ from sqlalchemy.dialects import postgresql
 
 from hpo_pipelines.store import artifacts
 from hpo_pipelines.store.database import Database
-from hpo_pipelines.store.records import Row, cache_of, cache_outputs, cache_row
+from hpo_pipelines.store.records import Row, cache_of, cache_outputs, cache_row, from_json
 from hpo_pipelines.store.schema import cache, insert_or
 from hpo_pipelines.store.within import within
 from hpo_pipelines.task import CacheEntry
 
 _BY_KEY = select(cache).where(cache.c.key == bindparam("of"))
-_BY_KEYS = select(cache).where(within(cache.c.key, "keys"))
+_MADE_OF = select(cache.c.key, cache.c.task, cache.c.parts, cache.c.created_at).where(within(cache.c.key, "keys"))
 _HAS = select(cache.c.key).where(cache.c.key == bindparam("of"))
 _NEWEST = select(cache).order_by(cache.c.created_at.desc(), cache.c.key)
 _NEWEST_OF = _NEWEST.where(cache.c.component == bindparam("component"))
@@ -39,6 +39,15 @@ _DELETE = delete(cache).where(cache.c.key == bindparam("of"))
 @memoised
 def _insert(dialect: str) -> postgresql.Insert:
     return insert_or(dialect, cache).on_conflict_do_nothing()
+
+
+@dataclass(frozen=True)
+class MadeOf:
+    """Of an outcome the step that computed it, the parts of its key and when it was recorded; not what came out."""
+
+    task: str
+    parts: Mapping[str, Any]
+    created_at: float
 
 
 class Cache:
@@ -63,9 +72,10 @@ class Cache:
         """The outcome recorded under ``key``."""
         return next(iter(self._entries(_BY_KEY, {"of": key})), None)
 
-    def lookup_all(self, keys: Sequence[str]) -> dict[str, CacheEntry]:
-        """:meth:`lookup` of each of ``keys``, by key; those without an outcome are left out."""
-        return {entry.key: entry for entry in self._entries(_BY_KEYS, {"keys": keys})}
+    def made_of(self, keys: Sequence[str]) -> dict[str, MadeOf]:
+        """What the outcome under each of ``keys`` was made of, by key; those without an outcome are left out."""
+        rows = self._database.rows(_MADE_OF, {"keys": keys}) if keys else ()
+        return {key: MadeOf(task, from_json(parts), created_at) for key, task, parts, created_at in rows}
 
     def has(self, key: str) -> bool:
         """Whether there is an outcome under ``key``."""

@@ -52,6 +52,7 @@ READS: dict[str, Callable[[Store, dict[str, str]], Any]] = {
     "executions of none": lambda store, ids: store.overview.executions("shop", "none", before="~", runs=2),
     "lookup": lambda store, ids: store.cache.lookup(ids["key"]),
     "lookup none": lambda store, ids: store.cache.lookup("none"),
+    "made of": lambda store, ids: store.cache.made_of([ids["key"], "none"]),
     "latest outcomes": lambda store, ids: store.cache.latest("fit", 3),
     "consoles": lambda store, ids: store_consoles(store, ids["run"]),
     "snapshot": lambda store, ids: store.snapshots.get(ids["snapshot"]),

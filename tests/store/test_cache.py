@@ -6,6 +6,7 @@ import threading
 import pytest
 
 from hpo_pipelines.store import Store
+from hpo_pipelines.store.cache import MadeOf
 
 
 class CacheContract:
@@ -83,6 +84,13 @@ class CacheContract:
         assert [entry.key for entry in store.cache.latest("fit", 2)] == ["k3", "k2"]
         assert store.cache.latest("fit", 1) == [store.cache.lookup("k3")]
         assert store.cache.list("unknown") == []
+
+    def test_what_outcomes_were_made_of(self, store: Store, build) -> None:
+        step = build.step(build.run())
+        store.cache.record(build.entry("k1", step, created_at=4.0, out=build.ref()))
+        entry = store.cache.lookup("k1")
+        assert store.cache.made_of(["k1", "unknown"]) == {"k1": MadeOf(step.id, entry.parts, 4.0)}
+        assert store.cache.made_of([]) == {}
 
     def test_several_are_forgotten_at_once(self, store: Store, build) -> None:
         run = build.run()
