@@ -146,6 +146,21 @@ class PipelineSummary:
 
 
 @dataclass(frozen=True)
+class Brief:
+    """A run in a few words, for where many are shown as one picture."""
+
+    id: str
+    number: int
+    status: str
+    started_at: float | None
+    finished_at: float | None
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.started_at is None or self.finished_at is None else self.finished_at - self.started_at
+
+
+@dataclass(frozen=True)
 class StepCounts:
     """How many steps of a run stand where; ``reused`` are those among the completed that were reused."""
 
@@ -215,6 +230,10 @@ class Overview:
         rows = self._database.rows(statement, values)
         found = [task_of(row[1:]) for row in rows[:limit]]
         return found, (rows[limit - 1][0], found[-1].id) if len(rows) > limit else None
+
+    def briefs(self, where: TaskFilter, limit: int) -> list[Brief]:
+        """The newest ``limit`` runs that fulfil ``where``, newest first."""
+        return [Brief(*row) for row in self._database.rows(_briefs(where.shape), {**where.values, "limit": limit})]
 
     def under_way(self, status: Status, limit: int = 100) -> list[Task]:
         """The newest ``limit`` steps of this ``status`` of runs that have not ended, newest first."""
@@ -288,6 +307,12 @@ def _upwards(run: str, parents: Mapping[str, str]) -> Iterator[str]:
 @cache
 def _count(shape: Shape) -> Select[Any]:
     return select(func.count()).select_from(tasks).where(*shape.conditions())
+
+
+@cache
+def _briefs(shape: Shape) -> Select[Any]:
+    columns = (tasks.c.id, tasks.c.number, tasks.c.status, tasks.c.started_at, tasks.c.finished_at)
+    return select(*columns).where(*shape.conditions()).order_by(tasks.c.id.desc()).limit(bindparam("limit"))
 
 
 @cache

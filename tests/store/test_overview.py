@@ -6,7 +6,7 @@ import pytest
 
 from hpo_pipelines.errors import ParameterError
 from hpo_pipelines.store import Store, TaskFilter
-from hpo_pipelines.store.overview import ORDERS, Executions
+from hpo_pipelines.store.overview import ORDERS, Brief, Executions
 from hpo_pipelines.task import Metric
 from hpo_pipelines.types import Kind, Status
 
@@ -58,6 +58,21 @@ class OverviewContract:
                 seen += [task.id for task in page]
             assert seen == (expected[::-1] if descending else expected)
             assert store.overview.count(where) == len(expected)
+
+    def test_briefs_are_the_newest_of_a_filter(self, store: Store, build) -> None:
+        times = [(10.0 * i, 10.0 * i + 5) for i in range(4)]
+        runs = [
+            build.run(pipeline=f"p{i % 2}", status=Status.COMPLETED, started_at=begin, finished_at=end)
+            for i, (begin, end) in enumerate(times)
+        ]
+        waiting = build.run(pipeline="p0")
+        where = replace(RUNS, pipeline="p0")
+        found = store.overview.briefs(where, 2)
+        assert found == [
+            Brief(waiting.id, waiting.number, "draft", None, None),
+            Brief(runs[2].id, runs[2].number, "completed", *times[2]),
+        ]
+        assert [brief.seconds for brief in store.overview.briefs(where, 9)] == [None, 5.0, 5.0]
 
     def test_an_unknown_order_is_refused(self, store: Store) -> None:
         with pytest.raises(ParameterError, match="sorted by 'colour'"):

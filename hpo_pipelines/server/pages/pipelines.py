@@ -59,19 +59,20 @@ def remove(request: Request, site: SiteOf, project: str, pipeline: str) -> Respo
 def _cards(site: Site, q: str, *, archived: bool) -> list[dict[str, Any]]:
     store = site.workspace.store
     found = [
-        (each, store.tasks.list(_runs_of(each, archived=archived), limit=_RECENT))
+        (each, store.overview.briefs(_runs_of(each, archived=archived), _RECENT))
         for each in store.overview.pipelines(archived=archived)
         if q.lower() in f"{each.project}/{each.pipeline}".lower()
     ]
-    found = [(each, recent) for each, recent in found if recent]  # its last run may have gone just now
-    rows = rows_of(site, [recent[0] for _, recent in found])
+    tasks = store.tasks.get_all([recent[0].id for _, recent in found if recent])
+    found = [(each, recent) for each, recent in found if recent and recent[0].id in tasks]  # it may have gone just now
+    rows = rows_of(site, [tasks[recent[0].id] for _, recent in found])
     cards = []
     for (each, recent), latest in zip(found, rows, strict=True):
-        longest = max(task.seconds or 0.0 for task in recent) or 1.0
+        longest = max(run.seconds or 0.0 for run in recent) or 1.0
         bars = [
-            {"status": str(task.status), "height": 4 + 20 * (task.seconds or 0.0) / longest, "label": task.label,
-             "id": task.id, "seconds": task.seconds}
-            for task in reversed(recent)
+            {"status": run.status, "height": 4 + 20 * (run.seconds or 0.0) / longest, "id": run.id,
+             "label": f"{each.pipeline}#{run.number}", "seconds": run.seconds}
+            for run in reversed(recent)
         ]  # fmt: skip
         cards.append({"summary": each, "latest": latest, "bars": bars})
     return cards
