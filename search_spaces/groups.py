@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -165,14 +165,20 @@ def flattened(names: Iterable[str], params: Mapping[str, Any]) -> dict[str, Any]
 
     A group may be a dict or a dataclass.
     """
-    return {name: value for name in names for value in _looked_up(name, params)}
+    found = {}
+    for name in names:
+        *path, last = name.split(".")
+        held: Any = params
+        for key in path:
+            held = _members(held).get(key)
+        members = _members(held)
+        if last in members:
+            found[name] = members[last]
+    return found
 
 
-def _looked_up(name: str, params: Mapping[str, Any]) -> Iterator[Any]:
-    value: Any = params
-    for key in name.split("."):
-        held = vars(value) if is_dataclass(value) and not isinstance(value, type) else value
-        if not isinstance(held, Mapping) or key not in held:
-            return
-        value = held[key]
-    yield value
+def _members(value: Any) -> Mapping[str, Any]:
+    """The members of a group; none of what is no group."""
+    if isinstance(value, Mapping):
+        return value
+    return vars(value) if is_dataclass(value) and not isinstance(value, type) else {}
