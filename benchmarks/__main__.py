@@ -107,10 +107,14 @@ class Bench:
     def case_c(self) -> list[Row]:
         rows = []
         by_hand = self.floor.LoggedByHand(self.home)
+        # The first study loads Optuna and starts the process that mirrors: what is timed is what a trial costs.
+        self.floor.study(3, 1, by_hand)
+        for name in ("local", "ray"):
+            self._study(name, 1, 3)
         for jobs in (1, 4):
             rates: dict[str, list[float]] = {}
             rest: dict[str, Row] = {}
-            for round in range(max(1, self.rounds // 2)):
+            for _ in range(self.rounds):
                 for name in ("floor", "by hand", "local", "ray"):
                     with cost() as spent:
                         if name == "floor":
@@ -119,7 +123,7 @@ class Bench:
                             self.floor.study(max(10, self.trials // 5), jobs, by_hand)
                         else:
                             began = time.perf_counter()
-                            study = self._study(name, jobs, round)
+                            study = self._study(name, jobs, self.trials)
                     trials = max(10, self.trials // 5) if name == "by hand" else self.trials
                     rates.setdefault(name, []).append(trials / spent.wall)
                     rest[name] = {"cpu_ms_per_trial": 1e3 * spent.cpu / trials}
@@ -139,12 +143,12 @@ class Bench:
                 )
         return rows
 
-    def _study(self, executor: str, jobs: int, round: int) -> Any:
+    def _study(self, executor: str, jobs: int, trials: int) -> Any:
         from hpo_pipelines import Float, optimize
 
         return optimize(
             self.pipelines.trial, {"x": Float(0.0, 1.0)}, "third.loss", "minimize",
-            n_trials=self.trials, n_jobs=jobs, seed=0, name=f"bench-{executor}-{jobs}-{round}-{time.time_ns()}",
+            n_trials=trials, n_jobs=jobs, seed=0, name=f"bench-{executor}-{jobs}-{time.time_ns()}",
             executor=executor, workspace=self.workspace, progress=False,
         )  # fmt: skip
 
