@@ -12,7 +12,8 @@ from hpo_pipelines.component import Component
 from hpo_pipelines.engine import Refresh
 from hpo_pipelines.pipeline import Pipeline
 from hpo_pipelines.planning import Plan, Reach, reach
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.settings import Settings
 from hpo_pipelines.standalone import PROJECT, standalone
 from hpo_pipelines.workspace import RefreshOption, Workspace

@@ -7,7 +7,8 @@ from typing import Any
 
 from hpo_pipelines.accounting import Accounting
 from hpo_pipelines.failure import readable
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.settings import Settings
 from hpo_pipelines.store import Store
 from hpo_pipelines.types import ArtifactRef

@@ -1,11 +1,10 @@
-"""Handles on what is recorded: a run and its steps, as the person who started it sees them."""
+"""A recorded run, as the person who started it sees it."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +13,10 @@ from hpo_pipelines.engine import Refresh, RunOptions
 from hpo_pipelines.engine.controller import VALUE
 from hpo_pipelines.engine.journal import lease_of
 from hpo_pipelines.errors import IllegalTransition, StepFailed, TaskError, TaskNotFound
-from hpo_pipelines.failure import readable
+from hpo_pipelines.handle import Handle
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.store.chain import chain, last
-from hpo_pipelines.task import Attempt, Task, names_within
+from hpo_pipelines.task import names_within
 from hpo_pipelines.types import Kind, Status
 from hpo_pipelines.waiting import waits_for
 
@@ -24,122 +24,13 @@ if TYPE_CHECKING:
     from hpo_pipelines.accounting import Accounting
     from hpo_pipelines.planning import Plan
     from hpo_pipelines.reasons import Why
-    from hpo_pipelines.workspace import RefreshOption, Workspace
+    from hpo_pipelines.workspace import RefreshOption
 
 WAIT_SECONDS = 5.0
 """How long :meth:`Run.wait` trusts that it would have been told."""
 
 
-class _Handle:
-    """A recorded task with the workspace it is in; reads it anew until it has ended."""
-
-    def __init__(self, workspace: Workspace, task: Task) -> None:
-        self.workspace = workspace
-        self._task = task
-
-    @property
-    def task(self) -> Task:
-        """The record as it stands now."""
-        if not self._task.status.finished:
-            self._task = self.workspace.store.tasks.get(self._task.id)
-        return self._task
-
-    @property
-    def id(self) -> str:
-        return self._task.id
-
-    @property
-    def status(self) -> Status:
-        return self.task.status
-
-    @property
-    def reason(self) -> str | None:
-        """Why it stands where it stands."""
-        return self.task.reason
-
-    @property
-    def error(self) -> Mapping[str, Any] | None:
-        """``{"type", "message", "traceback", "log"}`` of what failed, if it failed."""
-        return readable(self.task.error)
-
-    def _output(self, name: str) -> Any:
-        outputs = self.workspace.store.tasks.outputs(self.id)
-        _, code = self.workspace.code(self._task)
-        return self.workspace.artifacts.get(outputs[name], code=code)
-
-
-class RunStep(_Handle):
-    """One step of a run."""
-
-    @property
-    def name(self) -> str:
-        return self._task.name
-
-    @property
-    def component(self) -> str:
-        return self._task.component or self._task.name
-
-    @property
-    def reused_from(self) -> str | None:
-        """The id of the step that computed what this one reused; None when it ran."""
-        return self.task.reused_from
-
-    @property
-    def seconds(self) -> float | None:
-        """How long the execution took that counts: the component itself, without its worker's start."""
-        return self.task.seconds
-
-    @property
-    def attempts(self) -> list[Attempt]:
-        """Its executions, oldest first; none for a reused step."""
-        return self.workspace.store.tasks.attempts(self.id)
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """The last value of each metric it reported."""
-        return {name: value for (_, name), value in self.workspace.store.metrics.latest([self.id]).items()}
-
-    @property
-    def outputs(self) -> dict[str, Any]:
-        """Its outputs by name, loaded."""
-        return {name: self._output(name) for name in self.workspace.store.tasks.outputs(self.id)}
-
-    def why(self) -> Why:
-        """Why it was reused, or ran, or stands where it stands."""
-        return self.workspace.why(self.task)
-
-    def console(self, attempt: int | None = None) -> str:
-        """What the step printed, of one attempt or (default) of all, oldest first."""
-        return "".join(path.read_text("utf-8", "replace") for path in self.console_paths(attempt))
-
-    def console_paths(self, attempt: int | None = None, *, fetched: bool = False) -> list[Path]:
-        """The console files there are, of one attempt or of all; a reused step has those of the step that ran.
-
-        ``fetched``: those of its run were brought here just now.
-        """
-        task = self.task
-        if task.reused_from is not None:
-            try:
-                task = self.workspace.store.tasks.get(task.reused_from)
-            except TaskNotFound:  # deleted since, with its console
-                return []
-        run, consoles = str(task.parent), self.workspace.consoles
-        if not fetched:
-            consoles.fetch(run)
-        numbers = [attempt] if attempt is not None else range(1, 1000)
-        paths: list[Path] = []
-        for number in numbers:
-            path = consoles.path(run, f"{task.name}.{number}")
-            if not path.exists():
-                break
-            paths.append(path)
-        return paths
-
-    def __repr__(self) -> str:
-        return f"<step {self.name} {self.status}>"
-
-
-class Run(_Handle):
+class Run(Handle):
     """A run of a pipeline: recorded, to be looked at, cloned and rerun."""
 
     @property

@@ -24,7 +24,8 @@ from hpo_pipelines.pipeline import Pipeline, components_of
 from hpo_pipelines.planning import Plan, plan
 from hpo_pipelines.provenance import git_state
 from hpo_pipelines.reasons import Why, why, why_run
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.settings import Settings, server_of
 from hpo_pipelines.snapshot import Code, live, load_private
 from hpo_pipelines.standalone import as_pipeline

@@ -28,7 +28,7 @@ API_PAGES = {
 }
 """Pages of the API: title, and which public names stand there in which order; the rest goes where it comes from."""
 REACHED = {
-    "runs": ["hpo_pipelines.run.RunStep"],
+    "runs": ["hpo_pipelines.runstep.RunStep"],
     "studies": ["hpo_pipelines.study.trial.Trial", "hpo_pipelines.study.progress.Progress"],
     "errors": ["hpo_pipelines.errors.outcome_of"],
 }

@@ -12,7 +12,8 @@ from hpo_pipelines.cli.completion import complete_run, complete_step, complete_s
 from hpo_pipelines.cli.options import found, json_option, nothing_yet, print_json, recorded_study, workspace
 
 if TYPE_CHECKING:
-    from hpo_pipelines.run import Run, RunStep
+    from hpo_pipelines.run import Run
+    from hpo_pipelines.runstep import RunStep
     from hpo_pipelines.store import TaskFilter
     from hpo_pipelines.task import Task
 
@@ -93,7 +94,7 @@ def _row(run: Run) -> dict[str, str]:
 def show(*, reference: str, step: str | None, as_json: bool) -> int:
     """Show a run, one of its steps (RUN/STEP or RUN STEP), or a study."""
     from hpo_pipelines.cli.describing import described, described_step
-    from hpo_pipelines.run import RunStep
+    from hpo_pipelines.runstep import RunStep
 
     task = recorded_study(reference) if step is None else None
     if task is not None:

@@ -14,7 +14,8 @@ from hpo_pipelines.cli.completion import complete_run, complete_step
 from hpo_pipelines.cli.options import found
 
 if TYPE_CHECKING:
-    from hpo_pipelines.run import Run, RunStep
+    from hpo_pipelines.run import Run
+    from hpo_pipelines.runstep import RunStep
 
 POLL_SECONDS = 0.1
 BODY = "body"
@@ -71,7 +72,8 @@ def _body_path(run: Run) -> Path:
 
 def _consoles(run: Run, prefix: str = "") -> list[tuple[str, Path]]:
     """Every console that ``run`` has by now, each under the name of its step; reused steps printed elsewhere."""
-    from hpo_pipelines.run import Run, RunStep
+    from hpo_pipelines.run import Run
+    from hpo_pipelines.runstep import RunStep
     from hpo_pipelines.task import names_within
 
     place = run.workspace

@@ -12,7 +12,8 @@ import click
 
 if TYPE_CHECKING:
     from hpo_pipelines.pipeline import Pipeline
-    from hpo_pipelines.run import Run, RunStep
+    from hpo_pipelines.run import Run
+    from hpo_pipelines.runstep import RunStep
     from hpo_pipelines.task import Task
     from hpo_pipelines.workspace import Workspace
 

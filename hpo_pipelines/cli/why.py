@@ -25,7 +25,7 @@ def why(*, reference: str, step: str | None, as_json: bool) -> int:
     A step that ran is compared with the nearest earlier execution of its component: arguments, inputs and the steps
     they come from, code as a diff, packages, environment.
     """
-    from hpo_pipelines.run import RunStep
+    from hpo_pipelines.runstep import RunStep
 
     thing = found(reference, step)
     if isinstance(thing, RunStep):

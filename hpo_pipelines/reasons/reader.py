@@ -151,7 +151,7 @@ class Reader:
         """The executions before ``task`` whose outcomes are the latest of its component, in whatever pipeline."""
         latest = self.store.cache.latest(str(task.component), LATEST)
         for entry in latest:
-            self._made_of.setdefault(entry.key, MadeOf(entry.task, entry.parts, entry.created_at))
+            self._made_of.setdefault(entry.key, MadeOf(entry.parts, entry.created_at))
         wanted = list(dict.fromkeys(entry.task for entry in latest if entry.task < task.id and entry.task not in seen))
         return [found for found in self._all(wanted) if found.key is not None]
 

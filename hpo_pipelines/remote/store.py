@@ -253,7 +253,7 @@ class RemoteCache(_Part, Cache):
 
     def made_of(self, keys: Sequence[str]) -> dict[str, MadeOf]:
         found = ((key, self.lookup(key)) for key in keys)
-        return {key: MadeOf(entry.task, entry.parts, entry.created_at) for key, entry in found if entry is not None}
+        return {key: MadeOf(entry.parts, entry.created_at) for key, entry in found if entry is not None}
 
     def latest(self, component: str, limit: int = 10) -> builtins.list[CacheEntry]:
         return self._outcomes(component=component, limit=limit)

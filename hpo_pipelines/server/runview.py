@@ -6,7 +6,8 @@ from functools import cached_property
 
 from hpo_pipelines.accounting import Accounting, accounting_of
 from hpo_pipelines.reasons import Why
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.server.graph import Graph, graph_of
 from hpo_pipelines.server.site import Site
 from hpo_pipelines.task import Attempt, Task

@@ -10,7 +10,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from hpo_pipelines.errors import CodeUnavailable, HpoPipelinesError, TaskNotFound
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.server.access import Access
 from hpo_pipelines.server.agent import Driving
 from hpo_pipelines.server.derived import Derived

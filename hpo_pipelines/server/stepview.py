@@ -8,7 +8,8 @@ from typing import Any
 from hpo_pipelines.errors import HpoPipelinesError
 from hpo_pipelines.failure import readable
 from hpo_pipelines.reasons import Why
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.server.runview import RunView
 from hpo_pipelines.server.site import Site
 from hpo_pipelines.task import Task

@@ -19,7 +19,7 @@ from hpo_pipelines.store.within import within
 from hpo_pipelines.task import CacheEntry
 
 _BY_KEY = select(cache).where(cache.c.key == bindparam("of"))
-_MADE_OF = select(cache.c.key, cache.c.task, cache.c.parts, cache.c.created_at).where(within(cache.c.key, "keys"))
+_MADE_OF = select(cache.c.key, cache.c.parts, cache.c.created_at).where(within(cache.c.key, "keys"))
 _HAS = select(cache.c.key).where(cache.c.key == bindparam("of"))
 _NEWEST = select(cache).order_by(cache.c.created_at.desc(), cache.c.key)
 _NEWEST_OF = _NEWEST.where(cache.c.component == bindparam("component"))
@@ -43,9 +43,8 @@ def _insert(dialect: str) -> postgresql.Insert:
 
 @dataclass(frozen=True)
 class MadeOf:
-    """Of an outcome the step that computed it, the parts of its key and when it was recorded; not what came out."""
+    """Of an outcome the parts of its key, and when it was recorded; not what came out."""
 
-    task: str
     parts: Mapping[str, Any]
     created_at: float
 
@@ -75,7 +74,7 @@ class Cache:
     def made_of(self, keys: Sequence[str]) -> dict[str, MadeOf]:
         """What the outcome under each of ``keys`` was made of, by key; those without an outcome are left out."""
         rows = self._database.rows(_MADE_OF, {"keys": keys}) if keys else ()
-        return {key: MadeOf(task, from_json(parts), created_at) for key, task, parts, created_at in rows}
+        return {key: MadeOf(from_json(parts), created_at) for key, parts, created_at in rows}
 
     def has(self, key: str) -> bool:
         """Whether there is an outcome under ``key``."""

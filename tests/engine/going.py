@@ -10,7 +10,8 @@ from engine.contract import eventually
 
 from hpo_pipelines import Status, Workspace
 from hpo_pipelines.engine import Refresh, RunOptions
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.task import CacheEntry
 
 

@@ -22,7 +22,8 @@ from samples import sharing
 from hpo_pipelines import Float, Status, Workspace, optimize
 from hpo_pipelines.engine import liveness
 from hpo_pipelines.engine.flights import lease_of
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.task import CacheEntry
 
 ELSEWHERE = "some-other-host:1:1.00:x"

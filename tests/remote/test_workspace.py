@@ -19,7 +19,8 @@ from hpo_pipelines.defaults import default_workspace
 from hpo_pipelines.description import described, described_step
 from hpo_pipelines.errors import IllegalTransition
 from hpo_pipelines.remote import RemoteWorkspace
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.settings import Settings
 from hpo_pipelines.store import TaskFilter
 

@@ -89,7 +89,7 @@ class CacheContract:
         step = build.step(build.run())
         store.cache.record(build.entry("k1", step, created_at=4.0, out=build.ref()))
         entry = store.cache.lookup("k1")
-        assert store.cache.made_of(["k1", "unknown"]) == {"k1": MadeOf(step.id, entry.parts, 4.0)}
+        assert store.cache.made_of(["k1", "unknown"]) == {"k1": MadeOf(entry.parts, 4.0)}
         assert store.cache.made_of([]) == {}
 
     def test_several_are_forgotten_at_once(self, store: Store, build) -> None:

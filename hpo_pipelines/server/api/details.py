@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response, StreamingResponse
 
 from hpo_pipelines.errors import ArtifactMissing, TaskNotFound
-from hpo_pipelines.run import Run, RunStep
+from hpo_pipelines.run import Run
+from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.server.ansi import to_html
 from hpo_pipelines.server.consoles import MOST, TAIL, ConsoleFiles
 from hpo_pipelines.server.plainjson import LARGEST, PlainJson
