@@ -80,11 +80,25 @@ def hasty(folder: str) -> Any:
 
 
 @pytest.fixture
-def workspace(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
-    """With workers that are up: how long that takes is nothing of a run's time that a test could count on."""
+def workspace(home: Path) -> Iterator[Workspace]:
+    """With workers that are up."""
     with Workspace() as opened:
-        hasty.run(workspace=opened, executor="local", folder=str(tmp_path_factory.mktemp("hasty")))
+        start_workers(opened)
         yield opened
+
+
+def start_workers(workspace: Workspace) -> None:
+    """Have as many as are needed: how long that takes is nothing of a run's time that a test could count on."""
+    folder = workspace.home / "hasty"
+    folder.mkdir(exist_ok=True)
+    hasty.run(workspace=workspace, executor="local", folder=str(folder))
+
+
+def resumed(run: Any, folder: Path) -> Any:
+    """``run``, resumed when what it waits for is there, and again a worker for the one that the timeout ended."""
+    (folder / "go").touch()
+    start_workers(run.workspace)
+    return run.resume()
 
 
 def check_timed_out(run: Any, label: str | None = None, seconds: float = 3) -> None:
@@ -98,9 +112,8 @@ def test_a_run_past_its_timeout_fails_and_resumed_has_all_of_it_again(workspace:
     check_timed_out(run)
     assert run.steps["quick"].status is Status.COMPLETED
     assert (run.steps["waiting"].status, run.steps["waiting"].reason) == (Status.ABORTED, "timeout")
-    (tmp_path / "go").touch()
-    resumed = run.resume()
-    assert (resumed.status, resumed.value) == (Status.COMPLETED, 8)
+    again = resumed(run, tmp_path)
+    assert (again.status, again.value) == (Status.COMPLETED, 8)
     assert len(list(tmp_path.glob("quick.*"))) == 1
 
 
@@ -119,8 +132,7 @@ def test_a_run_inside_has_a_timeout_of_its_own(workspace: Workspace, tmp_path: P
     assert outer.status is Status.FAILED
     assert outer.error is not None
     assert outer.error["type"] == "RunTimedOut"
-    (tmp_path / "go").touch()
-    assert outer.resume().value == 8
+    assert resumed(outer, tmp_path).value == 8
 
 
 def test_a_body_may_live_with_the_timeout_of_a_run_inside(workspace: Workspace, tmp_path: Path) -> None:
@@ -135,8 +147,7 @@ def test_a_run_ends_those_inside_it_and_no_body_goes_on(workspace: Workspace, tm
     (inner,) = [task for task in workspace.store.tasks.children(outer.id) if task.component is None]
     check_timed_out(workspace.get(inner.id), outer.label)
     assert list(tmp_path.glob("quick.*")) == []
-    (tmp_path / "go").touch()
-    assert outer.resume().value == 7
+    assert resumed(outer, tmp_path).value == 7
 
 
 def test_a_body_that_looks_at_nothing_is_not_waited_for(
