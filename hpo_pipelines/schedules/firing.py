@@ -78,12 +78,13 @@ class Firing:
 
         One that was given up here waits for others.
         """
-        if any(thread.is_alive() for thread in list(self._studies.values())):
-            return False
-        last = [each.last_task for each in self._store.schedules.all() if each.target["kind"] == "study"]
-        started = self._store.tasks.get_all([task for task in last if task is not None and task not in self._studies])
-        ours = [study.id for study in started.values() if self._workspace.engine.liveness.holds(f"study:{study.id}")]
-        return not ours and not any(is_left(self._workspace, study) for study in started.values())
+        with self._looking:  # a study is left, or is driven here; never between the two
+            if any(thread.is_alive() for thread in self._studies.values()):
+                return False
+            last = [each.last_task for each in self._store.schedules.all() if each.target["kind"] == "study"]
+            started = self._store.tasks.get_all([task for task in last if task and task not in self._studies])
+            holds = self._workspace.engine.liveness.holds
+            return not any(holds(f"study:{id}") or is_left(self._workspace, study) for id, study in started.items())
 
     def run(self) -> None:
         """Look until it is closed."""

@@ -10,6 +10,7 @@ from services import wait_until
 
 from hpo_pipelines import Float, ScheduleError, Space, Status, Workspace, pipeline
 from hpo_pipelines.agent import Agent
+from hpo_pipelines.engine.liveness import Liveness
 from hpo_pipelines.errors import ParameterError, StudyError
 from hpo_pipelines.run import Run
 from hpo_pipelines.schedules import After, Clock, Firing, Policy, Tagged, add_run, add_study
@@ -240,6 +241,30 @@ def test_an_agent_until_idle_drives_the_study_that_waits_to_its_end(workspace: W
         Agent(workspace, ["services"]).run(until_idle=True, idle_besides=lambda: firing.is_idle)
         assert firing.is_idle
     assert (study.status, len(study.trials)) == (Status.COMPLETED, 2)
+
+
+def test_it_is_not_idle_while_a_study_is_taken_up(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"direction": "minimize", "n_trials": 1, "queue": "services"}
+    kept = add_study(workspace, NIGHTLY, curve, Space({"x": Float(0, 2)}), options, name="left")
+    Firing(workspace).fire(kept.name)
+    workspace.store.schedules.update(kept.name, last_at=workspace.store.now() - 60)
+    firing, liveness = Firing(workspace), workspace.engine.liveness
+    look = threading.Thread(target=firing.look)
+
+    def holds(name: str) -> bool:
+        found = Liveness.holds(liveness, name)
+        if look.ident is None:  # just now the thread that looks takes it up, or would
+            look.start()
+            look.join(2.0)
+        return found
+
+    monkeypatch.setattr(liveness, "holds", holds)
+    assert not firing.is_idle
+    look.join()
+    assert not firing.is_idle, "it is driven here"
+    Agent(workspace, ["services"]).run(until_idle=True, idle_besides=lambda: firing.is_idle)
+    (study,) = studies(workspace)
+    assert study.status is Status.COMPLETED
 
 
 @pytest.mark.parametrize(
