@@ -321,9 +321,6 @@ def _page(shape: Shape, order: str, *, descending: bool, behind: bool) -> Select
     key = tasks.c.id if order == "pipeline" and "pipeline" in shape.equal else _ORDERS[order]
     ordered = [tasks.c.id] if key is tasks.c.id else [key, tasks.c.id]
     statement = select(key, *tasks.c).where(*shape.conditions()).limit(bindparam("limit"))
-    if key is tasks.c.id and shape.top and shape.tagged:
-        # None of them has a parent; said so, PostgreSQL takes their index in its order instead of sorting all of them.
-        ordered = [tasks.c.parent, tasks.c.id]
     if key is tasks.c.number:
         statement = statement.where(key.is_not(None))  # as each run's is, and as the index of numbers says
     if behind:

@@ -53,9 +53,11 @@ class Postgresql:
 
     def engine(self, *, create: bool) -> Engine:
         """An engine for the database, which must exist."""
-        # Compiling a statement takes longer than any of ours; guessing wrong, PostgreSQL compiled one for each list.
-        limits = f"-c lock_timeout={WAIT:.0f}s -c idle_in_transaction_session_timeout={2 * WAIT:.0f}s -c jit=off"
-        options = " ".join([*_texts(self._url.query.get("options")), limits])
+        limits = f"-c lock_timeout={WAIT:.0f}s -c idle_in_transaction_session_timeout={2 * WAIT:.0f}s"
+        # Compiling a statement, or starting workers for it, takes longer than any of ours; guessing wrong, PostgreSQL
+        # did so for lists of a few hundred rows.
+        plain = "-c jit=off -c max_parallel_workers_per_gather=0"
+        options = " ".join([*_texts(self._url.query.get("options")), limits, plain])
         try:
             return create_engine(
                 self._url,

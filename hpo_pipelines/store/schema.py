@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql, sqlite
 
-REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005", "0006", "0007")
+REVISIONS: tuple[str, ...] = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
 """Every schema revision, oldest first. A store of the last one is opened as it is."""
 
 VERSION_TABLE = "hpo_schema"
@@ -55,9 +55,24 @@ def _partly(name: str, *columns: str, where: str, unique: bool = False) -> Index
     return Index(name, *expressions, unique=unique, sqlite_where=condition, postgresql_where=condition)
 
 
+def _of_list(name: str, *columns: str, where: str) -> tuple[Index, Index]:
+    """An index for a list, as each database reads it best.
+
+    ``kind`` and ``parent`` are the same in all its rows. SQLite, which counts columns, prefers it for them to one over
+    all runs; PostgreSQL leaves out conditions that an index implies by itself, and would then read all that is behind
+    the column.
+    """
+    varied = [column for column in columns if column not in ("kind", "parent")]
+    return (
+        _partly(name, *columns, where=where).ddl_if(dialect="sqlite"),
+        _partly(name, *varied, where=where).ddl_if(dialect="postgresql"),
+    )
+
+
 TOP = "kind = 'pipeline' AND parent IS NULL"
 """Runs that are not inside others."""
 LISTED = f"{TOP} AND archived_at IS NULL"
+ARCHIVED = f"{TOP} AND archived_at IS NOT NULL"
 SECONDS = "coalesce(finished_at - started_at, -1.0)"
 """How long a task took, as lists sort by it: SQLite and PostgreSQL take the index only for this very text."""
 
@@ -116,17 +131,16 @@ tasks = Table(
         unique=True,
     ),
     # Of lists: each filter and each order that pages offer, so that a page of 100,000 runs reads only what it shows.
-    # `kind` and `parent` are the same in all rows of an index: SQLite, which counts columns, prefers it for them to one
-    # over all runs; of two that seem as good to it, it takes whichever was made last.
-    _partly("hpo_tasks_top_listed", "project", "pipeline", "kind", "id", where=LISTED),
-    _partly("hpo_tasks_top_status", "project", "pipeline", "kind", "status", "id", where=LISTED),
+    # Of two that seem as good to it, SQLite takes whichever was made last.
+    *_of_list("hpo_tasks_top_listed", "project", "pipeline", "kind", "id", where=LISTED),
+    *_of_list("hpo_tasks_top_status", "project", "pipeline", "kind", "status", "id", where=LISTED),
     _partly("hpo_tasks_top_seconds", "project", "pipeline", SECONDS, "id", where=LISTED),
     _partly("hpo_tasks_top_number", "number", "id", where=LISTED),
     _partly("hpo_tasks_top_pipeline", "pipeline", "id", where=LISTED),
     _partly("hpo_tasks_top_longest", SECONDS, "id", where=LISTED),
-    _partly("hpo_tasks_top_archived", "project", "pipeline", "kind", "id", where=f"{TOP} AND archived_at IS NOT NULL"),
-    _partly("hpo_tasks_top_archived_all", "kind", "id", where=f"{TOP} AND archived_at IS NOT NULL"),
-    _partly("hpo_tasks_top_tagged", "kind", "parent", "id", where=f"{TOP} AND tags <> '[]'"),
+    *_of_list("hpo_tasks_top_archived", "project", "pipeline", "kind", "id", where=ARCHIVED),
+    *_of_list("hpo_tasks_top_archived_all", "kind", "id", where=ARCHIVED),
+    *_of_list("hpo_tasks_top_tagged", "kind", "parent", "id", where=f"{TOP} AND tags <> '[]'"),
     _partly("hpo_tasks_studies", "id", where="kind = 'study'"),
     _partly("hpo_tasks_trial_status", "study", "status", where=f"{TOP} AND trial IS NOT NULL"),
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from hpo_pipelines.store import Store, TaskFilter, migrate, schema
 from hpo_pipelines.store.overview import _UNDER_WAY, ORDERS, _page, _page_of
 from hpo_pipelines.types import Kind, Status
+from tests.store.conftest import Build
 
 OF = {"project": "retention", "pipeline": "churn"}
 LISTS: dict[str, tuple[dict[str, Any], str]] = {
@@ -71,6 +73,47 @@ def test_postgresql_too_can_read_a_page_in_the_order_of_an_index(postgresql_stor
             assert not any("Sort" in line for line in plan), (order, behind, plan)
             if name == "tagged":
                 assert any("hpo_tasks_top_tagged" in line for line in plan), (behind, plan)
+
+
+@pytest.mark.integration
+def test_postgresql_reads_no_more_than_a_page(postgresql_database: str) -> None:
+    with contextlib.closing(Store.open(postgresql_database)) as store:
+        rare = Build(store).run(status=Status.ABORTED)
+        _clone(store, rare.id, "x", status="completed", pipeline="churn")
+        _clone(store, rare.id, "y", status="aborted", pipeline="uplift")
+        _reads(store, {**OF, "status": Status.ABORTED}, after=None, found=1)
+        _reads(store, {**OF, "status": Status.COMPLETED}, after="x100003", found=3)
+        _reads(store, OF, after="x100003", found=4)
+        _reads(store, {"pipeline": "churn"}, after="x100003", found=4)
+        _reads(store, {**OF, "archived": True}, after=None, found=0)
+        _reads(store, {"archived": True}, after=None, found=0)
+        _reads(store, {"tag": "nightly"}, after=None, found=0)
+
+
+def _clone(store: Store, run: str, letter: str, **fields: str) -> None:
+    """20,000 runs like ``run`` but for these fields: x100000, x100001, …"""
+    names = [column.name for column in schema.tasks.columns]
+    chosen = {"id": f"'{letter}' || i", "number": "i", **{name: f"'{value}'" for name, value in fields.items()}}
+    with store._database.read() as connection:
+        connection.exec_driver_sql(
+            f"INSERT INTO hpo_tasks ({', '.join(names)}) SELECT {', '.join(chosen.get(name, name) for name in names)}"
+            f" FROM hpo_tasks, generate_series(100000, 119999) AS numbers(i) WHERE id = '{run}'"
+        )
+        connection.exec_driver_sql("VACUUM ANALYZE hpo_tasks")
+
+
+def _reads(store: Store, given: dict[str, Any], *, after: str | None, found: int) -> None:
+    where = TaskFilter(**{"kind": Kind.PIPELINE, "top": True, "archived": False, **given})
+    statement = _page(where.shape, "created", descending=True, behind=after is not None)
+    with store._database.read() as connection:
+        compiled = statement.compile(connection)
+        own = {**where.values, "after": after, "after_id": after, "limit": 51}
+        values = {name: own.get(name, value) for name, value in compiled.params.items()}
+        assert len(connection.exec_driver_sql(str(compiled), values).all()) == found
+        plan = [row[0] for row in connection.exec_driver_sql(f"EXPLAIN (ANALYZE, BUFFERS) {compiled}", values)]
+    read = next(line for line in plan if "Buffers" in line)
+    pages = sum(int(count) for count in re.findall("=([0-9]+)", read))
+    assert pages <= 12, (given, plan)  # the index of a pipeline's 20,000 runs has about a hundred
 
 
 @pytest.mark.parametrize("given", [{}, OF])
