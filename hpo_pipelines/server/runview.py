@@ -10,6 +10,7 @@ from hpo_pipelines.run import Run
 from hpo_pipelines.runstep import RunStep
 from hpo_pipelines.server.graph import Graph, graph_of
 from hpo_pipelines.server.site import Site
+from hpo_pipelines.store.metrics import named_values
 from hpo_pipelines.task import Attempt, Task
 from hpo_pipelines.types import Kind
 
@@ -44,9 +45,14 @@ class RunView:
         return graph_of(self.site.workspace.store, self.run.task, self.children, self.attempts)
 
     @cached_property
+    def latest(self) -> dict[tuple[str, str], float]:
+        """The last value of each metric, of itself and of its steps, by task and name."""
+        return self.site.workspace.store.metrics.latest([self.run.id, *(task.id for task in self.children)])
+
+    @property
     def metrics(self) -> dict[str, float]:
         """As :attr:`Run.metrics`."""
-        return self.site.workspace.store.metrics.named(self.run.id, self.children)
+        return named_values(self.run.id, self.children, self.latest)
 
     @cached_property
     def accounting(self) -> Accounting:

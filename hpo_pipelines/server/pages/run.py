@@ -156,12 +156,11 @@ def _list(view: RunView, state: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _center(view: RunView, state: Mapping[str, str]) -> dict[str, Any]:
-    store, run, graph = view.site.workspace.store, view.run, view.graph
+    run, graph = view.run, view.graph
     shown = state["view"] or ("steps" if len(graph.nodes) > MANY else "graph")
-    steps = [node.id for node in graph.nodes if node.id and not node.run]
     metrics: dict[str, dict[str, float]] = {}
-    for (step, name), value in store.metrics.latest(steps).items():
-        metrics.setdefault(step, {})[name] = value
+    for (task, name), value in view.latest.items():
+        metrics.setdefault(task, {})[name] = value
     return {
         "run": run,
         "task": run.task,
