@@ -141,11 +141,10 @@ class Recorder:
         """Write all that is noted. Raises IllegalTransition for a step that somebody else has ended."""
         if not self._unwritten or self._refused:
             return
-        if self._store.tasks.status(self._run.id).finished:
-            return  # by somebody else: the steps will be ended too, and written then
-        unwritten = [each for id in list(self._unwritten) for each in self._take(id)]
         with self._store.transaction():
-            self._put(unwritten)
+            if self._store.tasks.status(self._run.id).finished:
+                return  # by somebody else: the steps will be ended too, and written then
+            self._put([each for id in list(self._unwritten) for each in self._take(id)])
 
     def end(self, step: StepCall, status: Status, *, attempt: Attempt | None = None, **changes: Any) -> None:
         """Write at once that the step goes to ``status``, and how its ``attempt`` ended.
@@ -203,6 +202,8 @@ class Recorder:
             if self._refused:
                 raise IllegalTransition(self._refused)
             with self._store.transaction():
+                if status is not Status.ABORTED:
+                    self._refuse_if_over()
                 self._put(unwritten)
                 if attempt is not None:
                     self._store.tasks.finish_attempt(attempt)
@@ -231,9 +232,6 @@ class Recorder:
         if not self._liveness.check(self._lease):
             self._refuse(_TAKEN)
         new = [each for _, each in unwritten if each.row]
-        statuses = [each.moves[-1].status for _, each in unwritten if each.moves]
-        if new or statuses:
-            self._refuse_if_over([*statuses, *(each.row["status"] for each in new)])
         if new:
             stories = [(Task(**each.row), each.story) for each in new]
             store.tasks.record(stories, [edge for each in new for edge in each.edges])
@@ -260,10 +258,8 @@ class Recorder:
         if not self._liveness.may_act(self._lease):
             self._refuse(_TAKEN)
 
-    def _refuse_if_over(self, statuses: Iterable[Status]) -> None:
+    def _refuse_if_over(self) -> None:
         """A run that somebody else has ended gets no more steps than those it takes to say that they were stopped."""
-        if all(status is Status.ABORTED for status in statuses):
-            return
         status = self._store.tasks.status(self._run.id)
         if status.finished:
             self._refuse(f"is {status}; its steps go on no more.")

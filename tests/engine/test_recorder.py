@@ -229,6 +229,29 @@ def test_a_run_that_somebody_else_has_ended_still_is_told_which_steps_were_stopp
     assert moves(store, step) == ["created queued", "queued → running", "running → aborted"]
 
 
+def test_a_step_that_is_written_in_the_moment_of_an_abort_is_kept(
+    store: Store, run: Task, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = call()
+    run_it(recorder, step)
+    aborting = threading.Thread(target=lambda: store.tasks.transition(run.id, Status.ABORTED, reason="aborted"))
+    look = store.tasks.status
+
+    def looked(task: str) -> Status:
+        found = look(task)
+        if task == run.id and aborting.ident is None:
+            aborting.start()
+            aborting.join(0.3)  # it waits for what is being written, or comes before it
+        return found
+
+    monkeypatch.setattr(store.tasks, "status", looked)
+    recorder.write()
+    aborting.join(20)
+    assert store.tasks.get(run.id).status is Status.ABORTED
+    recorder.end(step, Status.ABORTED, reason="churn#1 was aborted")
+    assert moves(store, step) == ["created queued", "queued → running", "running → aborted"]
+
+
 def test_nothing_more_is_written_of_a_run_after_its_first_refusal(
     store: Store, run: Task, recorder: Recorder, commits: Commits
 ) -> None:
