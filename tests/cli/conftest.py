@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,10 @@ from typing import Any
 import pytest
 
 from hpo_pipelines.cli import main
+
+INTERRUPTED = (130, -signal.SIGINT)
+"""How ``python -m hpo_pipelines`` ends after a Ctrl-C, in a shell both are 130. Python lets itself be killed, whatever
+exit code it was given, where the interrupt came while text was executed, as for each dataclass that is imported."""
 
 BODIES = str(Path(__file__).parents[1] / "samples" / "bodies.py")
 
