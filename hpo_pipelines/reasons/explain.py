@@ -54,7 +54,7 @@ def why_run(workspace: Workspace, run: Task) -> tuple[Why, ...]:
     def steps(task: Task, prefix: str) -> Iterator[tuple[str, Task]]:
         # By id, which is the order of the calls: a run inside has no position among the steps.
         children = sorted(workspace.store.tasks.children(task.id), key=lambda child: child.id)
-        reader.know(children)
+        reader.expect(children)
         names = names_within(children)
         for child in children:
             path = f"{prefix}{names[child.id]}"

@@ -83,6 +83,14 @@ class Reader:
         """``tasks`` were read already, and need not be again."""
         self._tasks |= {task.id: task for task in tasks}
 
+    def expect(self, tasks: Sequence[Task]) -> None:
+        """``tasks``, read already, are the children of a run that will be explained: read at once what that asks of
+        each."""
+        self.know(tasks)
+        origins = self._all(_unique(task.reused_from for task in tasks))
+        self._all(_unique(origin.parent for origin in origins))
+        self._read_parts(_unique(task.key for task in tasks if task.reused_from is None))
+
     def made_of(self, key: str) -> MadeOf | None:
         """What the outcome recorded under ``key`` was made of."""
         self._read_parts([key])
@@ -144,7 +152,7 @@ class Reader:
         """The latest executions of the step's component that began before it: in its own pipeline, then in others."""
         own = self._earlier_in_pipeline(task)
         found = own if len(own) == LATEST else own + self._recorded(task, {task.id, *(each.id for each in own)})
-        self._read_parts([each.key for each in found if each.key is not None])
+        self._read_parts(_unique(each.key for each in found))
         return found
 
     def _recorded(self, task: Task, seen: Collection[str]) -> list[Task]:
@@ -152,7 +160,7 @@ class Reader:
         latest = self.store.cache.latest(str(task.component), LATEST)
         for entry in latest:
             self._made_of.setdefault(entry.key, MadeOf(entry.parts, entry.created_at))
-        wanted = list(dict.fromkeys(entry.task for entry in latest if entry.task < task.id and entry.task not in seen))
+        wanted = _unique(entry.task for entry in latest if entry.task < task.id and entry.task not in seen)
         return [found for found in self._all(wanted) if found.key is not None]
 
     def _all(self, ids: Sequence[str]) -> list[Task]:
@@ -175,6 +183,10 @@ class Reader:
         if run not in self._listed:
             self._listed[run] = _Steps(self.store, task, before=f"{run}~")  # sorts behind the run itself
         return self._listed[run]
+
+
+def _unique(names: Iterable[str | None]) -> list[str]:
+    return list(dict.fromkeys(name for name in names if name is not None))
 
 
 class _Steps:

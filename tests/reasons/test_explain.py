@@ -212,6 +212,26 @@ def test_a_run_and_the_runs_inside_it(workspace: Workspace, project: Project) ->
     assert [one.label for one in found] == ["churn#1/load", "churn#1/fit", "churn#1/judge"]
 
 
+def test_the_origins_of_a_wide_run_are_read_at_once(
+    workspace: Workspace, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = """
+@pipeline(project="samples")
+def fan(width: int = 1):
+    return [load("a" * x) for x in range(width)]
+"""
+    module = project({"train.py": TRAIN + wide})
+    for width in (2, 4, 8):  # the last takes outcomes of both before it
+        recorded = workspace.run(module.fan, {"width": width}, executor="inline")
+    one_by_one: list[str] = []
+    get = workspace.store.tasks.get
+    monkeypatch.setattr(workspace.store.tasks, "get", lambda task: one_by_one.append(task) or get(task))
+    found = why_run(workspace, recorded.task)
+    assert [each.verdict for each in found] == ["reused"] * 4 + ["ran"] * 4
+    assert {each.origin.label.partition("/")[0] for each in found[:4] if each.origin} == {"fan#1", "fan#2"}
+    assert len(one_by_one) <= 1  # the run that the executed ones are compared with
+
+
 def test_a_waiting_step_says_what_for(workspace: Workspace, project: Project) -> None:
     recorded = run(workspace, project())
     step = recorded.steps["fit"].task
