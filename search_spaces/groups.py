@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from search_spaces.conditions import Condition
@@ -181,4 +181,6 @@ def _members(value: Any) -> Mapping[str, Any]:
     """The members of a group; none of what is no group."""
     if isinstance(value, Mapping):
         return value
-    return vars(value) if is_dataclass(value) and not isinstance(value, type) else {}
+    if not is_dataclass(value) or isinstance(value, type):
+        return {}
+    return {each.name: getattr(value, each.name) for each in fields(value)}

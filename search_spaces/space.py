@@ -30,10 +30,9 @@ class Space(Mapping[str, Distribution]):
     of its parameter ``group``, a dict.
     """
 
-    __slots__ = ("_constraints", "_distributions", "_order", "_places")
+    __slots__ = ("_constraints", "_distributions", "_places")
     _constraints: dict[Constraint, Place]
     _distributions: dict[str, Distribution]
-    _order: tuple[str, ...]
     _places: dict[str, Place]
 
     def __init__(
@@ -61,7 +60,6 @@ class Space(Mapping[str, Distribution]):
         check_constraints(parts.constraints, parts.distributions)
         self._distributions = parts.distributions
         self._constraints = parts.constraints
-        self._order = dependencies.order(parts.distributions)
         self._places = {name: parts.places[name] for name in parts.distributions}
 
     def __getitem__(self, name: str) -> Distribution:
@@ -149,7 +147,7 @@ class Space(Mapping[str, Distribution]):
 
         Does not depend on the order in which the parameters were written, so neither does what a seed draws.
         """
-        return self._order
+        return dependencies.order(self._distributions)
 
     def is_active(self, name: str, values: Mapping[str, Any]) -> bool:
         """Whether ``name`` exists in a sample whose ``values``, drawn in the order of :meth:`order`, are known so far.

@@ -145,21 +145,24 @@ class Trials:
     def columns(self) -> dict[str, Column]:
         """The sampled parameters by name; what the space fixes is left out. None where a condition had a trial have
         none: its run got what it would have got without the study."""
-        varied = [name for name in self.space.order() if len(self.space[name].examples()) > 1]
+        varied = [name for name in self._names if len(self.space[name].examples()) > 1]
         sampled = [self.given(row) for row in self.rows]
         return {name: _column(name, [params.get(name) for params in sampled], self.space[name]) for name in varied}
 
     def given(self, row: TrialRow) -> Mapping[str, Any]:
         """What the space gave the trial, by its own names."""
-        names = self.space.order()
-        params = flattened(names, row.params)
-        if not self._is_conditional or not params.keys() >= set(names):
+        params = flattened(self._names, row.params)
+        if not self._is_conditional or not params.keys() >= set(self._names):
             return params
         found: dict[str, Any] = {}
-        for name in names:
+        for name in self._names:
             if self.space.is_active(name, found):
                 found[name] = params[name]
         return found
+
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return self.space.order()
 
     @cached_property
     def _is_conditional(self) -> bool:

@@ -116,8 +116,9 @@ def test_a_group_cannot_be_overridden_by_a_value() -> None:
         Space({"fit": NET}).override({"fit": 3})
 
 
-def test_a_group_may_reach_the_pipeline_as_a_dataclass() -> None:
-    @dataclass
+@pytest.mark.parametrize("slots", [False, True])
+def test_a_group_may_reach_the_pipeline_as_a_dataclass(slots: bool) -> None:
+    @dataclass(slots=slots)
     class Fit:
         lr: float
 

@@ -33,6 +33,12 @@ bits:
 """
 
 
+def test_what_a_space_consists_of_stays_as_it_was_recorded() -> None:
+    # Steps whose outputs, or whose code's constants, are spaces have them in artifacts and in keys.
+    _, (_, state) = Space({"lr": Float(0, 1)}).__reduce_ex__(4)[1:3]
+    assert sorted(state) == ["_constraints", "_distributions", "_places"]
+
+
 def test_it_is_an_ordered_immutable_mapping() -> None:
     space = Space(CHURN)
     assert list(space) == ["lr", "encoder", "bits", "salt", "seed"]
