@@ -62,32 +62,29 @@ def differences(old_parts: Mapping[str, Any], new_parts: Mapping[str, Any]) -> t
 
     Two keys of one component differ if and only if this is not empty.
     """
-    old, new = _pieces(old_parts), _pieces(new_parts)
-    return tuple(
-        Difference(kind, name, old[kind].get(name), new[kind].get(name))
-        for kind in _KINDS
-        if old[kind] != new[kind]
-        for name in sorted(old[kind].keys() | new[kind].keys())
-        if old[kind].get(name) != new[kind].get(name)
-    )
+    found: list[Difference] = []
+    for kind in _KINDS:
+        if old_parts.get(kind) != new_parts.get(kind):  # most are the same; two are made comparable only where not
+            old, new = _pieces(kind, old_parts), _pieces(kind, new_parts)
+            names = sorted(name for name in old.keys() | new.keys() if old.get(name) != new.get(name))
+            found += [Difference(kind, name, old.get(name), new.get(name)) for name in names]
+    return tuple(found)
 
 
 _KINDS = ("code", "packages", "inputs", "environment", "version", "depends", "outputs")
 
 
-def _pieces(parts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The parts of a key by kind and name."""
-    environment = {name: value for name, value in parts.get("environment", {}).items() if name != "env"}
-    variables = parts.get("environment", {}).get("env", {})
-    return {
-        "code": {name: digest for name, digest in parts.get("code", {}).items() if name != "digest"},
-        "packages": dict(parts.get("packages", {})),
-        "inputs": dict(parts.get("inputs", {})),
-        "environment": {**environment, **{f"env.{name}": value for name, value in variables.items()}},
-        "version": {"version": parts.get("version")},
-        "depends": dict(parts.get("depends", {})),
-        "outputs": {"outputs": parts.get("outputs")},
-    }
+def _pieces(kind: str, parts: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parts of a key of one kind, by name."""
+    if kind in ("version", "outputs"):
+        return {kind: parts.get(kind)}
+    pieces = parts.get(kind, {})
+    if kind == "code":
+        return {name: digest for name, digest in pieces.items() if name != "digest"}
+    if kind == "environment":
+        plain = {name: value for name, value in pieces.items() if name != "env"}
+        return plain | {f"env.{name}": value for name, value in pieces.get("env", {}).items()}
+    return dict(pieces)
 
 
 @dataclass(frozen=True)

@@ -98,7 +98,8 @@ class Reader:
 
     def _read_parts(self, keys: Sequence[str]) -> None:
         fresh = [key for key in keys if key not in self._made_of]
-        self._made_of |= dict.fromkeys(fresh) | self.store.cache.made_of(fresh)
+        if fresh:
+            self._made_of |= dict.fromkeys(fresh) | self.store.cache.made_of(fresh)
 
     def execution(self, task: Task) -> Execution:
         """``task``, a step, with the parts of its key."""
