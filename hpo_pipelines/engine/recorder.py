@@ -142,7 +142,7 @@ class Recorder:
         if not self._unwritten or self._refused:
             return
         with self._store.transaction():
-            if self._store.tasks.status(self._run.id).finished:
+            if self._hold().finished:
                 return  # by somebody else: the steps will be ended too, and written then
             self._put([each for id in list(self._unwritten) for each in self._take(id)])
 
@@ -260,9 +260,18 @@ class Recorder:
 
     def _refuse_if_over(self) -> None:
         """A run that somebody else has ended gets no more steps than those it takes to say that they were stopped."""
-        status = self._store.tasks.status(self._run.id)
+        status = self._hold()
         if status.finished:
             self._refuse(f"is {status}; its steps go on no more.")
+
+    def _hold(self) -> Status:
+        """Where the run stands until what is written now is there: who ends it meanwhile finds that, and ends it too.
+
+        Those around it are held before it, in the order in which who ends one of them takes them.
+        """
+        if self.outer is not None:
+            self.outer._hold()
+        return self._store.tasks.hold(self._run.id)
 
     def _refuse(self, why: str) -> NoReturn:
         self._refused = f"{self._run.label} {why}"

@@ -32,6 +32,7 @@ from hpo_pipelines.types import Kind, Status
 _INSERT = insert(tasks)
 _BY_ID = select(tasks).where(tasks.c.id == bindparam("of"))
 _STATUS = select(tasks.c.status).where(tasks.c.id == bindparam("of"))
+_HOLD = _STATUS.with_for_update(read=True)
 _BY_IDS = select(tasks).where(within(tasks.c.id, "ids"))
 _STATUSES = select(tasks.c.id, tasks.c.status).where(within(tasks.c.id, "ids"))
 _WITHDRAW = (
@@ -222,6 +223,12 @@ class Tasks(Details, Archiving, Removal):
     def status(self, task_id: str) -> Status:
         """Where one task stands. Raises TaskNotFound."""
         for (status,) in self._database.rows(_STATUS, {"of": task_id}):
+            return Status(status)
+        return self.get(task_id).status
+
+    def hold(self, task_id: str) -> Status:
+        """Where one task stands, until the transaction ends in which this is called. Raises TaskNotFound."""
+        for (status,) in self._database.rows(_HOLD, {"of": task_id}):
             return Status(status)
         return self.get(task_id).status
 

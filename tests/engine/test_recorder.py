@@ -229,27 +229,55 @@ def test_a_run_that_somebody_else_has_ended_still_is_told_which_steps_were_stopp
     assert moves(store, step) == ["created queued", "queued → running", "running → aborted"]
 
 
-def test_a_step_that_is_written_in_the_moment_of_an_abort_is_kept(
-    store: Store, run: Task, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    step = call()
-    run_it(recorder, step)
-    aborting = threading.Thread(target=lambda: store.tasks.transition(run.id, Status.ABORTED, reason="aborted"))
-    look = store.tasks.status
+def write_while_aborted(store: Store, run: Task, recorder: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An abort from elsewhere comes just when what is noted is to be written."""
 
-    def looked(task: str) -> Status:
-        found = look(task)
+    def abort() -> None:
+        with store.transaction():
+            store.tasks.transition(run.id, Status.ABORTED, reason="aborted")
+            for child in store.tasks.children(run.id):
+                store.tasks.transition(child.id, Status.ABORTED, reason="churn#1 was aborted")
+
+    aborting, hold = threading.Thread(target=abort), store.tasks.hold
+
+    def held(task: str) -> Status:
+        found = hold(task)
         if task == run.id and aborting.ident is None:
             aborting.start()
             aborting.join(0.3)  # it waits for what is being written, or comes before it
         return found
 
-    monkeypatch.setattr(store.tasks, "status", looked)
-    recorder.write()
-    aborting.join(20)
+    with monkeypatch.context() as patch:
+        patch.setattr(store.tasks, "hold", held)
+        recorder.write()
+        aborting.join(20)
     assert store.tasks.get(run.id).status is Status.ABORTED
+
+
+def test_a_step_that_is_written_in_the_moment_of_an_abort_is_kept(
+    store: Store, run: Task, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = call()
+    run_it(recorder, step)
+    write_while_aborted(store, run, recorder, monkeypatch)
     recorder.end(step, Status.ABORTED, reason="churn#1 was aborted")
     assert moves(store, step) == ["created queued", "queued → running", "running → aborted"]
+
+
+@pytest.mark.integration
+def test_nor_does_it_go_on_for_ever_on_postgresql(postgresql_database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store.open(postgresql_database)
+    run = store.tasks.create(Task(new_id(), Kind.PIPELINE, "churn", "retention", pipeline="churn"))
+    run = store.tasks.transition(run.id, Status.RUNNING)
+    inner = store.tasks.create(Task(new_id(), Kind.PIPELINE, "prepare", "retention", pipeline="prepare", parent=run.id))
+    recorder, step = recorder_of(store, inner), call()
+    recorder.outer = recorder_of(store, run)
+    run_it(recorder, step)
+    write_while_aborted(store, inner, recorder, monkeypatch)
+    with pytest.raises(IllegalTransition):
+        complete(recorder, step)  # before its driver has heard of the abort
+    assert store.tasks.get(step.id).status is Status.ABORTED
+    store.close()
 
 
 def test_nothing_more_is_written_of_a_run_after_its_first_refusal(
