@@ -188,7 +188,15 @@ def components_of(pipeline: Pipeline[..., Any]) -> list[Component[..., Any]]:
 
     Those that a body gets at in other ways (out of a list, by ``getattr``) are not among them.
     """
-    found: dict[int, Component[..., Any]] = {}
+    return [each for each in _named_by(pipeline) if isinstance(each, Component)]
+
+
+def pipelines_of(pipeline: Pipeline[..., Any]) -> list[Pipeline[..., Any]]:
+    """``pipeline``, and those that its body names, like :func:`components_of`."""
+    return [each for each in _named_by(pipeline) if isinstance(each, Pipeline)]
+
+
+def _named_by(pipeline: Pipeline[..., Any]) -> Iterator[Component[..., Any] | Pipeline[..., Any]]:
     seen: set[int] = set()
     modules: set[str] = set()
     pending: list[Any] = [pipeline]
@@ -198,13 +206,13 @@ def components_of(pipeline: Pipeline[..., Any]) -> list[Component[..., Any]]:
             continue
         seen.add(id(value))
         if isinstance(value, Component):
-            found[id(value)] = value
+            yield value
         elif isinstance(value, Pipeline):
+            yield value
             modules.add(value.function.__module__)
             pending.append(value.function)
         elif isinstance(value, FunctionType) and value.__module__ in modules:
             pending += _named_in(value)
-    return list(found.values())
 
 
 def _named_in(function: FunctionType) -> Iterator[Any]:

@@ -20,7 +20,7 @@ from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, StoreError, TaskNotFound
 from hpo_pipelines.lookup import called
 from hpo_pipelines.nodes import NodeWatch
-from hpo_pipelines.pipeline import Pipeline, components_of
+from hpo_pipelines.pipeline import Pipeline, components_of, pipelines_of
 from hpo_pipelines.planning import Plan, plan
 from hpo_pipelines.provenance import git_state
 from hpo_pipelines.reasons import Why, why, why_run
@@ -158,7 +158,8 @@ class Workspace:
     def code(self, task: Task) -> tuple[Pipeline[..., Any], Code]:
         """The pipeline and the code that ``task`` was recorded with, whatever its files are now.
 
-        Raises CodeUnavailable when it cannot be loaded here.
+        A run inside another has the code of that. Raises CodeUnavailable when it cannot be loaded here, or is not found
+        there.
         """
         digest = task.snapshot
         if digest is None:
@@ -174,7 +175,16 @@ class Workspace:
                         f"the code of {task.label} does not load here: {type(error).__name__}: {error}. "
                         "It may need a library that is missing, or another Python version."
                     ) from error
-            return self._codes[digest]
+            pipeline, code = self._codes[digest]
+        if task.kind is Kind.STEP or task.pipeline in (None, pipeline.name):
+            return pipeline, code
+        for inner in pipelines_of(pipeline):
+            if inner.name == task.pipeline:
+                return inner, code
+        raise CodeUnavailable(
+            f"{task.label} was recorded with the code of {pipeline.name}, whose body does not name {task.pipeline}: it "
+            "gets at it in another way. Name it there, or clone the run around it."
+        )
 
     # -- acting on runs
 

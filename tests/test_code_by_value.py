@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipelines import Workspace
+from hpo_pipelines import Workspace, optimize
 from hpo_pipelines.cli.targets import pipeline_called
+from hpo_pipelines.errors import CodeUnavailable
 
 HELPER = "FACTOR = {factor}\n\n\ndef scale(x):\n    return FACTOR * x\n"
 PIPELINE = """
@@ -42,6 +43,22 @@ def travelling(x: int = 1, y: int = 0) -> int:
     return made.value + 1000 * FACTOR
 """
 
+AROUND = """
+import importlib
+from hpo_pipelines import pipeline
+from travelling import travelling
+
+
+@pipeline
+def around(n: int = 1) -> int:
+    return travelling(x=n)
+
+
+@pipeline
+def secretive(n: int = 1) -> int:
+    return importlib.import_module("travelling").__dict__["travelling"](x=n)
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
@@ -54,10 +71,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def write(folder: Path, factor: int) -> None:
     (folder / "travelling_helper.py").write_text(HELPER.format(factor=factor))
     (folder / "travelling.py").write_text(PIPELINE)
+    (folder / "around.py").write_text(AROUND)
 
 
 def forget() -> None:
-    for name in ("travelling", "travelling_helper"):
+    for name in ("around", "travelling", "travelling_helper"):
         sys.modules.pop(name, None)
     importlib.invalidate_caches()
 
@@ -88,3 +106,28 @@ def test_a_clone_runs_the_old_code(folder: Path, executor: str, fate: str) -> No
             assert today.steps["scaled"].reused_from is None  # its helper is another now
             again = workspace.get(base.id).clone(x=5).run()  # type: ignore[union-attr]
             assert again.value == 2010
+
+
+def test_a_run_inside_another_is_cloned_by_itself(folder: Path) -> None:
+    with Workspace(home=folder / "home") as workspace:
+        workspace.run(pipeline_called(f"{folder}/around.py:around"), {"n": 3}, executor="inline")
+    forget()
+    write(folder, 500)
+    with Workspace(home=folder / "home") as workspace:
+        inside = workspace.run_called("around#1/travelling")
+        assert inside.params == {"x": 3, "y": 0}
+        clone = inside.clone(y=1).run()
+        assert (clone.label, clone.task.parent, clone.value) == ("travelling#2", None, 2007)
+        assert clone.steps["scaled"].reused_from == inside.steps["scaled"].id
+        assert clone.clone(x=4).run().value == 2009
+        assert inside.rerun().steps["plus"].reused_from == inside.steps["plus"].id
+        study = optimize(inside, {"x": [3, 5]}, "value", n_trials=1, progress=False, workspace=workspace)
+        assert [run.value for run in study.runs] == [2006]
+
+
+def test_a_pipeline_that_the_code_around_it_does_not_name_is_not_found(folder: Path) -> None:
+    with Workspace(home=folder / "home") as workspace:
+        workspace.run(pipeline_called(f"{folder}/around.py:secretive"), {"n": 3}, executor="inline")
+        inside = workspace.run_called("secretive#1/travelling")
+        with pytest.raises(CodeUnavailable, match="the code of secretive, whose body does not name travelling"):
+            inside.clone(y=1)
