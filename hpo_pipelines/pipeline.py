@@ -11,18 +11,19 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, overload
 
 from hpo_pipelines import context
 from hpo_pipelines.component import Component, check_function
-from hpo_pipelines.errors import DefinitionError
+from hpo_pipelines.errors import CodeUnavailable, DefinitionError
 from hpo_pipelines.identity import refuse_identity_tests
 from hpo_pipelines.parameters import Parameters
 from hpo_pipelines.retriggering import PlainCall
 from hpo_pipelines.snapshot import Captured, capture
 from hpo_pipelines.snapshot.loaded import remember
-from hpo_pipelines.types import duration
+from hpo_pipelines.types import Kind, duration
 
 if TYPE_CHECKING:
     from hpo_pipelines.assembly import Assembly
     from hpo_pipelines.planning import Plan, Reach
     from hpo_pipelines.run import Run
+    from hpo_pipelines.task import Task
     from hpo_pipelines.workspace import Workspace
 
 P = ParamSpec("P")
@@ -38,6 +39,7 @@ class Pipeline(Generic[P, R]):
     Called inside the body of another pipeline's run it is a nested run.
     """
 
+    __qualname__: str
     timeout: float | None = None
     """Seconds that a run may take in all. Snapshots of earlier versions have none."""
 
@@ -194,6 +196,23 @@ def components_of(pipeline: Pipeline[..., Any]) -> list[Component[..., Any]]:
 def pipelines_of(pipeline: Pipeline[..., Any]) -> list[Pipeline[..., Any]]:
     """``pipeline``, and those that its body names, like :func:`components_of`."""
     return [each for each in _named_by(pipeline) if isinstance(each, Pipeline)]
+
+
+def pipeline_in(pipeline: Pipeline[..., Any], task: Task) -> Pipeline[..., Any]:
+    """That of ``task``, which has the code of ``pipeline``: of a run inside another one that the body names, like
+    :func:`components_of`.
+
+    Raises CodeUnavailable where the body gets at it in another way.
+    """
+    if task.kind is Kind.STEP or task.pipeline in (None, pipeline.name):
+        return pipeline
+    for each in pipelines_of(pipeline):
+        if each.name == task.pipeline:
+            return each
+    raise CodeUnavailable(
+        f"{task.label} was recorded with the code of {pipeline.name}, whose body does not name {task.pipeline}: it "
+        "gets at it in another way. Name it there, or take the run around it."
+    )
 
 
 def _named_by(pipeline: Pipeline[..., Any]) -> Iterator[Component[..., Any] | Pipeline[..., Any]]:

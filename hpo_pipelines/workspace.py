@@ -20,7 +20,7 @@ from hpo_pipelines.engine.step import StepCall
 from hpo_pipelines.errors import CodeUnavailable, IllegalTransition, StoreError, TaskNotFound
 from hpo_pipelines.lookup import called
 from hpo_pipelines.nodes import NodeWatch
-from hpo_pipelines.pipeline import Pipeline, components_of, pipelines_of
+from hpo_pipelines.pipeline import Pipeline, components_of, pipeline_in
 from hpo_pipelines.planning import Plan, plan
 from hpo_pipelines.provenance import git_state
 from hpo_pipelines.reasons import Why, why, why_run
@@ -176,15 +176,7 @@ class Workspace:
                         "It may need a library that is missing, or another Python version."
                     ) from error
             pipeline, code = self._codes[digest]
-        if task.kind is Kind.STEP or task.pipeline in (None, pipeline.name):
-            return pipeline, code
-        for inner in pipelines_of(pipeline):
-            if inner.name == task.pipeline:
-                return inner, code
-        raise CodeUnavailable(
-            f"{task.label} was recorded with the code of {pipeline.name}, whose body does not name {task.pipeline}: it "
-            "gets at it in another way. Name it there, or clone the run around it."
-        )
+        return pipeline_in(pipeline, task), code
 
     # -- acting on runs
 

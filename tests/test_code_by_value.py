@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo_pipelines import Workspace, optimize
+from hpo_pipelines import Pipeline, Workspace, optimize
 from hpo_pipelines.cli.targets import pipeline_called
 from hpo_pipelines.errors import CodeUnavailable
 
@@ -123,6 +123,21 @@ def test_a_run_inside_another_is_cloned_by_itself(folder: Path) -> None:
         assert inside.rerun().steps["plus"].reused_from == inside.steps["plus"].id
         study = optimize(inside, {"x": [3, 5]}, "value", n_trials=1, progress=False, workspace=workspace)
         assert [run.value for run in study.runs] == [2006]
+
+
+def test_a_run_inside_another_is_chained_by_itself(folder: Path) -> None:
+    with Workspace(home=folder / "home") as workspace:
+        workspace.run(pipeline_called(f"{folder}/around.py:around"), {"n": 3}, executor="inline")
+    forget()
+    write(folder, 500)
+    with Workspace(home=folder / "home") as workspace:
+        chain = Pipeline.from_tasks("chain", parameters={"n": 4}, workspace=workspace)
+        chain.add("first", task="around#1/travelling", params={"x": "${pipeline.n}"})
+        chain.add("whole", task="around#1", after=["first"]).returns(first="${first.output}", whole="${whole.output}")
+        ended = chain.run(workspace=workspace, executor="inline")
+        assert ended.value == {"first": 2008, "whole": 2006}
+        assert ended.clone(n=5).run().value == {"first": 2010, "whole": 2006}
+        assert workspace.run_called("chain#1/first").clone(y=1).run().value == 2009
 
 
 def test_a_pipeline_that_the_code_around_it_does_not_name_is_not_found(folder: Path) -> None:

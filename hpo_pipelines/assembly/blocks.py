@@ -17,7 +17,7 @@ from hpo_pipelines.engine.keys import argument_digest
 from hpo_pipelines.errors import CodeUnavailable, DefinitionError, ParameterError, TaskNotFound
 from hpo_pipelines.parameters import Parameters
 from hpo_pipelines.parameters.encoding import Mismatch, encode
-from hpo_pipelines.pipeline import components_of
+from hpo_pipelines.pipeline import components_of, pipeline_in
 from hpo_pipelines.snapshot import Content
 from hpo_pipelines.standalone import Standalone
 from hpo_pipelines.store import TaskFilter
@@ -133,7 +133,8 @@ def recorded_output(workspace: Workspace, text: str) -> Recorded:
 
 
 def _run_block(workspace: Workspace, task: Task, lent: Lent) -> Block:
-    store, parameters = workspace.store, lent.pipeline.parameters
+    pipeline = pipeline_in(lent.pipeline, task)
+    store, parameters = workspace.store, pipeline.parameters
     ended = last_attempt(store.tasks, task)  # which is what a call of the pipeline gives
     children = store.tasks.children(ended.id)
     done = ended.status is Status.COMPLETED
@@ -142,6 +143,7 @@ def _run_block(workspace: Workspace, task: Task, lent: Lent) -> Block:
         label=_label(workspace, task),
         id=task.id,
         snapshot=lent.snapshot,
+        component="" if pipeline is lent.pipeline else place_of(pipeline),
         names=parameters.names,
         open=parameters.extra is not None,
         required=frozenset(name for name, parameter in parameters.items() if parameter.required),

@@ -85,7 +85,7 @@ class ChainStep:
     id: str
     snapshot: str
     component: str = ""
-    """``module:qualname`` of the component; empty for a whole run."""
+    """``module:qualname`` of the component; of a whole run empty, or that of its pipeline if it ran inside another."""
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, str | Recorded] = field(default_factory=dict)
     after: tuple[str, ...] = ()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hpo_pipelines.chain import ChainStep
 from hpo_pipelines.component import Component, Home
 from hpo_pipelines.errors import CodeUnavailable
-from hpo_pipelines.pipeline import Pipeline, components_of
+from hpo_pipelines.pipeline import Pipeline, components_of, pipelines_of
 from hpo_pipelines.snapshot import Code, load_private
 from hpo_pipelines.standalone import as_pipeline
 
@@ -66,6 +67,18 @@ class Borrowing:
                     ) from error
             return self._lent[snapshot]
 
+    def run(self, step: ChainStep) -> Lent:
+        """The pipeline that ``step`` of a chain, a whole run, calls. Raises CodeUnavailable."""
+        lent = self.pipeline(step.snapshot, step.task)
+        if not step.component:
+            return lent
+        found = at(step.component, pipelines_of(lent.pipeline), lent.code)
+        if not isinstance(found, Pipeline):
+            raise CodeUnavailable(
+                f"{step.component}, the pipeline of {step.task}, is a {type(found).__name__} in {lent.code}."
+            )
+        return replace(lent, pipeline=found)
+
     def component(self, step: ChainStep) -> Component[..., Any]:
         """The component that ``step`` of a chain calls, under the step's name. Raises CodeUnavailable."""
         key = step.snapshot, step.component, step.name
@@ -80,16 +93,21 @@ class Borrowing:
 
 def component_at(pipeline: Pipeline[..., Any], code: Code, place: str, label: str) -> Component[..., Any]:
     """The component at ``place`` (``module:qualname``) of ``pipeline``'s code. Raises CodeUnavailable."""
-    named = (each for each in components_of(pipeline) if place_of(each) == place)
-    found = next(named, None)
-    if found is None:
-        module, _, qualname = place.partition(":")
-        found = code.resolve(module, qualname)
+    found = at(place, components_of(pipeline), code)
     if not isinstance(found, Component):
         raise CodeUnavailable(f"{place}, the component of {label}, is a {type(found).__name__} in {code}.")
     return found
 
 
-def place_of(component: Component[..., Any]) -> str:
-    """Where the component is: ``module:qualname``."""
-    return f"{component.__module__}:{component.__qualname__}"
+def at(place: str, named: Sequence[Component[..., Any] | Pipeline[..., Any]], code: Code) -> object:
+    """What stands at ``place`` of ``code``: one of those ``named``, else whatever its module has there."""
+    found = next((each for each in named if place_of(each) == place), None)
+    if found is not None:
+        return found
+    module, _, qualname = place.partition(":")
+    return code.resolve(module, qualname)
+
+
+def place_of(named: Component[..., Any] | Pipeline[..., Any]) -> str:
+    """Where it is: ``module:qualname``."""
+    return f"{named.__module__}:{named.__qualname__}"

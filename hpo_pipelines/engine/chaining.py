@@ -165,7 +165,7 @@ class Chaining:
         step = state.step
         shown = {**step.params, **{name: _shown_input(given) for name, given in step.inputs.items()}}
         if step.kind == RUN:
-            lent = self._engine.borrowing.pipeline(step.snapshot, step.task)
+            lent = self._engine.borrowing.run(step)
             self._engine.inner_skipped(self._controller, lent, shown, name=step.name, reason=reason)
             state.done = True
             return
@@ -179,7 +179,7 @@ class Chaining:
     # -- runs inside
 
     def _begin_run(self, state: _State) -> None:
-        lent = self._engine.borrowing.pipeline(state.step.snapshot, state.step.task)
+        lent = self._engine.borrowing.run(state.step)
         given = self._arguments(state.step, lent.pipeline.parameters)
         state.arguments = {name: result(value) for name, value in given.items()}
         values = lent.pipeline.parameters.bind(state.arguments)

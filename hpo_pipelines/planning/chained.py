@@ -82,7 +82,7 @@ class PlannedChain:
     def _call(self, seen: _Seen) -> None:
         step, borrowing = seen.step, self._engine.borrowing
         if step.kind == RUN:
-            lent = borrowing.pipeline(step.snapshot, step.task)
+            lent = borrowing.run(step)
             given = self._arguments(step, lent.pipeline.parameters)
             seen.arguments = {name: result(value) for name, value in given.items()}
             seen.value = self._tracer.inside(lent, lent.pipeline.parameters.bind(seen.arguments), step.name)
